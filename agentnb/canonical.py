@@ -1,13 +1,14 @@
 """Canonical JSON bytes, digests, and the clock that is passed in.
 
-The same value gives the same bytes on every machine and under every PYTHONHASHSEED: keys sorted, UTF-8, no spaces.
-A value that JSON cannot hold is refused with the path to it, never silently changed (orjson alone would write NaN
-as null and refuse without a path).
+The same value gives the same bytes on every machine and under every PYTHONHASHSEED: keys sorted, UTF-8, no spaces. A
+value that JSON cannot hold is refused with the path to it, never silently changed. orjson alone would write NaN as null
+and refuse without a path.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ def dump(value: object) -> bytes:
 
 
 def dump_exact(value: object, path: str = "context") -> bytes:
-    """JSON bytes of `value` with the order of its keys kept: what `load` gives back is equal and in the same order.
+    """Return JSON bytes of `value` with the order of its keys kept. `load` returns an equal value in the same order.
 
     Unlike `dump`, dates and dataclasses are refused instead of turned into text. `path` names the value in the error.
     """
@@ -99,8 +100,9 @@ def dump_members(
 ) -> dict[str, bytes]:
     """`dump_exact` of each value, by key; the keys must be text.
 
-    `known` are the bytes of the same members some time before, and `nulls` the keys (kept up here) whose values have
-    or had a null in them. Looking for one costs five times as much as the dump, so it is done only in what is new.
+    `known` are the bytes of the same members some time before. `nulls` are the keys whose values have or had a null in
+    them; it is kept up to date here. Looking for one costs five times as much as the dump, so it is done only in what
+    is new.
     """
     dumped = {}
     for key, value in members.items():
@@ -123,7 +125,7 @@ def dump_members(
 
 
 def _new_part(data: bytes, before: bytes | None) -> bytes:
-    """The part of `data` in which there may be a null that `before` had not: its end, where it was appended to."""
+    """Return the end of `data` where it was appended to, else all: only there can a new null be."""
     if before is not None and len(before) > _WORTH_COMPARING and data.startswith(before[:-1]):
         return data[len(before) - 4 :]
     return data
@@ -142,18 +144,57 @@ def _unstorable(value: object, path: str, reason: str) -> ContextNotStorable:
 
 
 def load(data: bytes | str) -> Any:
-    """The value of JSON bytes or text."""
+    """Return the value of JSON bytes or text."""
     return orjson.loads(data)
 
 
+def well_formed(text: str) -> str:
+    """Return the text with halves of characters (surrogates) joined; U+FFFD stands for one that is alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def storable(value: object) -> Any:
+    """Return JSON from elsewhere as a journal can hold it.
+
+    Text is `well_formed`, integers beyond 64 bits are floats, and what is no finite number is null.
+    """
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, Mapping):
+        return {well_formed(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return _finite(value) if isinstance(value, int | float) else value
+
+
+def _finite(number: float) -> float | None:
+    if isinstance(number, int):
+        if -(2**63) <= number < 2**64:
+            return number
+        number = float(number) if abs(number) < 10**308 else math.inf
+    return number if math.isfinite(number) else None
+
+
+def load_foreign(text: str) -> Any:
+    """Return the value of JSON text from elsewhere, `storable`: halves of characters may stand in it."""
+    try:
+        return load(text)
+    except ValueError:
+        return storable(json.loads(text))
+
+
 def digest(data: bytes | str) -> str:
-    """A short content digest: the first 16 hex digits of SHA-256."""
+    """Return a short content digest: the first 16 hex digits of SHA-256."""
     raw = data.encode() if isinstance(data, str) else data
     return hashlib.sha256(raw).hexdigest()[:DIGEST_HEX]
 
 
 def digest_of(value: object) -> str:
-    """The digest of a value's canonical bytes."""
+    """Return the digest of a value's canonical bytes."""
     return digest(dump(value))
 
 

@@ -1,4 +1,4 @@
-"""What `python -m agentnb doctor` says: what is installed, which model would be asked, and what can be reached."""
+"""Say what `python -m agentnb doctor` says: what is installed, which model would be asked, and what can be reached."""
 
 from __future__ import annotations
 
@@ -6,30 +6,36 @@ import os
 import platform
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from agentnb._version import __version__
+from agentnb.canonical import Clock
 from agentnb.durable.journal.open import describe, is_begun
 from agentnb.errors import AgentnbError
 from agentnb.models import catalog
+from agentnb.models.catalog import ListedModel
+from agentnb.models.catalog_patch import patch_lines
 from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_environment
 
 PACKAGES = {
     "ipython": "",
-    "ipykernel": "",
+    "ipykernel": "a notebook needs it: pip install ipykernel",
     "ipywidgets": "the live view needs it",
-    "jupyterlab": "pip install -e '.[lab]', or any other notebook",
+    "jupyterlab": "pip install 'agentnb-jupyter[lab]', or any other notebook",
     "anthropic": "",
     "google-genai": "",
-    "openai": "only for OpenAI's models: pip install -e '.[openai]'",
+    "openai": "only for OpenAI's models: pip install 'agentnb-jupyter[openai]'",
     "astroid": "",
     "diskcache": "",
-    "redis": "only for an event bus: pip install -e '.[redis]'",
-    "distributed": "only for runs on a Dask cluster: pip install -e '.[dask]'",
-    "psycopg": "only for a journal in PostgreSQL: pip install -e '.[postgres]'",
-    "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
+    "redis": "only for an event bus: pip install 'agentnb-jupyter[redis]'",
+    "opentelemetry-api": "only for spans of runs: pip install 'agentnb-jupyter[otel]'",
+    "distributed": "only for runs on a Dask cluster: pip install 'agentnb-jupyter[dask]'",
+    "psycopg": "only for a journal in PostgreSQL: pip install 'agentnb-jupyter[postgres]'",
+    "mcp": "only for tools of MCP servers: pip install 'agentnb-jupyter[mcp]'",
+    "xllamacpp": "only for a model of your own: pip install 'agentnb-jupyter[local]'",
 }
 """Package and what to say where it is missing."""
 ADDRESSES = ("ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "OPENAI_BASE_URL")
@@ -37,7 +43,7 @@ TIMEOUT = 3.0  # seconds
 
 
 def report(environment: Mapping[str, str]) -> Iterator[str]:
-    """The lines, top to bottom. Nothing is written, and no provider is asked anything."""
+    """Yield the lines, top to bottom. Nothing is written, and no provider is asked anything."""
     yield f"agentnb {__version__}, Python {platform.python_version()}"
     yield from (_line(name, _installed(name, missing)) for name, missing in PACKAGES.items())
     for provider, variables in KEY_VARIABLES.items():
@@ -55,6 +61,37 @@ def report(environment: Mapping[str, str]) -> Iterator[str]:
         yield _line("journal", _journal(environment["AGENTNB_JOURNAL"]))
 
 
+def online(environment: Mapping[str, str], clock: Clock) -> Iterator[str]:
+    """Yield what differs between the catalogue and the lists of those providers whose key is set."""
+    today = datetime.fromtimestamp(clock.now(), UTC).date().isoformat()
+    for provider, variables in KEY_VARIABLES.items():
+        if not any(environment.get(variable) for variable in variables):
+            yield f"# {provider}: no key is set, so it was not asked"
+            continue
+        try:
+            listed = _listed(provider, clock)
+        except AgentnbError as error:
+            yield f"# {provider}: {error}"
+            continue
+        lines = list(patch_lines(provider, listed, catalog.rows(), today))
+        yield f"# {provider}: {len(listed)} models listed; {'as in the catalogue' if not lines else 'differences:'}"
+        yield from lines
+
+
+def _listed(provider: str, clock: Clock) -> list[ListedModel]:
+    """Ask one provider, through its SDK and with the SDK's own variables."""
+    from agentnb.providers.anthropic import AnthropicProvider
+    from agentnb.providers.google import GoogleProvider
+    from agentnb.providers.openai import OpenAIProvider
+
+    classes = {"anthropic": AnthropicProvider, "google": GoogleProvider, "openai": OpenAIProvider}
+    asked = classes[provider](catalog.default_for(provider), clock=clock)
+    try:
+        return asked.listed()
+    finally:
+        asked.close()
+
+
 def _line(name: str, said: str) -> str:
     return f"  {name:<22} {said}"
 
@@ -63,11 +100,15 @@ def _installed(name: str, missing: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return f"not installed ({missing})" if missing else "not installed, and needed: install agentnb again"
+        return (
+            f"not installed ({missing})"
+            if missing
+            else "not installed, and needed: pip install --force-reinstall agentnb-jupyter"
+        )
 
 
 def _model(environment: Mapping[str, str]) -> str:
-    """Which model a task goes to when none is named, and why that one."""
+    """Tell which model a task goes to when none is named, and why that one."""
     defaults = {provider: catalog.default_for(provider).name for provider in KEY_VARIABLES}
     chosen = from_environment(environment).model
     address = chosen or default_model(environment, tuple(KEY_VARIABLES), defaults)
@@ -81,7 +122,7 @@ def _model(environment: Mapping[str, str]) -> str:
 
 
 def _simulator() -> str:
-    """Whether the simulator can be started here and answers."""
+    """Tell whether the simulator can be started here and answers."""
     from agentnb.simulator import Simulator
 
     try:
@@ -92,7 +133,7 @@ def _simulator() -> str:
 
 
 def _bus(address: str) -> str:
-    """Whether others can be told what happens to runs."""
+    """Tell whether others can be told what happens to runs."""
     from agentnb.durable.bus_redis import RedisBus
 
     try:
@@ -104,7 +145,7 @@ def _bus(address: str) -> str:
 
 
 def _journal(place: str) -> str:
-    """What becomes of runs where another place than the data directory is set. Nothing is made there."""
+    """Return what becomes of runs where another place than the data directory is set. Nothing is made there."""
     try:
         if "://" in place:
             return describe(place)
@@ -114,7 +155,7 @@ def _journal(place: str) -> str:
 
 
 def _reached(address: str) -> str:
-    """Whether somebody listens at a base URL. Nothing is sent."""
+    """Tell whether somebody listens at a base URL. Nothing is sent."""
     try:
         parts = urlsplit(address)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -125,7 +166,7 @@ def _reached(address: str) -> str:
 
 
 def _problem_of(home: Path) -> str:
-    """What is to be said of the data directory; nothing where it is in order."""
+    """Return what is to be said of the data directory; nothing where it is in order."""
     if not home.exists():
         return "not made yet"
     if not home.is_dir():

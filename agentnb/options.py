@@ -30,9 +30,9 @@ _KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What an option's declaration says beside its default.
+    """Holds what an option's declaration says beside its default.
 
-    `flag` names the magic's flag, `short` its short form, `metavar` its value in help texts, `completes` the kind of
+    `flag` names the magic's flag, `short` its short form, and `metavar` its value in help. `completes` is the kind of
     word that completes it. `config` False keeps it out of %config. `secret` keeps its value out of every repr.
     """
 
@@ -50,7 +50,7 @@ class Declared:
 
 
 def option(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002  the field's word for it
-    """A dataclass field that is an option. Keywords are those of `Declared`."""
+    """Return a dataclass field that is an option. Keywords are those of `Declared`."""
     said = Declared(help=help, **declared)
     made: Field[Any] = field(default=default, repr=not said.secret, metadata={"declared": said})
     return made
@@ -80,7 +80,7 @@ class Option:
 
 
 def options_of(settings: type) -> tuple[Option, ...]:
-    """The options of a settings class, in the order in which they are declared."""
+    """Return the options of a settings class, in the order in which they are declared."""
     return tuple(
         Option(
             name=each.name,
@@ -95,7 +95,7 @@ def options_of(settings: type) -> tuple[Option, ...]:
 
 
 def parse(option: Option, text: str, called: str = "") -> Any:
-    """The value that a person typed. Raises SettingsError where it is no value of this kind."""
+    """Return the value that a person typed. Raises SettingsError where it is no value of this kind."""
     called = called or option.called
     example = option.declared.example
     match option.kind:
@@ -131,7 +131,7 @@ def check(option: Option, value: Any) -> None:
     if value is None and option.optional:
         return
     if option.kind in ("count", "number"):
-        is_number = isinstance(value, int | float) and math.isfinite(value)
+        is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
         if not (is_number and declared.least <= value <= declared.most):
             raise SettingsError(f"{option.called} is {value!r}", todo=f"Use {_range(declared)}.")
     if declared.choices and value not in declared.choices:
@@ -142,7 +142,7 @@ def check(option: Option, value: Any) -> None:
 
 
 def from_environment(settings: type, environment: Mapping[str, str]) -> JsonObject:
-    """What the AGENTNB_… variables set, by option's name. An empty variable sets nothing."""
+    """Return what the AGENTNB_… variables set, by option's name. An empty variable sets nothing."""
     given = ((each, environment.get(each.variable, "")) for each in options_of(settings))
     return {each.name: parse(each, text, each.variable) for each, text in given if text.strip()}
 

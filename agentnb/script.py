@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentnb.agent.approvals import PROGRAM, Answer
@@ -11,9 +11,11 @@ from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import Tool
 from agentnb.canonical import JsonObject
+from agentnb.durable.diagrams import Drawing
 from agentnb.errors import InputError
 from agentnb.session import Session
-from agentnb.settings import from_environment
+from agentnb.settings import SIMULATED_DEFAULT, from_environment
+from agentnb.simulator import SimClock, Simulator
 
 
 class Agent:
@@ -21,7 +23,14 @@ class Agent:
 
     `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
     `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless
-    `raise_errors=False`: then look at `.state` and `.error`.
+    `raise_errors=False`: then look at `.state` and `.error`. With a `SimClock` as `clock` the simulator keeps that time
+    and never waits: `clock.advance(300)` is a pause of five minutes. Other keywords are settings; raises SettingsError
+    on a bad one.
+
+    >>> with agentnb.Agent(model="sim:claude-sonnet-4-6", namespace={"depth": 3.5}) as agent:
+    ...     answer = agent.run("What is `depth`?")
+    >>> answer.state, len(answer.layers), answer.usage.calls
+    ('COMPLETED', 4, 1)
     """
 
     def __init__(
@@ -33,11 +42,12 @@ class Agent:
         allow: list[str] | None = None,
         namespace: JsonObject | None = None,
         session: Session | None = None,
+        clock: SimClock | None = None,
         raise_errors: bool = True,
         **settings: object,
     ) -> None:
         given: list[str | Tool] = list(tools) if tools is not None else ["inspect"]
-        self.session = session or Session(settings=from_environment(os.environ).with_changes(**settings))
+        self.session = session or _session(settings, clock)
         self.session.namespace.update(namespace or {})
         _check_tools(given)
         self.session.extra_tools |= {item.name: item for item in given if isinstance(item, Tool)}
@@ -84,7 +94,12 @@ class Agent:
             raise agent.raised
         return run
 
+    def drawing(self, run: AgentRun | None = None) -> Drawing:
+        """Return the agent's own state machine as a picture; with a run, how often that run went along each arrow."""
+        return self.session.agent().machine.drawing(run.run_id if run else None)
+
     def close(self) -> None:
+        """End keep-alive, delete this session's cache objects, and close the journal. A second time does nothing."""
         self.session.close()
 
     def __enter__(self) -> Agent:
@@ -92,6 +107,14 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _session(settings: Mapping[str, object], clock: SimClock | None) -> Session:
+    made = from_environment(os.environ).with_changes(**settings)
+    if clock is None:
+        return Session(settings=made)
+    made = made.with_changes(model=made.model or SIMULATED_DEFAULT)
+    return Session(settings=made, clock=clock, simulated=Simulator(clock=clock, speed=0).start())
 
 
 def _check_tools(given: Sequence[object]) -> None:

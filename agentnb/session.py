@@ -12,13 +12,15 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
+from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.project import own_root
@@ -32,8 +34,12 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
-from agentnb.agent.tools.registry import built_in
+from agentnb.agent.tools.recall import Recall
+from agentnb.agent.tools.registry import OnDemand, built_in
 from agentnb.agent.tools.run_code import run_in
+from agentnb.agent.tools.running.rehearsal import Rehearsal
+from agentnb.agent.tools.running.undo import Undo
+from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
@@ -44,6 +50,7 @@ from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
+from agentnb.durable.journal.records import RunSummary
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.models import catalog
@@ -59,6 +66,9 @@ from agentnb.settings import RunOptions, Settings, data_directory, default_model
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
+if TYPE_CHECKING:
+    from agentnb.agent.tools.typed_answer import TypedAnswer
+
 ADAPTERS: Mapping[str, type[Calling]] = {
     "anthropic": AnthropicProvider,
     "google": GoogleProvider,
@@ -67,11 +77,15 @@ ADAPTERS: Mapping[str, type[Calling]] = {
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
+SOLVES = ("propose_cell", "edit_file")
+"""Tools that a tutor does not have: they would hand in the solution."""
+NEWEST = 1000
+"""Runs among which one is found by a part of its id."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
 def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
-    """Where there is no notebook, a tool runs where the agent runs."""
+    """Run a tool where the agent runs, where there is no notebook."""
     return work()
 
 
@@ -86,6 +100,7 @@ class Session:
     log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     cell_text: Callable[[int], str | None] = lambda number: None
+    apart: Callable[[], None] = lambda: None  # called in a copy of the process in which code is only tried
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
@@ -102,7 +117,13 @@ class Session:
         self._cassette: Cassette | None = None
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
+        self._helping: list[dict[str, Provider]] = []
+        """The connections of agents that carry children of the run in flight."""
         self.observed = Observed()
+        self.undo = Undo()
+        self._servers: McpServers | None = None
+        self.answer: TypedAnswer | None = None
+        """Takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
         self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
@@ -128,7 +149,7 @@ class Session:
 
     @property
     def objects(self) -> CacheObjects:
-        """The cache objects of this session, within its cache budget."""
+        """Return the cache objects of this session, within its cache budget."""
         if self._objects is None:
             self._objects = CacheObjects(
                 self.ledger, clock=self.clock, owner=leases.new_owner(), budget=0.0, is_gone=leases.is_dead
@@ -146,7 +167,7 @@ class Session:
 
     @property
     def cassette(self) -> Cassette:
-        """The recorded replies beside the notebook: in the directory that the kernel works in."""
+        """Return the recorded replies beside the notebook: in the directory that the kernel works in."""
         path = (working_directory() or self.home) / FILE
         if self._cassette is None or self._cassette.path != path:
             self._cassette = Cassette(path)
@@ -158,7 +179,7 @@ class Session:
 
     @property
     def journal(self) -> Journal:
-        """The journal, opened on first use and kept open until `close`: in the data directory, or where one is set.
+        """Return the journal, opened on first use and kept open until `close`: in the data directory, or as set.
 
         Where the setting changes in mid-session, the next use opens the other one.
         """
@@ -189,15 +210,19 @@ class Session:
         return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
-        """A machine over this session's journal; states are registered by whoever drives it."""
+        """Return a machine over this session's journal; states are registered by whoever drives it."""
         redact = scrub or self.scrubber()
         machine = AgentStateMachine(self.journal, clock=self.clock, redact=redact)
         if self.bus is not None:
             machine.events.subscribe(self.bus.publish)
+        if self.settings.otel:
+            from agentnb.agent.receipt.spans import RunSpans
+
+            machine.events.subscribe(RunSpans(lambda run_id: machine.get(run_id).context).feed)
         return machine
 
     def model_name(self, named: str | None = None) -> str:
-        """The model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
+        """Return the model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
         address = named or self.settings.model
         if not address:
             defaults = {provider: catalog.default_for(provider).name for provider in SERVED}
@@ -213,11 +238,11 @@ class Session:
         return self.simulated
 
     def provider(self, address: str) -> Provider:
-        """The connection to a model. Opening it sends nothing."""
+        """Return the connection to a model. Opening it sends nothing."""
         return self._connection(self._providers, address)
 
     def _connection(self, made: dict[str, Provider], address: str) -> Provider:
-        """The connection among those made; a new one where its provider is at another place by now."""
+        """Return the connection among those made; a new one where its provider is at another place by now."""
         if address not in made:
             made[address] = self._connect(address)
         elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
@@ -245,20 +270,37 @@ class Session:
     # --- asking -----------------------------------------------------------------------------------------------
 
     def agent(
-        self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread, alone: bool = False
+        self,
+        *,
+        on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread,
+        alone: bool = False,
+        may_wait: bool = False,
     ) -> BuiltInAgent:
-        """The built-in agent over this session, with a redaction list of its own.
+        """Return the built-in agent over this session, with a redaction list of its own.
 
-        `alone` gives it connections of its own, so that it can work beside another one.
+        `alone` gives it connections of its own, so that it can work beside another one. With `may_wait` a run that has
+        to wait for its provider is let go meanwhile, as a worker wants it.
         """
-        connections = self._connections() if alone else self.provider
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
+        connections = self._connections({}) if alone else self.provider
+        return self._agent(connections, on_main, cancelled, may_wait=may_wait)
+
+    def _agent(
+        self,
+        connections: Callable[[str], Provider],
+        on_main: Callable[[Callable[[], Outcome]], Outcome],
+        cancelled: threading.Event,
+        *,
+        may_wait: bool = False,
+    ) -> BuiltInAgent:
         scrub = self.scrubber()
         hydrator = self.hydrator(scrub)
         machine = self.machine(scrub)
         if self._threads is None:
             self._threads = Threads(machine)
+        recollection = Recollection(machine, self._threads)
+        recall = Recall(steps=lambda: recollection.steps(machine.current.run_id))
         return BuiltInAgent(
             Services(
                 machine=machine,
@@ -270,18 +312,36 @@ class Session:
                 keepalive=self.keepalive,
                 provider_for=connections,
                 hydrator=hydrator,
-                tools=self._tools(hydrator),
+                tools=self._tools(hydrator, recall),
                 on_main=on_main,
                 clock=self.clock,
                 scrub=scrub,
+                beside=partial(self._beside, on_main, cancelled),
+                faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                may_wait=may_wait,
             )
         )
 
-    def _connections(self) -> Callable[[str], Provider]:
-        """Connections that only one agent uses: a call on a connection must not meet another."""
+    @contextlib.contextmanager
+    def _beside(
+        self, on_main: Callable[[Callable[[], Outcome]], Outcome], cancelled: threading.Event
+    ) -> Iterator[BuiltInAgent]:
+        """Lend an agent for the children of another one's run. What stops that one stops it too."""
         made: dict[str, Provider] = {}
+        if cancelled is self.cancelled:
+            self._helping.append(made)
+        try:
+            yield self._agent(self._connections(made), on_main, cancelled)
+        finally:
+            self._helping = [each for each in self._helping if each is not made]
+            for connection in made.values():
+                connection.close()
+                self._more.remove(connection)
+
+    def _connections(self, made: dict[str, Provider]) -> Callable[[str], Provider]:
+        """Connections that only one agent uses, kept in `made`: a call on a connection must not meet another."""
 
         def provider(address: str) -> Provider:
             connection = self._connection(made, address)
@@ -325,26 +385,52 @@ class Session:
 
         return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
-    def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
+    def _tools(self, hydrator: Hydrator, recall: Recall) -> dict[str, Tool]:
         def look(name: str) -> Outcome:
             return hydrator.look(name, count=self.samples.counter_for(self.model_name()).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
+        def run_for_good(code: str) -> Outcome:
+            return self.undo.noting(self.namespace, code, lambda: run(code))
+
         def read(number: int) -> Outcome:
             return hydrator.read_cell(number, count=self.samples.counter_for(self.model_name()).count)
 
         root = own_root(self.project) if self.project else None
-        notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
+        notebook = NotebookTools(
+            look=look,
+            run=run_for_good,
+            read=read,
+            names=hydrator.names_like,
+            cell_text=self.cell_text,
+            rehearse=Rehearsal(namespace=self.namespace, run=run, apart=self.apart),
+        )
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
-        # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
+        # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
-        made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
-        return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
+        made = built_in(notebook, ProjectFiles(root), tests, recall) | of_the_user | self.extra_tools
+        made |= {self.answer.tool.name: self.answer.tool} if self.answer is not None else {}
+        quiet = without_result if self.settings.values == "schema" else None
+
+        def from_server(name: str) -> Tool | None:
+            found = self.servers.tool(name)
+            return quiet(found) if quiet and found else found
+
+        return OnDemand({name: quiet(tool) if quiet else tool for name, tool in made.items()}, from_server)
+
+    @property
+    def servers(self) -> McpServers:
+        """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
+        if self._servers is None:
+            root = own_root(self.project) if self.project else None
+            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set)
+        return self._servers
 
     def request(self, task: str, **changes: Any) -> Request:
-        """A request from the settings with the changes that are not None. Raises InputError on half a character."""
+        """Return a request from the settings with the changes that are not None. Raises InputError on half a
+        character."""
         _refuse_half_characters(task)
         settings = self.settings
         values: JsonObject = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
@@ -355,6 +441,12 @@ class Session:
         }
         values |= {name: value for name, value in changes.items() if value is not None}
         values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        values["tools"] = self.servers.expanded(values["tools"])
+        values["compact_model"] = values["compact_model"] and self.model_name(values["compact_model"])
+        if values["style"] == "tutor":  # whatever else is asked for: what solves an exercise is not at hand
+            values["tools"] = tuple(name for name in values["tools"] if name not in SOLVES)
+        if values["tools"]:  # a long run's results leave its requests: every run that has some can read them again
+            values["tools"] = (*values["tools"], "recall")
         return Request(task=task, **values)
 
     def allow_always(self, thread: str, tools: Iterable[str]) -> None:
@@ -362,17 +454,17 @@ class Session:
         self._always.setdefault(thread, set()).update(tools)
 
     def new_run_id(self) -> str:
-        """A readable, sortable, unique run id."""
+        """Return a readable, sortable, unique run id."""
         return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(3)
 
     def cancel(self) -> None:
         """Stop the run in flight, from any thread: a wait for the provider ends at once."""
         self.cancelled.set()
-        for provider in list(self._providers.values()):
+        for provider in [each for made in (self._providers, *self._helping) for each in list(made.values())]:
             provider.cancel()
 
     def find_run(self, run_id: str) -> AgentRun:
-        """A journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
+        """Return a journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
         machine = self.machine()
         full = self.full_run_id(run_id)
         return AgentRun(document_of(machine.get(full), machine.history(full)))
@@ -386,16 +478,30 @@ class Session:
         return run.run_id, int(step) if colon else run.step
 
     def fork(self, run_id: str, step: int) -> str:
-        """A new run that begins where `run_id` was after `step`; nothing of it has been executed."""
+        """Return a new run that begins where `run_id` was after `step`; nothing of it has been executed."""
         new = self.new_run_id()
         self.machine().fork(self.full_run_id(run_id), step, new)
         return new
 
+    def runs(self, limit: int) -> list[RunSummary]:
+        """Return the newest runs, newest first, without the children of other runs."""
+        journal, asked = self.machine().journal, limit
+        while True:
+            found = journal.runs(limit=asked)
+            own = [run for run in found if not run.tags.get("child_of")]
+            if len(own) >= limit or len(found) < asked:
+                return own[:limit]
+            asked *= 4
+
     def full_run_id(self, run_id: str) -> str:
-        """The id that `run_id` is, begins or ends. Raises RunUnknown."""
-        known = [str(run.run_id) for run in self.machine().journal.runs(limit=1000)]
-        if run_id in known:
-            return run_id
+        """Return the id that `run_id` is, however old; or that of the newest (1,000) which it begins or ends.
+
+        Raises RunUnknown.
+        """
+        journal = self.machine().journal
+        with contextlib.suppress(RunUnknown):
+            return str(journal.row(run_id).summary.run_id)
+        known = [run.run_id for run in (journal.runs(limit=NEWEST) if "/" in run_id else self.runs(NEWEST))]
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
         if len(fitting) == 1:
             return fitting[0]
@@ -417,6 +523,9 @@ class Session:
         if self.simulated is not None:
             self.simulated.stop()
             self.simulated = None
+        if self._servers is not None:
+            self._servers.close()
+            self._servers = None
         self._threads = None
         if self._bus is not None:
             self._bus[1].close()
@@ -442,8 +551,8 @@ class Session:
         return deleted
 
     def holder_of(self, held: HeldObject) -> ObjectProvider | None:
-        """The connection to where an object is kept; None where this session cannot reach that: another kernel's
-        simulator, or an address that is no longer set."""
+        """Return the connection to where an object is kept. None where this session cannot reach that: another kernel's
+        simulator, or an address no longer set."""
         simulated = catalog.is_simulated(held.scope)
         if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
             return None
@@ -465,7 +574,7 @@ def _refuse_half_characters(task: str) -> None:
 
 
 def working_directory() -> Path | None:
-    """The directory that this process works in; None where it has been deleted."""
+    """Return the directory that this process works in; None where it has been deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Declare every option once, and say who may set it: defaults < environment < %config < magic flags.
 
-An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). What flag it
-has, what values it takes and what it is for stand in its declaration; options.py reads the rest from there.
+An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). A declaration
+has the option's flag, the values it takes and what it is for. options.py reads the rest from there.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from agentnb import options
 from agentnb.errors import SettingsError, nearest
 from agentnb.options import option
 
-TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
+TOOLS = ("inspect", "read_cell", "run_code", "propose_cell", "plan")
 """The tools that a model has by default: what most tasks need, for each costs tokens in every request."""
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
+RERUN = ("ask", "keep")
+STYLES = ("", "tutor")
+EFFORTS = ("", "low", "medium", "high", "xhigh", "max")
 APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "cells", "marks", "none")
 VALUES = ("full", "schema")
@@ -73,6 +76,17 @@ class RunOptions:
         30, "stop after so many steps; the run can be resumed", flag="max-steps", metavar="N", least=1, example="60"
     )
     max_tokens: int = option(4096, "tokens that a reply may have", least=1, example="8000")
+    effort: str = option(
+        "",
+        "how much the model thinks, where it takes that: low to max; empty: its default",
+        flag="effort",
+        metavar="LEVEL",
+        completes="effort",
+        choices=EFFORTS,
+    )
+    remind_every: int = option(
+        20, "calls after which the model is told the task and its plan again; 0 for never", least=0, example="10"
+    )
     context: str = option(
         "auto",
         "auto, cells (no definitions), marks (only `names` and @names) or none",
@@ -83,6 +97,12 @@ class RunOptions:
     )
     context_tokens: int = option(
         16_000, "tokens of cells and definitions that a turn may add", least=0, example="16000"
+    )
+    compact_at: int = option(
+        60_000, "tokens that a request may have before old steps are condensed", least=1, example="40000"
+    )
+    compact_model: str = option(
+        "", "the model that sums old steps up; empty: the run's own", metavar="MODEL", completes="model"
     )
     stale_limit: float = option(
         0.10, "share of a prompt that out-of-date text of the project section may have", least=0, most=1, example="0.1"
@@ -117,6 +137,17 @@ class RunOptions:
         most=LONGEST_RETRY_WAIT,
         example="300",
     )
+    style: str = option(
+        "",
+        "tutor: hints and questions instead of solutions; it proposes no cell (with the course's TUTOR.md)",
+        flag="style",
+        metavar="STYLE",
+        completes="style",
+        choices=STYLES,
+    )
+    rehearse: bool = option(
+        False, "try code in a copy of the kernel before it is approved, and show what it would do (Linux)"
+    )
     approval: str = option(
         "",
         "calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer",
@@ -147,6 +178,12 @@ class Settings(RunOptions):
         "where runs are kept: a directory or postgresql://user@host/database; empty: the data directory",
         secret=True,
     )
+    rerun: str = option(
+        "ask",
+        "when a cell asks again unchanged: ask (again), or keep its answer while what it used is the same",
+        choices=RERUN,
+    )
+    otel: bool = option(False, "tell runs, calls and tools as OpenTelemetry spans (extra otel), without their content")
     live: bool = option(True, "off: show a run only when it has ended")
     view: str = option(
         "compact", "compact: the answer, and one line that opens to the rest; full: all of it at once", choices=VIEWS
@@ -154,7 +191,7 @@ class Settings(RunOptions):
     trace: bool | None = option(None, "record what every cell runs; on where Python is 3.12 or later")
 
     def with_changes(self, **changes: Any) -> Self:
-        """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
+        """Return a copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
         known = [each.name for each in fields(self)]
         for name in set(changes) - set(known):
             raise SettingsError(
@@ -168,7 +205,7 @@ class Settings(RunOptions):
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """The defaults with the AGENTNB_… variables applied. Raises SettingsError on a bad value."""
+    """Return the defaults with the AGENTNB_… variables applied. Raises SettingsError on a bad value."""
     return Settings().with_changes(**options.from_environment(Settings, environment))
 
 
@@ -176,7 +213,8 @@ _SECRET_NAMES = re.compile("password|secret|token", re.IGNORECASE)
 
 
 def without_password(address: str) -> str:
-    """The address of a server as it may be shown. Where it is not clear what the password is, too much is left out."""
+    """Return the address of a server as it may be shown. Where it is not clear what the password is, too much is left
+    out."""
     scheme, separator, rest = address.partition("://")
     credentials, at, place = rest.rpartition("@")
     user = credentials.partition(":")[0] if at else ""
@@ -195,7 +233,7 @@ class QuietAddress(str):
 
 
 def data_directory(settings: Settings) -> Path:
-    """The directory of the journal: AGENTNB_HOME, or the user's data directory."""
+    """Return the directory of the journal: AGENTNB_HOME, or the user's data directory."""
     if settings.home is not None:
         return settings.home
     import platformdirs
@@ -204,12 +242,12 @@ def data_directory(settings: Settings) -> Path:
 
 
 def journal_place(settings: Settings) -> str | Path:
-    """Where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
+    """Return where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
     return settings.journal or data_directory(settings)
 
 
 def default_model(environment: Mapping[str, str], served: tuple[str, ...], defaults: Mapping[str, str]) -> str:
-    """The model when none is named: of the first served provider whose key is set, or the simulator."""
+    """Return the model when none is named: of the first served provider whose key is set, or the simulator."""
     for provider in served:
         if any(environment.get(variable) for variable in KEY_VARIABLES[provider]):
             return f"{provider}:{defaults[provider]}"

@@ -1,13 +1,13 @@
 """The data directory: one diskcache opened safely, and the SQLite file in it.
 
-diskcache serves what may be lost (token counts, the ledger of prompt caches, pins); the run journal keeps tables of
-its own in the same `cache.db`, over a connection of its own from `connect`. Three of diskcache's habits are unsafe for
-this and are switched off here (diskcache 5.6.3, read 2026-11-22):
+diskcache serves what may be lost: token counts, the ledger of prompt caches, pins. The run journal keeps tables of its
+own in the same `cache.db`, over its own connection from `connect`. Three of diskcache's habits are unsafe for this and
+are switched off here (diskcache 5.6.3, read 2026-11-22):
 
-- it unpickles values and keys that a row declares as pickled, which lets whoever can write the file run code
-  (CVE-2025-69872): `_raw_disk` writes and reads raw bytes only and refuses every other mode, key form and file name;
-- it evicts the oldest rows at 1 GiB: eviction policy "none", cull limit 0;
-- it moves values of 32 KB and more into unsynced files: all values stay in SQLite.
+- It unpickles values and keys that a row declares as pickled (CVE-2025-69872). So whoever can write the file could run
+  code. `_raw_disk` writes and reads raw bytes only, and refuses every other mode, key form and file name.
+- It evicts the oldest rows at 1 GiB. Here the eviction policy is "none" and the cull limit 0.
+- It moves values of 32 KB and more into unsynced files. Here all values stay in SQLite.
 
 This module is the home of diskcache, which is imported only when a directory is opened.
 """
@@ -29,7 +29,7 @@ from agentnb.errors import StorageDamaged, StorageError, StorageFull, StorageLoc
 
 DATABASE = "cache.db"
 BUSY_SECONDS = 30.0
-"""How long a writer waits for another process's transaction before StorageLocked."""
+"""Seconds that a writer waits for another process's transaction before StorageLocked."""
 
 _LARGER_THAN_ANY_VALUE = 2**40
 _AUTO_VACUUM_NONE = 0  # the free pages are reused; FULL would move pages about at every commit of the journal
@@ -51,7 +51,7 @@ _COUNTERS = {"count", "size", "hits", "misses"}
 
 
 def open_storage(home: Path | str) -> Storage:
-    """The data directory at `home`, made with mode 0700 if it is missing.
+    """Return the data directory at `home`, made with mode 0700 if it is missing.
 
     Raises StorageUnsafe where others could write in it, StorageReadOnly, StorageDamaged, StorageLocked, StorageFull.
     """
@@ -73,7 +73,7 @@ class Storage:
             flush_directory(home)
 
     def get(self, key: str) -> bytes | None:
-        """The value under `key`, or None where there is none or its time is over."""
+        """Return the value under `key`, or None where there is none or its time is over."""
         value = self._call("get", key)
         return None if value is None else bytes(value)
 
@@ -86,7 +86,7 @@ class Storage:
         self._call("delete", key)
 
     def keys(self, prefix: str = "") -> list[str]:
-        """The keys that begin with `prefix` and are not over, sorted."""
+        """Return the keys that begin with `prefix` and are not over, sorted."""
         with _translated(self.database):
             self._cache()  # makes the table
             with closing(connect(self.database)) as connection:
@@ -121,7 +121,7 @@ _KEYS = (
 def connect(
     database: Path | str, *, synchronous: str = "FULL", busy_seconds: float = BUSY_SECONDS
 ) -> sqlite3.Connection:
-    """A connection of one's own to the SQLite file: WAL, flushed at each commit, for any thread (one at a time).
+    """Return a connection of one's own to the SQLite file: WAL, flushed at each commit, one thread at a time.
 
     `synchronous="NORMAL"` does not flush: a power cut may then take the newest commits with it.
     """
@@ -147,8 +147,9 @@ def _prepare(connection: sqlite3.Connection, database: Path | str, synchronous: 
 def flush_directory(directory: Path) -> None:
     """Make durable that files were made and deleted in it.
 
-    SQLite's FULL deletes the rollback journal of the change to WAL without flushing the directory. Should a power cut
-    bring it back, it would roll the file back to before that change, and the WAL with all its steps would be ignored.
+    SQLite's FULL deletes the rollback journal of the change to WAL without flushing the directory. If a power cut
+    brought it back, it would roll the file back to before that change. The WAL with all its steps would then be
+    ignored.
     """
     if sys.platform == "win32":  # which cannot open directories
         return
@@ -171,6 +172,8 @@ def _translated(database: Path | str) -> Iterator[None]:
             about=str(database),
             todo="Set AGENTNB_HOME to a directory that can be written.",
         ) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it cannot read
+        raise StorageDamaged("the database is damaged", about=str(database), todo="Put back a copy.") from error
 
 
 _BY_CODE: dict[int, tuple[type[StorageError], str, str]] = {
@@ -212,7 +215,7 @@ def translate(error: sqlite3.Error, database: Path | str) -> StorageError:
 
 
 def translate_busy(database: Path | str) -> StorageError:
-    """What `translate` gives for SQLITE_BUSY."""
+    """Return what `translate` gives for SQLITE_BUSY."""
     kind, what, todo = _BY_CODE[sqlite3.SQLITE_BUSY]
     return kind(what, about=str(database), todo=todo)
 
@@ -297,7 +300,7 @@ def _raw_disk() -> type[Any]:
 
 
 class _RawOnly:
-    """What diskcache asks of a Disk, done with raw bytes under text keys and with nothing else."""
+    """Does what diskcache asks of a Disk, with raw bytes under text keys and with nothing else."""
 
     def put(self, key: object) -> tuple[object, bool]:
         if not isinstance(key, str):

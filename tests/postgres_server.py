@@ -58,11 +58,11 @@ class PostgresServer:
         self._run("initdb", *options, "--no-instructions", "--no-sync")
 
     def start(self) -> None:
-        self._run("pg_ctl", "-w", "-l", str(self.home / "log"), "-o", self._options, "start")
+        self._run("pg_ctl", "-w", "-t", "200", "-l", str(self.home / "log"), "-o", self._options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         """`mode` immediate is a crash: every process of the server is gone at once, and it recovers at its start."""
-        self._run("pg_ctl", "-w", "-m", mode, "stop")
+        self._run("pg_ctl", "-w", "-t", "200", "-m", mode, "stop")
 
     def remove(self) -> None:
         if self.given and self._shared:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -45,7 +50,7 @@ def test_each_file_is_picked_up(dockerfile: str) -> None:
     assert "binder/requirements.txt" in dockerfile
     assert "binder/postBuild" in dockerfile
     assert "binder/start" in dockerfile
-    assert "3.12" in dockerfile
+    assert "3.13" in dockerfile
 
 
 def test_scripts_can_be_executed() -> None:
@@ -57,7 +62,43 @@ def test_nothing_can_be_spent_there() -> None:
     assert "AGENTNB_MODEL=sim:" in (ROOT / "binder" / "start").read_text()
 
 
-def test_it_lands_on_a_notebook_that_exists() -> None:
-    text = (ROOT / "binder" / "postBuild").read_text()
-    assert "/lab/tree/notebooks/01-quickstart.ipynb" in text
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("-m", "jupyterlab"), ("-m", "jupyter_server")])
+def test_it_lands_on_the_quickstart_however_it_is_started(command: tuple[str, str], tmp_path: Path) -> None:
+    if importlib.util.find_spec("jupyterlab") is None:
+        said = "jupyterlab is not installed here; run this test with the environment of `make env-lab`"
+        pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
+    home = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run([ROOT / "binder" / "postBuild"], check=True, env=home, cwd=ROOT)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    options = [f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--no-browser", "--IdentityProvider.token="]
+    start = [ROOT / "binder" / "start", sys.executable, *command, *options, "--allow-root"]
+    server = subprocess.Popen(start, env=home, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert place_of(port, server) == "/lab/tree/notebooks/01-quickstart.ipynb"
+        asked = f"http://127.0.0.1:{port}/lab/api/settings/@jupyterlab/apputils-extension:notification"
+        settings = json.loads(urllib.request.urlopen(asked, timeout=30).read())
+        assert settings["schema"]["properties"]["fetchNews"]["default"] == "false"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def place_of(port: int, server: subprocess.Popen[bytes]) -> str:
+    """Where the server sends who asks for nothing else, as soon as it listens."""
+    while server.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request("GET", "/")
+            return (connection.getresponse().getheader("location") or "").partition("?")[0]
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    pytest.fail(f"the server ended with {server.returncode}")
+
+
+def test_the_quickstart_exists() -> None:
     assert (ROOT / "notebooks" / "01-quickstart.ipynb").is_file()

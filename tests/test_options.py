@@ -13,7 +13,7 @@ from agentnb.settings import Settings, from_environment
 OPTIONS = {each.name: each for each in options_of(Settings)}
 TYPED = {
     "switch": "off",
-    "count": "7",
+    "count": "7000",
     "number": "0.5",
     "names": "run_code, inspect",
     "path": "~/there",
@@ -26,7 +26,7 @@ def typed(name: str) -> str:
     """Text that the option takes and that is not its default."""
     option = OPTIONS[name]
     others = [choice for choice in option.declared.choices if choice and choice != option.default]
-    return others[0] if others else "on" if option.default is None and option.kind == "switch" else TYPED[option.kind]
+    return others[0] if others else "on" if not option.default and option.kind == "switch" else TYPED[option.kind]
 
 
 @pytest.mark.parametrize("name", OPTIONS)

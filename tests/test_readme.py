@@ -1,4 +1,4 @@
-"""The README keeps up: every flag, subcommand and make target that exists is in it, and what it names exists."""
+"""The README and the pages keep up: every flag and setting that exists is named, and what they name exists."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ from agentnb.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = sorted((ROOT / "agentnb" / "docs" / "pages").rglob("*.md"))
+TOLD = "\n".join([README, *(page.read_text() for page in PAGES)])
+"""What a reader can find."""
+LIMITS = {".gif": 1_500_000, ".png": 200_000}
 VARIABLE = re.compile(r"\bAGENTNB_[A-Z_]+\b")
 
 
 @pytest.mark.parametrize("flag", AGENT_FLAGS, ids=lambda flag: flag.name)
 def test_each_flag_is_explained_where_a_user_looks(flag: object) -> None:
     forms = [f"--{flag.name}", *([f"-{flag.short} "] if flag.short else [])]
-    assert any(form in README for form in forms), f"--{flag.name} is not in the README"
+    assert any(form in TOLD for form in forms), f"--{flag.name} is told nowhere"
 
 
-def test_each_flag_in_the_readme_exists() -> None:
+def test_each_flag_that_is_named_exists() -> None:
     known = {f"--{flag.name}" for flag in AGENT_FLAGS}
-    used = set(re.findall(r"%%?agent[^`|\n]*?(--[a-z-]+)", README))
+    used = set(re.findall(r"%%?agent [^`|\n]*?(--[a-z-]+)", TOLD))
     assert used <= known, used - known
 
 
 @pytest.mark.parametrize("option", [each for each in options_of(Settings) if each.declared.config])
 def test_each_setting_is_named(option: Option) -> None:
-    assert f"AgentNB.{option.name}" in README or f"--{option.declared.flag}" in README
+    assert f"AgentNB.{option.name}" in TOLD
 
 
-def test_each_environment_variable_in_the_readme_is_read() -> None:
-    assert set(VARIABLE.findall(README)) <= {option.variable for option in options_of(Settings)} | {"AGENTNB_NAME"}
+def test_each_environment_variable_that_is_named_is_read() -> None:
+    assert set(VARIABLE.findall(TOLD)) <= {option.variable for option in options_of(Settings)} | {"AGENTNB_NAME"}
 
 
 @pytest.mark.parametrize("magic", SUBCOMMANDS)
 def test_each_magic_is_named(magic: str) -> None:
-    assert f"%{magic}" in README
+    assert f"%{magic}" in TOLD
 
 
 def test_each_make_target_in_the_readme_exists() -> None:
@@ -51,8 +55,13 @@ def test_each_make_target_in_the_readme_exists() -> None:
 
 def test_pictures_are_there_and_small() -> None:
     for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
-        assert (ROOT / name).stat().st_size < 200_000
+        if name.endswith("badge_logo.svg"):
+            continue
+        address, _, place = name.partition("/main/")
+        assert address.startswith("https://"), "an index shows the README too, without the files beside it"
+        picture = ROOT / place
+        assert picture.stat().st_size < LIMITS[picture.suffix]
 
 
 def test_nobody_is_told_to_install_the_other_package() -> None:
-    assert not re.search(r"pip install agentnb(?!-jupyter)", README)
+    assert not re.search(r"pip install '?agentnb(?!-jupyter)", TOLD)

@@ -1,8 +1,8 @@
 """Approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
 
-A call is known by the run, the step at which it was asked about, and its number in the reply; a model's own id says
-nothing. A word holds for what was shown alone: it names the digest of that call, and no other call runs on it. A fork
-is another run, and asks again.
+A call is known by the run, the step that asked about it, and its number in the reply. A model's own id says nothing. A
+word holds for what was shown alone: it names that call's digest, and no other call runs on it. A fork is another run,
+and asks again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from agentnb.models.messages import ToolCall
 EVENT = "APPROVAL"
 AWAITING_APPROVAL = f"{AWAITING}{EVENT}"
 BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
-"""How a person's word came."""
+"""Ways by which a person's word comes."""
+
+SHOWN = 16
+"""Digits of the digest that a command names."""
 
 Scrub = Callable[[str], str]
 
 
 def call_digest(tool: str, arguments: JsonMapping) -> str:
-    """The SHA-256 of a call as it runs: the tool's name and its arguments, in their order."""
+    """Return the SHA-256 of a call as it runs: the tool's name and its arguments, in their order."""
     return hashlib.sha256(canonical.dump_exact({"tool": tool, "arguments": dict(arguments)})).hexdigest()
 
 
@@ -38,6 +41,8 @@ class Proposed:
 
     number: int
     call: ToolCall
+    rehearsal: str = ""
+    """Words on what it would do, where that was tried first."""
 
     @property
     def digest(self) -> str:
@@ -48,7 +53,7 @@ class Proposed:
 class Question:
     """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved.
 
-    Where it `asks`, nothing runs: the person's words are the result.
+    Where it `asks`, nothing runs: the person's words are the result. `rehearsal` tells what it would do.
     """
 
     number: int
@@ -56,6 +61,7 @@ class Question:
     tool: str
     arguments: JsonMapping
     asks: bool = False
+    rehearsal: str = ""
 
     @property
     def key(self) -> str:
@@ -68,7 +74,8 @@ class Question:
 
     def to_json(self) -> JsonObject:
         values = {"number": self.number, "step": self.step, "tool": self.tool, "arguments": self.arguments}
-        return values | ({"asks": True} if self.asks else {})
+        tried = {"rehearsal": self.rehearsal} if self.rehearsal else {}
+        return values | ({"asks": True} if self.asks else {}) | tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +129,12 @@ class Decision:
         return {"run": self.run, **self.question.to_json(), **shown, **self.said, **edited}
 
     def call(self, call: ToolCall) -> ToolCall:
-        """The call as it runs: as it was shown, or as the person changed it."""
+        """Return the call as it runs: as it was shown, or as the person changed it."""
         return call if self.edited is None else replace(call, arguments=self.edited)
 
     @property
     def said(self) -> JsonObject:
-        """The word alone."""
+        """Return the word alone."""
         return {name: getattr(self, name) for name in ("approved", "rest", "reason", "by", "at")}
 
     @classmethod
@@ -137,7 +144,7 @@ class Decision:
 
     @property
     def outcome(self) -> Outcome | None:
-        """What the word alone makes of the call, in words for the model; None where it may run."""
+        """Return what the word alone makes of the call, in words for the model; None where it may run."""
         if self.question.asks:
             said = f"The person answers: {self.reason}" if self.approved and self.reason else f"No answer. {NO_ANSWER}"
             return Outcome(text=said)
@@ -153,14 +160,15 @@ class Decision:
 
 
 def _question(value: JsonMapping) -> Question:
-    """A question from JSON that may say more."""
+    """Return a question from JSON that may say more."""
     names = ("number", "step", "tool", "arguments")
-    return Question(**{name: value[name] for name in names}, asks=bool(value.get("asks")))
+    plain = {name: value[name] for name in names}
+    return Question(**plain, asks=bool(value.get("asks")), rehearsal=str(value.get("rehearsal") or ""))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approvals:
-    """Which calls of a run a person is asked about, and what was said.
+    """Record which calls of a run a person is asked about, and what was said.
 
     `asking` are calls of the last reply; None before the first reply with calls. `decisions` are the words said so far,
     those to an earlier run too where this one is its fork.
@@ -191,7 +199,7 @@ class Approvals:
         return [item for item in calls if box.asks(item.call) and self.said_of(run_id, item) is None]
 
     def asked(self, calls: Sequence[Proposed], step: int, *, asking: Iterable[str] = ()) -> Approvals:
-        """The same with these calls asked about from this step on, beside those of before; `asking` are the
+        """Return the same with these calls asked about from this step on, beside the earlier ones. `asking` are the
         tools that only ask.
 
         Nothing is taken out of a call: what is shown of it is what runs.
@@ -205,13 +213,14 @@ class Approvals:
                 tool=item.call.name,
                 arguments=dict(item.call.arguments),
                 asks=item.call.name in asking,
+                rehearsal=item.rehearsal,
             )
             for item in calls
         )
         return replace(self, asking=tuple(sorted([*before, *added], key=lambda item: item.number)))
 
     def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
-        """The calls that nothing was said of yet, in the order of the reply, but for tools that need no question."""
+        """Return the calls that nothing was said of yet, in the reply's order, without tools that need no question."""
         free = {*allow, *self.approved_tools(run_id)}
         return [item for item in self._unanswered(run_id) if item.asks or not allows(free, item.tool, item.arguments)]
 
@@ -224,28 +233,28 @@ class Approvals:
         return next((word for word, of in said if of == about), None)
 
     def said_of(self, run_id: str, proposed: Proposed) -> Decision | None:
-        """Return what was said of a call that is about to run; None where nothing was, or of another text than this."""
+        """Return what was said of a call that is about to run. None where nothing was said, or only of another text."""
         asked = (question for question in self.asking or () if question.number == proposed.number)
         same = [question for question in asked if question.digest == proposed.digest]
         return self._word_on(run_id, same[0]) if same else None
 
     def approved_tools(self, run_id: str) -> frozenset[str]:
-        """The tools that were approved for the rest of this run."""
+        """Return the tools that were approved for the rest of this run."""
         return frozenset(word.question.tool for word in self._of_run(run_id) if word.approved and word.rest)
 
     def _of_run(self, run_id: str) -> list[Decision]:
         return [word for word in self.decisions if word.run == run_id]
 
     def decision(self, run_id: str, data: object, *, at: float, scrub: Scrub = str) -> Decision | None:
-        """The delivered word as the run keeps it, without secrets; None where it is about no call that is asked about,
-        or about another text than the one that waits."""
+        """Return the delivered word as the run keeps it, without secrets. None where no call waits that it is about, or
+        another text waits."""
         given = data if isinstance(data, Mapping) else {}
         about = (given.get("step"), given.get("number"), given.get("digest"))
         for question in self._unanswered(run_id):
             if (question.step, question.number, question.digest) == about:
                 return Decision(
                     run=run_id,
-                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub)),
+                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub), rehearsal=""),
                     digest=question.digest,
                     approved=bool(given.get("approved")),
                     rest=bool(given.get("rest")) and not question.asks,
@@ -258,10 +267,17 @@ class Approvals:
 
     def listed(self, run_id: str, *, allow: Iterable[str]) -> JsonObject:
         """List what waits and what was said, for the run document."""
-        waiting = [question.to_json() for question in self.waiting(run_id, allow=allow)]
-        return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
+        waiting = self.waiting(run_id, allow=allow)
+        shown = {"digest": shown_digest(waiting)} if waiting else {}
+        decided = [word.to_json() for word in self._of_run(run_id)]
+        return {"waiting": [question.to_json() for question in waiting], "decided": decided, **shown}
+
+
+def shown_digest(questions: Iterable[Question]) -> str:
+    """Return what a command names to say that these calls were shown: the beginning of their SHA-256."""
+    return hashlib.sha256("".join(item.digest for item in questions).encode()).hexdigest()[:SHOWN]
 
 
 def questions_of(document: JsonMapping) -> list[Question]:
-    """The calls that wait, from a run document."""
+    """Return the calls that wait, from a run document."""
     return [_question(item) for item in document["approvals"]["waiting"]]

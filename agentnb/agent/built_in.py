@@ -21,11 +21,12 @@ from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
 from agentnb.agent.tools.policy import allowed_tools, allows
 from agentnb.agent.tools.tool import pick
+from agentnb.agent.way_on import with_way_on
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
-from agentnb.errors import AgentnbError, RunInterrupted
+from agentnb.errors import AgentnbError, JournalError, RunInterrupted
 from agentnb.models import prices
 from agentnb.models.layers import Block
 from agentnb.models.messages import Usage
@@ -60,6 +61,10 @@ class BuiltInAgent:
     def begin(self, request: Request, run_id: str) -> None:
         """Commit the run's step 0: where it hangs in its thread, and under which limits."""
         state, tags = self._hydrating.opening(request, run_id)
+        self.begin_with(state, run_id, tags)
+
+    def begin_with(self, state: AgentState, run_id: str, tags: Mapping[str, str]) -> None:
+        """Commit a run's step 0 with this very state."""
         self._machine.initialize_run(run_id, BEGIN, state.to_json(), tags=tags)
 
     def resume(self, run_id: str, limits: Limits, answers: Mapping[str, object] = MappingProxyType({})) -> None:
@@ -85,20 +90,24 @@ class BuiltInAgent:
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
-        """Go on to the end (or to a failure, a pause or a question) and give the run as it stands."""
-        run, before = self._machine.run_to_end(run_id), -1
-        while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
-            run, before = self._machine.run_to_end(run_id), run.step
+        """Go on to the end, a failure, a pause or a question, and return the run as it stands."""
+        try:
+            run, before = self._machine.run_to_end(run_id), -1
+            while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
+                run, before = self._machine.run_to_end(run_id), run.step
+        except JournalError as error:
+            with_way_on(error, run_id)
+            raise
         return AgentRun(document_of(run, self._machine.history(run_id)))
 
     def may_ask(self, run_id: str) -> bool:
-        """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
+        """Tell whether the run may wait for a person's word: it has tools that act and are not allowed."""
         state = self._state(run_id)
         tools = (self._services.tools[name] for name in state.options.tools)
         return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)
 
     def questions(self, run_id: str) -> list[Question]:
-        """The calls of the run that wait for a person's word."""
+        """Return the calls of the run that wait for a person's word."""
         run = self._machine.get(run_id)
         waits = run.state == AWAITING_APPROVAL
         return AgentState.from_json(run.context).waiting(run_id) if waits else []
@@ -128,7 +137,7 @@ class BuiltInAgent:
         return self._machine
 
     def as_it_stands(self, run_id: str) -> AgentRun:
-        """The run as it is committed now, whatever became of it; the error keeps what to do about it."""
+        """Return the run as it is committed now, whatever became of it; the error keeps what to do about it."""
         document = document_of(self._machine.get(run_id), self._machine.history(run_id))
         error = self.raised
         if document["error"] is not None and isinstance(error, AgentnbError):
@@ -136,7 +145,7 @@ class BuiltInAgent:
         return AgentRun(document)
 
     def last_call(self, run_id: str) -> Call:
-        """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
+        """Return the run's last request as it was sent, which the next one will begin with: for keeping it warm."""
         state = self._state(run_id)
         sent = state.previous_end
         call, _ = self._preparing.prepare(state)
@@ -165,6 +174,7 @@ class BuiltInAgent:
         spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
         state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
             _would_cost(call, usage),
+            "Old steps would be condensed first." if self._preparing.outgrown(state, call) else "",
             self._preparing.object_to_come(state, call),
             f"First token expected in {first}.",
         )
@@ -189,7 +199,7 @@ class BuiltInAgent:
         return AgentState.from_json(self._machine.get(run_id).context)
 
     def _handler(self, row: Row) -> Handler:
-        """A row's handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
+        """Return a row's handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
         handle = row.handler(self._services)
 
         def step(context: JsonObject) -> tuple[str, JsonObject]:
@@ -210,6 +220,8 @@ class BuiltInAgent:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 if isinstance(error, RunInterrupted):
                     self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
+                elif isinstance(error, AgentnbError) and not state.child_of:
+                    with_way_on(error, run_id)
                 raise
             self._machine.current.emit("view", context=state.shown())
             self._latest = (state.to_json(), state)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.keepalive import KeepAlive
@@ -22,7 +24,19 @@ from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
 
+if TYPE_CHECKING:
+    from agentnb.agent.state import AgentState
+
 OnMain = Callable[[Callable[[], Outcome]], Outcome]
+
+
+class ChildAgent(Protocol):
+    """One more agent of the same session, with connections of its own: it carries one child at a time."""
+
+    @property
+    def machine(self) -> AgentStateMachine: ...
+
+    def begin_with(self, state: AgentState, run_id: str, tags: Mapping[str, str]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +56,24 @@ class Services:
     on_main: OnMain
     clock: Clock
     scrub: Scrubber
+    beside: Callable[[], AbstractContextManager[ChildAgent]]
+    """Lends one more agent, for the children of a run."""
+    faults_of: Callable[[str], str] | None = None
+    """Takes a structured answer: what does not fit, for the model; empty where it fits."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     limits: dict[str, Limits] = field(default_factory=dict)
     """New limits by run: whichever agent of the session takes the run up next applies them."""
+    may_wait: bool = False
+    """True where a run may be let go until its wake-up time: a worker takes it up then. A person waits beside it."""
     models: dict[str, Model] = field(default_factory=dict)
     """Rows of the catalogue by the addresses that name them, each looked up once."""
 
     def model(self, address: str) -> Model:
-        """The row of the catalogue that an address names. Raises ModelUnknown."""
+        """Return the row of the catalogue that an address names. Raises ModelUnknown."""
         if address not in self.models:
             self.models[address] = catalog.lookup(address)
         return self.models[address]
 
     def counter(self, address: str) -> TokenCounter:
-        """The model's estimator of tokens, as it is calibrated by now."""
+        """Return the model's estimator of tokens, as it is calibrated by now."""
         return self.samples.counter(self.model(address), simulated=catalog.is_simulated(address))

@@ -52,7 +52,7 @@ class KeepAlive:
 
     @property
     def allowed(self) -> bool:
-        """Whether there is anything of the budget left."""
+        """Tell whether there is anything of the budget left."""
         return self._money.spent < self._money.budget
 
     def begin(self, address: str, call: Call, most: int) -> None:
@@ -92,7 +92,7 @@ class KeepAlive:
             provider.close()
 
     def _affordable(self, call: Call) -> bool:
-        """Whether one more fits, if everything hits as it should."""
+        """Tell whether one more fits, if everything hits as it should."""
         cost = prices.cost_of(call.model, Usage(cache_read=call.total)).total
         return cost is not None and self._money.spent + cost <= self._money.budget
 

@@ -1,4 +1,4 @@
-"""What this kernel can tell a model: definitions, values, the project outline, all redacted. One object per session."""
+"""Tell a model what this kernel has: definitions, values, the project outline, all redacted. One object per session."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import FunctionType, MappingProxyType, MethodType, ModuleType
 
 from agentnb.agent.hydration.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.hydration.project_context import Pins, ProjectContext, digests_now
+from agentnb.agent.hydration.project_instructions import course_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.canonical import JsonMapping
@@ -44,10 +45,10 @@ _SCAN = 20_000  # characters of the task that are searched for variable names; a
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
+    """Holds what the kernel saw just before the task: functions of a traced cell, the error of a failed one.
 
     `notes` say what it could not see; `shown` are the figures of the newest cell that showed any. `text` is the
-    notebook as it is written, where that can be had; `asking` is the id of the cell that asks.
+    notebook as it is written, where that can be had. `asking` is the asking cell's id.
     """
 
     ran: tuple[Ran, ...] = ()
@@ -59,17 +60,20 @@ class Observed:
 
     @property
     def reached(self) -> tuple[Ran, ...]:
-        """The functions to prefer: those of the traceback, then those that ran."""
+        """Return the functions to prefer: those of the traceback, then those that ran."""
         return (*(frames_of(self.error) if self.error is not None else ()), *self.ran)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """What became of held definitions: digests as they are now, versions to send again, names that are gone.
+    """Tells what became of held definitions: digests as they are now, versions to send again, names that are gone.
 
-    `parts` are the project's, as they are now; `notes` say whose file could not be read.
+    `parts` are the project's, as they are now; `notes` say whose file could not be read. `held` is what was compared,
+    `seen_at` the number of cells that had run by then.
     """
 
+    held: HeldParts
+    seen_at: int
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
@@ -81,8 +85,8 @@ class Freshness:
 class Hydrator:
     """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
 
-    `seen` remembers the names that once resolved in this session: only such a name can be said to be removed, since
-    in a fresh kernel most of a lasting thread's names are merely not there yet.
+    `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed. In a
+    fresh kernel most names of a lasting thread are merely not there yet.
     """
 
     cells: CellIndex
@@ -95,10 +99,11 @@ class Hydrator:
     log: CellLog = field(default_factory=CellLog)
     schema_only: bool = False
     remembered: HeldNames = field(default_factory=HeldNames)
+    opened: dict[str, Freshness] = field(default_factory=dict)
 
     @property
     def notebook(self) -> NotebookContext:
-        """The cells that ran, and the names that they bound."""
+        """Return the cells that ran, and the names that they bound."""
         return NotebookContext(
             log=self.log,
             namespace=self.namespace,
@@ -109,27 +114,41 @@ class Hydrator:
             asking=self.observed.asking,
         )
 
+    def course(self) -> str:
+        """Return what the course tells its tutors, without secrets."""
+        return self.scrub(course_of(self.project))
+
     def names_like(self, pattern: str) -> list[str]:
-        """A line on each of the notebook's own names that hold something now and fit a shell's pattern."""
+        """Return a line on each of the notebook's own names that hold something now and fit a shell's pattern."""
         fitting = (name for name in self._own_names() if fnmatchcase(name, pattern) and name in self.namespace)
         return [self.scrub(line) for name in fitting if (line := line_of(name, self.namespace[name]))]
 
     def _own_names(self) -> list[str]:
-        """The names that cells have bound to something of their own: an import is a package's."""
+        """Return the names that cells have bound to something of their own: an import is a package's."""
         left_out = {*self.cells.imports(), *self.pins.hidden}
         return [name for name in self.cells.names if name not in left_out]
 
     def additions(
-        self, task: str, earlier: str, held: HeldParts, *, mode: str, count: Callable[[str], int], budget: int
+        self,
+        task: str,
+        earlier: tuple[str, ...],
+        held: HeldParts,
+        *,
+        mode: str,
+        count: Callable[[str], int],
+        budget: int,
     ) -> Additions:
-        """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
+        """Return what the thread lacks of the notebook: cells, their outputs, names, the notebook's own text.
+
+        `earlier` are the tasks before this one, the newest first.
+        """
         if mode not in _WORDS:
             return Additions()
         notebook = self.notebook
         return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
 
     def read_cell(self, number: int, *, count: Callable[[str], int]) -> Outcome:
-        """One cell at length, for the `read_cell` tool."""
+        """Return one cell at length, for the `read_cell` tool."""
         text, holds = self.notebook.read(number, count)
         if text:
             return Outcome(text=text, holds=holds)
@@ -137,7 +156,7 @@ class Hydrator:
         return Outcome(text=f"No cell has the number {number}. The cells that ran: {known}.", is_error=True)
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
-        """The definitions that the task touches, what they need one step on, and those that are pinned."""
+        """Return the definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
         found = select(
@@ -160,13 +179,13 @@ class Hydrator:
         return replace(found, chosen=kept, notes=tuple(notes))
 
     def why_not_in_full(self, name: str, *, count: Callable[[str], int], budget: int) -> str:
-        """What is to be said of a name that is pinned; empty where it goes along in full."""
+        """Return what is to be said of a name that is pinned; empty where it goes along in full."""
         return self._pinned(name, self._resolver(), count=count, budget=budget)[1]
 
     def _pinned(
         self, name: str, resolver: Resolver, *, count: Callable[[str], int], budget: int
     ) -> tuple[Chosen | None, str]:
-        """What goes along of a pinned name, and a note where that is less than all of it."""
+        """Return what goes along of a pinned name, and a note where that is less than all of it."""
         found = resolver.resolve(name)
         if isinstance(found, Unresolved):
             return None, f"{name} is pinned, but {found.reason}. {found.nearest}".rstrip()
@@ -179,8 +198,8 @@ class Hydrator:
             "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
         )
 
-    def refresh(self, held: HeldParts, count: Callable[[str], int], *, gone: Iterable[str] = ()) -> Freshness:
-        """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
+    def refresh(self, held: HeldParts, count: Callable[[str], int]) -> Freshness:
+        """Return the held definitions and parts compared with what is there now."""
         parts = self.parts(count, held)
         current = digests_now(parts, held) | self.notebook.digests(held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
@@ -198,20 +217,36 @@ class Hydrator:
             elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
-        gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
-        back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
-        changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
-        changed = [item for item in changed if not self.pins.hides(item.definition)]
         return Freshness(
+            held=held,
+            seen_at=self.cells.version,
             current=current,
-            changed=tuple(changed),
+            changed=tuple(item for item in changed if not self.pins.hides(item.definition)),
             removed=tuple(removed),
             parts=parts,
             notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
 
+    def keep(self, turn: str, fresh: Freshness | None) -> None:
+        """Keep for the filling of a turn what was found at its opening."""
+        self.opened.clear()
+        self.opened.update({turn: fresh} if fresh is not None else {})
+
+    def kept(self, turn: str, held: HeldParts) -> Freshness | None:
+        """Return what was found when the turn was opened, where it holds the same and no cell has run since."""
+        known = self.opened.pop(turn, None)
+        same = known is not None and known.seen_at == self.cells.version and known.held == held
+        return known if same else None
+
+    def defined_again(self, gone: Iterable[str], count: Callable[[str], int]) -> tuple[Chosen, ...]:
+        """Return the definitions among `gone`, which the thread takes for removed, that are there again."""
+        resolver, names = self._resolver(), [name for name in gone if not name.startswith(_NO_DEFINITIONS)]
+        back = (found for name in names if (found := _by_its_name(resolver, name)) is not None)
+        shown = (found for found in back if not self.pins.hides(found))
+        return tuple(self._clean(_in_full(found, "defined again", count)) for found in shown)
+
     def _now(self, name: str, form: str, resolver: Resolver) -> HeldNow | None:
-        """What a held definition is now; it is resolved only where something that it depends on has changed."""
+        """Return what a held definition is now; it is resolved only where something that it depends on has changed."""
         allowed = ",".join(sorted(self.pins.allow))  # what may be said of secrets changes the text
         known = self.remembered.known(name, f"{form} {allowed}", self.cells, self.namespace)
         if known is not None:
@@ -231,13 +266,13 @@ class Hydrator:
     def _as_held(
         self, name: str, item: JsonMapping, reason: str, resolver: Resolver, count: Callable[[str], int]
     ) -> Chosen | None:
-        """A held definition in its present version and in the form in which it is held."""
+        """Return a held definition in its present version and in the form in which it is held."""
         form = str(item["form"])
         found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
         return self._clean(_chosen(found, form, reason, count)) if found is not None else None
 
     def older_definitions(self, held: HeldParts) -> tuple[str, ...]:
-        """The names of those definitions that are gone, or read otherwise now."""
+        """Return the names of those definitions that are gone, or read otherwise now."""
         resolver = self._resolver()
         return tuple(name for name, item in held.items() if self._is_older(name, item, resolver))
 
@@ -248,11 +283,12 @@ class Hydrator:
         return now.digest != item["digest"] and not (now.shown and now.shown == item.get("shown"))
 
     def described_now(self, name: str) -> str | None:
-        """The description of a variable as it would stand beside a task; None where there is no such variable."""
+        """Return the description of a variable as it would stand beside a task; None where there is no such
+        variable."""
         return self._described(name) if self._is_data(name) else None
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
-        """One more definition by name, or a variable's value, for the `inspect` tool."""
+        """Return one more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
         skill = self.of_project.skill(name, count)
         if skill is not None:
@@ -271,8 +307,8 @@ class Hydrator:
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
     def describe_values(self, task: str, *, mode: str, involved: Iterable[str] = ()) -> tuple[str, ...]:
-        """Short descriptions of the live variables that the task names, in the order of their first mention; of those
-        that it involves otherwise; and of the figures that were shown, where it speaks of such."""
+        """Return short descriptions of live variables: those that the task names, in that order, then those that it
+        involves. Shown figures follow, where the task speaks of such."""
         words = _words(task, mode)
         data = self._data_named([*words, *involved])
         named = [self._described(name) for name in data[:MAX_VALUES]]
@@ -306,7 +342,7 @@ class Hydrator:
         return draw_shown(shown.data, text=text) if shown.data else Drawn(image=None, why=shown.why)
 
     def _figures(self, task: str, mode: str) -> dict[str, Shown]:
-        """The figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
+        """Return the shown figures by name, where the task speaks of such and names none of its own."""
         named = self._data_named(_words(task, mode))
         if mode not in _WORDS or self.schema_only or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
             return {}
@@ -326,15 +362,15 @@ class Hydrator:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]
 
     def _other_names(self, words: Iterable[str]) -> list[str]:
-        """What the task calls by another name than the one its definition is sent under: `dmp: json.dumps`."""
+        """Return what the task calls by another name than the one its definition is sent under: `dmp: json.dumps`."""
         imports = self.cells.imports()
         mentioned = (word.partition(".")[0] for word in words)
         bound = {word: imports[word] for word in mentioned if word in imports}
         return [f"{word}: {target}" for word, target in bound.items() if target.rpartition(".")[2] != word]
 
     def failure(self, *, mode: str, selection: Selection) -> str:
-        """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames; of
-        functions that the selection has not in full, the statements around."""
+        """Return the error of the cell that has just failed: where, and the locals of the innermost frames. Of
+        functions that the selection lacks in full, the statements around are told."""
         if self.observed.error is None or mode not in _WORDS:
             return ""
         told = (item for item in selection.chosen if item.form == "signature" and not item.definition.library)
@@ -344,12 +380,13 @@ class Hydrator:
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Sequence[Chosen]) -> Project:
-        """What SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the thread."""
+        """Return what SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the
+        thread."""
         return Project(packages=self.of_project.packages(), parts=self.parts(count), folded=tuple(folded))
 
     @property
     def of_project(self) -> ProjectContext:
-        """What the project's files tell."""
+        """Return what the project's files tell."""
         return ProjectContext(
             cells=self.cells,
             namespace=self.namespace,
@@ -361,18 +398,19 @@ class Hydrator:
         )
 
     def parts(self, count: Callable[[str], int], held: HeldParts = MappingProxyType({})) -> tuple[AnyPart, ...]:
-        """The project's parts as they are now."""
+        """Return the project's parts as they are now."""
         return self.of_project.parts(count, held)
 
     def as_they_are(self, held: HeldParts, count: Callable[[str], int]) -> tuple[Chosen, ...]:
-        """The held definitions that still exist, in their present version and in the form in which they are held."""
+        """Return the held definitions that still exist, in their present version and in the form in which they are
+        held."""
         resolver = self._resolver()
         alone = {name: item for name, item in held.items() if not item.get("inside")}  # others go with their cell
         made = (self._as_held(n, item, str(item.get("reason", "")), resolver, count) for n, item in alone.items())
         return tuple(item for item in made if item is not None)
 
     def _clean(self, chosen: Chosen) -> Chosen:
-        """The definition without secrets: taken out before anything is hashed."""
+        """Return the definition without secrets: taken out before anything is hashed."""
         clean = chosen.definition.redacted(self.scrub)
         return chosen if clean is chosen.definition else replace(chosen, definition=clean)
 
@@ -387,7 +425,7 @@ class Hydrator:
 
 
 def _words(task: str, mode: str) -> list[str]:
-    """The words of the task that may name something, marks first."""
+    """Return the words of the task that may name something, marks first."""
     if mode == "none":
         return []
     return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode in _WORDS else ())]
@@ -406,13 +444,14 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
 
 
 def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
-    """The definition that still goes by the name under which it is held. A part of the project has no such name."""
+    """Return the definition that still goes by the name under which it is held. A part of the project has no such
+    name."""
     found = resolver.exactly(name)
     return resolver.whole(found) if found is not None and form == "full" else found
 
 
 def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterable[str] = ()) -> Selection:
-    """The selection, and after it every held definition that changed though the task does not touch it; each note
+    """Return the selection, then every held definition that changed though the task does not touch it; each note
     once."""
     chosen = {item.definition.name: item for item in selection.chosen}
     for item in changed:
@@ -422,5 +461,5 @@ def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterabl
 
 
 _CODE = (type, ModuleType, FunctionType, MethodType, *static_inspect.COMPILED)
-"""What a name may hold that is code, not data. A model that can be called is data all the same."""
+"""Types that are code, not data. A model that can be called is data all the same."""
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from agentnb.agent.conversation.memory import OUTPUT, Sized, TokenRates, due, opening_of
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import Quote
 from agentnb.agent.samples import layers_seen
+from agentnb.agent.segments.window import ceiling
 from agentnb.agent.state import AgentState, LastCall
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
-from agentnb.models.layers import Prompt
+from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
@@ -30,12 +33,14 @@ from agentnb.providers.promptcache import (
     automatic_mark,
     kept_longer,
     known_tokens,
+    last_frame_index,
     layer_spans,
     layer_totals,
-    message_salt,
     place_marks,
     plan_layers,
     predict,
+    rates_of,
+    salt_of,
     worth_unasked,
     written_for,
 )
@@ -48,16 +53,18 @@ class Preparing:
         self._services = services
         self._threads = services.threads
 
-    def prepare(self, state: AgentState) -> tuple[Call, Prediction]:
-        """The next call on this state, and what of it should hit."""
+    def prepare(self, state: AgentState, instead: Sequence[Block] = ()) -> tuple[Call, Prediction]:
+        """The next call on this state, or with these blocks instead of its own, and what of it should hit."""
         model = self._services.model(state.address)
-        blocks = suited((*self._threads.before(state), *state.blocks), model)
+        blocks = suited(instead or (*self._threads.before(state), *state.blocks), model)
         prompt = Prompt(
             model=model.name,
             blocks=blocks,
             max_tokens=state.options.max_tokens,
             previous_end=state.previous_end,
-            salt=message_salt(model, blocks),
+            salt=salt_of(model, blocks, state.options.effort),
+            effort=model.effort.taken(state.options.effort),
+            show_thinking=model.effort.quiet,
         )
         scope = self._services.provider_for(state.address).scope
         known = self.known(state, prompt, scope)
@@ -72,13 +79,35 @@ class Preparing:
         call = anchored(self.marked(state, call), self._services.ledger, known=len(known))
         return call, self.predict(state, call)
 
+    def outgrown(self, state: AgentState, call: Call) -> bool:
+        """Tell whether something is to be condensed before this call is made."""
+        return due(*self.sized(state, call)) is not None
+
+    def sized(self, state: AgentState, call: Call) -> tuple[Sized, TokenRates]:
+        """The call's conversation with its sizes, and what its tokens cost beside plain input."""
+        frame, blocks = last_frame_index(call.prompt) + 1, (*self._threads.before(state), *state.blocks)
+        conversation, rates = blocks[frame:], rates_of(call.model, "5m")
+        plain, reply = (prices.cost_of(call.model, usage).total for usage in (Usage(input=1000), Usage(output=1000)))
+        sized = Sized(
+            blocks=conversation,
+            tokens=call.tokens[frame:],
+            frame=sum(call.tokens[:frame]),
+            opening=opening_of(conversation),
+            replies=state.replies,
+            ceiling=ceiling(call.model, state.options, refused=state.refused),
+            touched=state.touched,
+        )
+        return sized, TokenRates(
+            read=rates.read, write=rates.write, output=reply / plain if plain and reply else OUTPUT
+        )
+
     def marked(self, state: AgentState, call: Call) -> Call:
-        """The call with its breakpoints as the policy wants them, and the cache object that it can use."""
+        """Return the call with its breakpoints as the policy wants them, and the cache object that it can use."""
         prompt, model, objects = call.prompt, call.model, self._services.objects
         left_to_it = state.options.marks == "automatic" and model.provider == "anthropic"
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(state, call))
         bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
-        # No provider says whether a call that names an object hits what is cached unasked beyond it: one of the two.
+        # No provider says whether a call that names an object also hits what is cached unasked beyond it.
         if held is None or worth_unasked(bare, self._services.ledger, self._trust(state)) > held.tokens:
             return bare
         return replace(bare, marks=objects.bind(marks, prompt, held))
@@ -90,7 +119,7 @@ class Preparing:
         return Trust(found=self._services.samples.hits(state.address))
 
     def plan(self, state: AgentState, call: Call) -> Plan:
-        """How each layer of this call is to be cached, from the pauses seen and the prices."""
+        """Return how each layer of this call is to be cached, from the pauses seen and the prices."""
         services = self._services
         pings = services.keepalive.allowed and services.provider_for(state.address).can_prewarm
         plan = plan_layers(call.model, self._seen(state, call), pings=pings)
@@ -118,7 +147,7 @@ class Preparing:
         return f"{made}, for ≈ ${price:.4f} of the cache budget; the call would read it."
 
     def reuse(self, state: AgentState, call: Call) -> Reuse:
-        """How often this call's frame is asked with, by the pauses seen, whatever thread they belonged to."""
+        """Return how often this call's frame is asked with, by the pauses seen, whatever thread they belonged to."""
         _, frame, _ = self._seen(state, call)
         (_, end), trust = layer_spans(call)[1], self._trust(state)
         bare = replace(call, marks=tuple(mark for mark in call.marks if not mark.holder))
@@ -129,15 +158,15 @@ class Preparing:
         )
 
     def known(self, state: AgentState, prompt: Prompt, scope: str) -> tuple[int, ...]:
-        """Tokens of the leading blocks that an earlier reply settled."""
+        """Return the tokens of the leading blocks that an earlier reply settled."""
         return known_tokens(prompt.chain, self._sent_like(state, prompt, scope))
 
     def _sent_like(self, state: AgentState, prompt: Prompt, scope: str) -> Sent | None:
         return self._services.ledger.newest_like(state.thread, prompt.model, simulated=is_simulated(scope))
 
     def _count(self, state: AgentState, prompt: Prompt, known: tuple[int, ...], scope: str) -> tuple[int, ...]:
-        """Tokens by block: as settled by an earlier reply where it sent the same prefix, as reported of the reply's own
-        blocks, else estimated."""
+        """Return the tokens by block. They are settled by an earlier reply with the same prefix, reported of the
+        reply's own blocks, or estimated."""
         sent, counter = self._sent_like(state, prompt, scope), self._services.counter(state.address)
         after = prompt.blocks[len(known) - 1].role if known else None
         replied, images = sent.replied if sent is not None else {}, self._services.model(state.address).images
@@ -145,7 +174,7 @@ class Preparing:
         return (*known, *new)
 
     def quote(self, call: Call) -> Quote | None:
-        """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
+        """Return the worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
         longest = max((mark.ttl for mark in call.marks), key=TTL_SECONDS.__getitem__, default="")
         usage = written_for(call.model, longest, call.total) if longest else Usage(input=call.total)
         worst = prices.cost_of(call.model, usage).total

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from agentnb.agent.conversation.attachments import with_data
+from agentnb.agent.conversation.turn_blocks import thoughts
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
+from agentnb.agent.receipt.values import RunCache, RunFailure, RunLatency, RunLayer, RunStep, RunUsage, parts_of
 from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.agent.way_on import RESUME, way_on
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
@@ -19,96 +22,92 @@ SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
-class Fields(JsonObject):
-    """A dict whose keys are attributes too, so that `_agent.usage.output` and `_agent.usage["output"]` both work."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"there is no {name!r} here; known: {', '.join(self)}") from None
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self})
-
-
-def fields(value: object) -> Any:
-    """`value` with every dict inside it turned into Fields."""
-    if isinstance(value, Mapping):
-        return Fields({str(key): fields(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return [fields(item) for item in value]
-    return value
-
-
-def _fields(value: JsonMapping) -> Fields:
-    found = fields(value)
-    assert isinstance(found, Fields), "a mapping gives Fields"
-    return found
-
-
 class AgentRun:
-    """A finished run, or one that failed, is paused, waits or was dry. Every attribute is read from `receipt`, the
-    JSON-able run document.
+    """A run of the agent: finished, failed, paused, waiting, or a dry run. Everything is read from `receipt`.
 
-    `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
+    `usage` and `cost` sum over the run's calls; `latency` and `cache` are the last call's. Nothing here asks anybody:
+    a run that goes on later is another AgentRun.
+
+    >>> run.state, run.cost > 0
+    ('COMPLETED', True)
+    >>> print(run.text[:15])
+    **Simulated rep
     """
 
     def __init__(self, document: JsonMapping) -> None:
-        self.receipt: JsonObject = dict(document)
+        self._receipt: JsonObject = dict(document)
+
+    @property
+    def receipt(self) -> JsonObject:
+        """Return the run document (`agentnb.run.v1`, see `run_schema`) as plain JSON: all that is known of the run."""
+        return self._receipt
 
     @property
     def run_id(self) -> str:
+        """Return the run's name in the journal: `%agent_runs show RUN` takes it, or its last letters."""
         return str(self.receipt["run_id"])
 
     @property
     def state(self) -> str:
+        """Return COMPLETED, FAILED, PAUSED, CANCELLED, WAITING or DRY_RUN; else the state that the run stands in."""
         return str(self.receipt["state"])
 
     @property
     def text(self) -> str:
+        """Return the answer, as Markdown; empty where there is none yet."""
         return str(self.receipt["text"])
 
     @property
     def model(self) -> str:
+        """Return the model that was asked, as `provider:model`."""
         return str(self.receipt["model"])
 
     @property
     def thread(self) -> str:
+        """Return the conversation that the run belongs to."""
         return str(self.receipt["thread"])
 
     @property
     def simulated(self) -> bool:
+        """Tell whether the simulator answered, so that times and prices are modelled."""
         return bool(self.receipt["simulated"])
 
     @property
-    def error(self) -> Any:
-        return fields(self.receipt["error"])
+    def error(self) -> RunFailure | None:
+        """Return why the run failed; None where it did not."""
+        error = self.receipt["error"]
+        return RunFailure(error) if error else None
 
     @property
-    def steps(self) -> list[Fields]:
-        return list(fields(self.receipt["steps"]))
+    def steps(self) -> list[RunStep]:
+        """Return the committed steps, in order."""
+        return parts_of(self.receipt["steps"], RunStep)
 
     @property
-    def layers(self) -> list[Fields]:
-        return list(fields(self.receipt["layers"]))
+    def layers(self) -> list[RunLayer]:
+        """Return the four layers of the last request, in the order in which they were sent."""
+        return parts_of(self.receipt["layers"], RunLayer)
 
     @property
-    def usage(self) -> Fields:
-        return Fields(self.receipt["usage"])
+    def usage(self) -> RunUsage:
+        """Return the tokens of all calls of the run."""
+        return RunUsage(self.receipt["usage"])
 
     @property
     def cost(self) -> float | None:
+        """Return the US dollars of all calls of the run; None where the model's price is not known."""
         total = self.receipt["cost"]["total"]
         return None if total is None else float(total)
 
     @property
-    def latency(self) -> Fields:
-        return _fields(self.receipt["latency"])
+    def latency(self) -> RunLatency:
+        """Return the seconds of the last call."""
+        return RunLatency(self.receipt["latency"])
 
     @property
-    def cache(self) -> Fields:
-        return _fields(self.receipt["cache"])
+    def cache(self) -> RunCache:
+        """Return the prompt cache of the last call: what was expected, what was read and written, and why."""
+        return RunCache(self.receipt["cache"])
 
     def __repr__(self) -> str:
         return f"<AgentRun {self.run_id} {self.state} {self.model}>"
@@ -151,9 +150,9 @@ def run_document(
     steps: Iterable[JsonMapping],
     error: JsonMapping | None = None,
 ) -> JsonObject:
-    """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
-    instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
-    last, spending = state.last or {}, state.spending
+    """Return the run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the
+    run is instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
+    last, spending, listed = state.last or {}, state.spending, list(steps)
     cost, budget = spending.cost or NOTHING, state.budget
     return {
         "schema": SCHEMA,
@@ -172,7 +171,7 @@ def run_document(
         "error": error,
         "notes": list(state.notes),
         "live": None,
-        "steps": list(steps),
+        "steps": listed,
         "layers": last.get("layers") or empty_layers(),
         "token_error": last.get("token_error"),
         "usage": (spending.usage or Usage()).to_json() | {"calls": spending.calls},
@@ -186,12 +185,17 @@ def run_document(
         "redactions": list(state.redactions),
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
         "proposals": [item.to_json() for item in state.proposals],
+        "plan": [item.to_json() for item in state.plan],
+        "child_of": state.child_of or None,
+        "children": [tool["child"] for step in listed for tool in step.get("tools", ()) if "child" in tool],
         "images": with_data(state.images, state.blocks),
+        "thinking": thoughts(state.blocks),
     }
 
 
 def state_of(context: object) -> AgentState:
-    """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
+    """Return the state of a journaled context. One of another machine than the agent's has a task and a text at
+    most."""
     if is_agents(context):
         return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
@@ -205,7 +209,7 @@ def state_of(context: object) -> AgentState:
 
 
 def step_record(event: Event) -> JsonObject | None:
-    """One journaled event as a step of the document, or None when it is not a step."""
+    """Return one journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
     data = event.data
@@ -226,27 +230,28 @@ def step_record(event: Event) -> JsonObject | None:
     }
 
 
-def error_record(error: RunError | None) -> JsonObject | None:
-    """The journal's RunError as the document shows it."""
+def error_record(error: RunError | None, run_id: str) -> JsonObject | None:
+    """Return the journal's RunError as the document shows it, with the command that goes on."""
     if error is None:
         return None
     code = error.code or ""
-    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
+    todo = "" if RESUME in error.message else way_on(code, run_id)
+    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": todo}
 
 
 def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
-    """The document of a journaled run and its history."""
+    """Return the document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
-    error = error_record(run.error)
+    error = error_record(run.error, run.run_id)
     document = run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error)
     return document | {"stopped": stopped_record(listed[-1]) if listed and standing == "PAUSED" else None}
 
 
 def stopped_record(event: Event) -> dict[str, Any] | None:
-    """Where a person stopped the run: the seconds of the step that was cut off, and the text that had streamed."""
+    """Return where a person stopped the run: the seconds of the step that was cut off, and the streamed text."""
     data = event.data or {}
     if event.kind != "paused" or "stopped" not in data:
         return None

@@ -1,8 +1,8 @@
 """Keep what earlier calls taught: token calibration, first-token times, pauses. In the data directory; may be lost.
 
-Pauses are those between the calls that share a layer of the prompt, whatever thread they belonged to. STATIC is shared
-by all threads of this user on a model with the same tools, SEMI_STATIC by the calls of a segment. The rest belongs to
-the thread. Which calls share a layer is told by the digest of the prefix that ends with it.
+Pauses are those between the calls that share a layer of the prompt, whatever thread they belonged to. All threads of
+this user on a model with the same tools share STATIC. The calls of a segment share SEMI_STATIC. The rest belongs to the
+thread. Which calls share a layer is told by the digest of the prefix that ends with it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Samples:
         self._storage = storage
 
     def counter(self, model: Model, *, simulated: bool) -> TokenCounter:
-        """The estimator of this model's tokenizer family with its calibration so far.
+        """Return the estimator of this model's tokenizer family with its calibration so far.
 
         The simulator's tokenizer is its own: what it taught says nothing of the real model, and the other way round.
         """
@@ -41,11 +41,11 @@ class Samples:
         return TokenCounter(model.tokenizer, float(factor), int(replies))
 
     def counter_for(self, address: str) -> TokenCounter:
-        """The same by a model's address."""
+        """Return the same by a model's address."""
         return self.counter(catalog.lookup(address), simulated=catalog.is_simulated(address))
 
     def token_errors(self, model: Model, *, simulated: bool) -> list[float]:
-        """By how much the estimates of the last calls were off, each as a share of the whole prompt, oldest first."""
+        """Return by how much the last calls' estimates were off, as shares of the whole prompt, oldest first."""
         return [float(error) for error in self._read(f"{_tokens_key(model, simulated)}/errors", [])]
 
     def learn_token_error(self, model: Model, *, simulated: bool, error: float) -> None:
@@ -66,7 +66,7 @@ class Samples:
         self._write(f"ttft/{address}", [list(item) for item in series])
 
     def pauses(self, thread: str, now: float) -> tuple[float, ...]:
-        """Seconds between this thread's calls, the pause that ends now included."""
+        """Return the seconds between this thread's calls, the pause that ends now included."""
         times = [float(at) for at in self._read(f"calls/{thread}", [])] + [now]
         return tuple(after - before for before, after in itertools.pairwise(times))
 
@@ -96,7 +96,7 @@ def _tokens_key(model: Model, simulated: bool) -> str:
 
 
 def layers_seen(samples: Samples, call: Call, *, thread: str, now: float, notebook: bool) -> list[Seen]:
-    """Return what the policy needs to know of each of its LAYERS: tokens, and the pauses between its calls so far."""
+    """Return what the policy needs to know of each layer in LAYERS: tokens, and the pauses between its calls."""
     gaps = [samples.pauses(name, now) for name in _names(call.prompt, thread)]
     return [
         seen(layer, tokens, pauses, notebook=notebook)

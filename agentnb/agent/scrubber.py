@@ -18,15 +18,15 @@ class Scrubber:
     variables: Callable[[], Iterable[tuple[object, object]]] = tuple
 
     def __call__(self, text: str) -> str:
-        """The text with a mark for each secret."""
-        # Half a character (a file's name, a cell of a table) cannot be stored or sent, and must not end the run.
+        """Return the text with a mark for each secret."""
+        # Half a character (in a file's name, in a table) can be neither stored nor sent. It must not end the run.
         text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         result = redact(text, allow=self.allow)
         self.found.update({mark: kind for kind, mark in result.found})
         return result.text
 
     def of_output(self, text: str) -> str:
-        """The same for what code gave: what a variable named as a secret holds goes too, wherever it stands.
+        """Return the same for what code gave: what a variable named as a secret holds goes too, wherever it stands.
 
         Not for code: the same source must give the same bytes whatever the variables hold.
         """
@@ -42,7 +42,7 @@ class Scrubber:
 
 
 def scrubbed_value(value: object, scrub: Callable[[str], str]) -> Any:
-    """A JSON value with secrets taken out of its texts."""
+    """Return a JSON value with secrets taken out of its texts."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, Mapping):

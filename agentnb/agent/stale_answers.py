@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from agentnb.agent.conversation.threads import EARLIER
 from agentnb.agent.kernel_context import Hydrator
-from agentnb.agent.state import AgentState
-from agentnb.context.notebook.basis import older_cells, older_values
-from agentnb.models.messages import Text
+from agentnb.agent.state import EARLIER, AgentState
+from agentnb.context.notebook.basis import content_of, older_cells, older_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,8 @@ def note_on(older: Iterable[str]) -> str:
 
 
 def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str] | None = None) -> tuple[str, ...]:
-    """What the answer rests on that is another now, in words. Of values, those of the names `among` are looked at."""
+    """Return what the answer rests on that is another now, in words. Of values, those of the names `among` are looked
+    at."""
     notebook = hydrator.notebook
     cells = older_cells(state.cells, notebook.log.of_cell, notebook.log.session)
     touched = {
@@ -42,20 +41,23 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
         if not str(item["reason"]).endswith(EARLIER) and not item.get("inside")
     }
     definitions = [f"`{name}`" for name in hydrator.older_definitions(touched)]
-    values = older_values(_asked(state), hydrator.described_now, among)
+    values = older_values(state.values, hydrator.described_now, among)
     return tuple(dict.fromkeys([*definitions, *cells, *values]))
 
 
+def still_holds(hydrator: Hydrator, state: AgentState) -> bool:
+    """Tell whether all that the answer rests on is here as it was, in whichever kernel it was given."""
+    log = hydrator.notebook.log
+    cells = [item for item in state.cells if item.get("involved") and item.get("content")]
+    here = [log.of_cell(str(item["cell"])) for item in cells]
+    same = all(run is not None and content_of(run) == item["content"] for run, item in zip(here, cells, strict=True))
+    return same and not older_parts(hydrator, state)
+
+
 def stale_among(hydrator: Hydrator, states: Iterable[tuple[str, AgentState]]) -> Iterator[StaleAnswer]:
-    """The stale ones of these runs."""
+    """Yield the stale ones of these runs."""
     for run_id, state in states:
         older = older_parts(hydrator, state) if state.text else ()
         if older:
             cost = state.spending.cost.total if state.spending.cost is not None else None
             yield StaleAnswer(run_id=run_id, task=state.task, older=older, cost=cost)
-
-
-def _asked(state: AgentState) -> str:
-    """The text of the turn's task, with the values beside it."""
-    found = next((block.content for block in state.blocks if block.label == "task"), None)
-    return found.text if isinstance(found, Text) else ""

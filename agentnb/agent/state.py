@@ -1,9 +1,9 @@
 """The agent's state: one frozen record of a run between two steps, and the JSON that is journaled of it.
 
-A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run
-is claimed, and written at each step's end. Its JSON has the keys that it had before it had a type, so that journals
-of either time are read by either code: what is there from the first step on is always written, and what a later state
-finds out is written from that state on.
+A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run is
+claimed, and written at each step's end. Its JSON keeps the keys from before it had a type, so either code reads
+journals of either time. What is there from the first step on is always written. What a later state finds out is written
+from that state on.
 
 - HYDRATING replaces `inherited` by the turn's `blocks`, and lists the definitions, pictures and secrets it found.
 - THINKING adds the reply's blocks and text, the spending, and the account of the last call.
@@ -23,12 +23,15 @@ from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
 FORMAT = 1
+EARLIER = "(earlier turn)"
+"""Ends the reason of something that is held but that the turn did not touch."""
 
 
 class StepEvent(StrEnum):
@@ -38,10 +41,13 @@ class StepEvent(StrEnum):
     ASKED_FOR_TOOLS = "the reply asks for tools"
     BROKE_OFF = "the provider broke off, to go on"
     ANSWERED = "the reply is the answer"
+    DOES_NOT_FIT = "the value does not fit, to mend it"
     CARRIED_OUT = "every call has its result"
     MUST_ASK = "a call needs a person's word"
     HEARD = "another call still waits"
     ALL_SAID = "nothing is left to ask"
+    OUTGROWN = "the conversation has grown too large"
+    CONDENSED = "old steps are condensed"
 
 
 class HeldDefinition(TypedDict, total=False):
@@ -82,7 +88,7 @@ class SentPicture(TypedDict):
 
 
 class LastCall(TypedDict, total=False):
-    """The run's last call, or the one that is about to be made: its layers, prompt cache and latency, as shown."""
+    """Holds the run's last call, or the one about to be made: its layers, prompt cache and latency, as shown."""
 
     layers: list[dict[str, object]]
     cache: dict[str, object]
@@ -91,7 +97,7 @@ class LastCall(TypedDict, total=False):
 
 
 class Base(NamedTuple):
-    """Tells what a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
+    """Tells what a segment keeps of another: its turns up to `kept`, as the segment with this `root` sent them."""
 
     root: str
     kept: str
@@ -101,9 +107,9 @@ class Base(NamedTuple):
 class Segment:
     """The segment that a turn goes on with, by the run that began it.
 
-    `begins` says that this run does. Only then are the others set: `base`, `first` (the first turn that is sent; None:
-    all of the path), `replaced` (no turn goes on with the old project section), and the frozen `blocks`; None where
-    they are not made yet, or where the base's are used.
+    `begins` says that this run does. Only then are the others set: `base`, `first`, `replaced` and the frozen `blocks`.
+    `first` is the first turn that is sent; None: all of the path. `replaced` says that no turn goes on with the old
+    project section. `blocks` is None where they are not made yet, or where the base's are used.
     """
 
     root: str
@@ -140,19 +146,28 @@ class AgentState:
     """One run of the agent between two steps.
 
     What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
-    `notebook` says that a cell asked, `waits` how many steps only asked or listened: `max_steps` does not count them.
+    `schema` is that of a structured answer.
+    `notebook` says that a cell asked, `waits` how many steps only asked, listened or condensed: `max_steps`
+    does not count them.
 
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
 
+    `child_of` is the run that delegated this one (states/children.py).
+
     Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path. `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
 
-    What was said: `blocks` are the turn's own, as sent and answered; of the whole request, `previous_end` leading
-    blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
-    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says
-    that the next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply.
-    `proposals` are the cells that it would put into the notebook, exactly as it wrote them.
+    What was said: `blocks` are the turn's own, as sent and answered. Of the whole request, `previous_end` leading
+    blocks were sent before. `previous_message` is the id of the reply to that. `inherited` are the blocks taken along
+    from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says that the
+    next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply. `proposals`
+    are the cells that it would put into the notebook, exactly as it wrote them. `plan` is the model's list of steps,
+    without secrets.
+
+    Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
+    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run and
+    step, as RUN:STEP, that this one takes up.
     """
 
     task: str
@@ -160,6 +175,8 @@ class AgentState:
     options: RunOptions
     segment: Segment
     purse: str = ""
+    child_of: str = ""
+    schema: JsonMapping | None = None
     notebook: bool = False
     label: str = ""
     simulated: bool = False
@@ -178,6 +195,7 @@ class AgentState:
     recorded: str | None = None
     cells: tuple[JsonMapping, ...] = ()
     definitions: tuple[HeldDefinition, ...] = ()
+    values: tuple[JsonMapping, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
     redactions: tuple[Mapping[str, str], ...] = ()
@@ -185,35 +203,46 @@ class AgentState:
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
     proposals: tuple[Proposal, ...] = ()
+    plan: tuple[PlanItem, ...] = ()
     waits: int = 0
+    replies: int = 0
+    refused: int = 0
+    source: str = ""
 
     @property
     def address(self) -> str:
-        """The model's address: `provider:model` or `sim:model`."""
+        """Return the model's address: `provider:model` or `sim:model`."""
         return self.options.model
 
     @property
     def budget(self) -> Budget:
         return Budget(limit=self.options.budget, spent=self.spending.spent)
 
+    @property
+    def touched(self) -> frozenset[str]:
+        """The names of what the conversation holds and the present task touches: definitions and cells."""
+        of_code = (item["name"] for item in self.definitions if not item["reason"].endswith(EARLIER))
+        cells = (item for item in self.cells if item["involved"] or not str(item["reason"]).endswith(EARLIER))
+        return frozenset((*of_code, *(f"cell:{item['cell']}" for item in cells)))
+
     def waiting(self, run_id: str) -> list[Question]:
-        """The calls that wait for a person's word."""
+        """Return the calls that wait for a person's word."""
         return self.approvals.waiting(run_id, allow=self.options.allow)
 
     def noted(self, *notes: str) -> AgentState:
-        """The state with notes for people, each once; empty ones are none."""
+        """Return the state with notes for people, each once; empty ones are none."""
         new = [text for text in dict.fromkeys(notes) if text and text not in self.notes]
         return replace(self, notes=(*self.notes, *new)) if new else self
 
     def limited(self, limits: Limits) -> AgentState:
-        """The state under new limits, where they are given."""
-        given = {name: value for name, value in vars(limits).items() if value is not None}
+        """Return the state under new limits, where they are given. Another model takes over at the next call."""
+        given = {name: value for name, value in vars(limits).items() if value is not None and name != "model"}
         if "allow" in given:
             given["allow"] = tuple(sorted(given["allow"]))
         return replace(self, options=replace(self.options, **given)) if given else self
 
     def with_lost(self, run_id: str, lost: Iterable[Lost]) -> AgentState:
-        """The state with what calls had used that brought nothing, as far as its sums do not hold that yet."""
+        """Return the state with what failed calls had used, as far as its sums do not hold that yet."""
         all_of_them, spending = list(lost), self.spending
         # A fork has a history of its own.
         done = spending.settled[1] if spending.settled and spending.settled[0] == run_id else 0
@@ -226,11 +255,11 @@ class AgentState:
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
     def shown(self) -> JsonObject:
-        """Return what a live view needs: the money so far, and the last call or the one about to be made."""
-        return {"cost": self.spending.to_json().get("cost"), "last": self.last}
+        """Return what a live view needs: the money so far, the last call or the next one, and the plan."""
+        return {"cost": self.spending.to_json().get("cost"), "last": self.last} | self._planned()
 
     def to_json(self) -> JsonObject:
-        """The JSON that is journaled, keys in the order in which a run comes to have them."""
+        """Return the JSON that is journaled, keys in the order in which a run comes to have them."""
         return self._asked() | self._turn() | self._hydrated() | self._thought()
 
     def _asked(self) -> JsonObject:
@@ -244,6 +273,8 @@ class AgentState:
             "allow": list(self.options.allow),
             "budget": {"limit": self.options.budget, "spent": self.spending.spent},
             **({"purse": self.purse} if self.purse else {}),
+            **({"child_of": self.child_of} if self.child_of else {}),
+            **({"schema": self.schema} if self.schema is not None else {}),
             "label": self.label,
             "simulated": self.simulated,
             "token_factor": self.token_factor,
@@ -270,6 +301,7 @@ class AgentState:
         return {
             **({"cells": [dict(item) for item in self.cells]} if self.cells else {}),
             "definitions": [dict(item) for item in self.definitions],
+            **({"values": [dict(item) for item in self.values]} if self.values else {}),
             "left_out": [dict(item) for item in self.left_out],
             "images": [dict(item) for item in self.images],
             "redactions": [dict(item) for item in self.redactions],
@@ -277,13 +309,17 @@ class AgentState:
 
     def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
+        optional |= {name: getattr(self, name) or None for name in ("replies", "refused", "source")}
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
-        return self.spending.to_json() | known | self.approvals.to_json() | proposed
+        return self.spending.to_json() | known | self.approvals.to_json() | proposed | self._planned()
+
+    def _planned(self) -> JsonObject:
+        return {"plan": [item.to_json() for item in self.plan]} if self.plan else {}
 
     @classmethod
     def from_json(cls, context: JsonMapping) -> AgentState:
-        """The record of a journaled context."""
+        """Return the record of a journaled context."""
         values: JsonObject = {name: context[name] for name in _PLAIN if name in context}
         values |= {name: tuple(context[name]) for name in _LISTS if name in context}
         inherited = context.get("inherited")
@@ -296,14 +332,16 @@ class AgentState:
             spending=Spending.from_json(context),
             approvals=Approvals.from_json(context),
             proposals=tuple(Proposal.from_json(item) for item in context.get("proposals") or ()),
+            plan=tuple(PlanItem.from_json(item) for item in context.get("plan") or ()),
         )
 
 
 _PLAIN = (
-    "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
-    "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
+    "task", "thread", "purse", "child_of", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn",
+    "branch", "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies",
+    "refused", "source",
 )  # fmt: skip
-_LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
+_LISTS = ("notes", "cells", "definitions", "values", "left_out", "images", "redactions")
 
 _JSON_NAMES = {"context": "mode"}
 """Options that have another name in JSON."""
@@ -336,5 +374,5 @@ def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:
 
 
 def is_agents(context: object) -> bool:
-    """Whether a journaled context is the agent's: runs of other machines lie in the same journal."""
+    """Tell whether a journaled context is the agent's: runs of other machines lie in the same journal."""
     return isinstance(context, Mapping) and "blocks" in context and "segment_root" in context

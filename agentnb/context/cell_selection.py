@@ -1,20 +1,17 @@
-"""Which cells a question needs, in which form, and why: pointed at, newest, by name, by what they use, by rare words.
+"""Choose which cells a question needs, in which form, and why: pointed at, by name, use or rare words, newest.
 
-Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one what the
-question needs is told, within half of what pasting it all would take, and a line for each of the others.
+Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
+question needs is told, within about half of what pasting it all would take. Each other cell gets a line.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from agentnb.canonical import digest
-from agentnb.context.notebook.cell_runs import CellRun, stem, words_of
+from agentnb.context.notebook.cell_runs import CellRun, words_of
 from agentnb.context.notebook.cell_text import (
     BRIEF,
     FORMS,
@@ -27,41 +24,25 @@ from agentnb.context.notebook.cell_text import (
     is_short,
     outline,
 )
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
-from agentnb.context.static.english_words import GRAMMAR
+from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, names_in, run_key
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SHARE = 0.48
+SHARE = 0.44
 """Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
 LINE = 8
 """Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
-RARE, NEARLY = 0.5, 0.4
-"""A word that stands in at most this share of the cells points at them, the rarer the more; and the part of the best
-cell's weight that a cell needs to come along."""
-BY_WORDS = 4
-"""Cells that rare words may bring."""
 SHOWN = 4
 """Names whose values go along of the cells that are pointed at and have shown nothing."""
 MEASURED = 4_000
 """Characters of one text whose tokens are counted; the rest is taken to be alike."""
-_MARK = re.compile(r"`([^`\n]{1,200})`|(?<![\w.])@([A-Za-z_]\w*)")
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_FOLLOWS = re.compile(
-    r"\s*(?:and|but|so|why|what about|how about|now|then|ok\w*|und|aber|et|mais|y|pero|e|и|а)\b", re.IGNORECASE
-)
-_FILLER_WORDS = """
-explain cell cells result results output outputs code notebook show tell change fix make need value values plot table
-error last above previous mean work use using function large wrong different write please line lines does what why give
-find happen happens
-"""
-_FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
-"""Words that a question has whatever it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldCell:
-    """How the thread holds a cell: the number of the run that it tells, the form, and the digest of what it tells."""
+    """Tells how the thread holds a cell: the number of the run it tells, the form, and the digest."""
 
     number: int
     form: str
@@ -70,7 +51,10 @@ class HeldCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form."""
+    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
+
+    `older`: the thread holds a newer run of its cell, whose place it does not take.
+    """
 
     run: CellRun
     form: Form
@@ -78,11 +62,12 @@ class Picked:
     text: str
     tokens: int
     body: str
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellChoice:
-    """What the turn adds: cells in the order of running, cells that only get a line, and the names that matter."""
+    """Holds what the turn adds: cells in the order of running, cells that only get a line, names that matter."""
 
     picked: tuple[Picked, ...] = ()
     outlined: tuple[CellRun, ...] = ()
@@ -98,18 +83,14 @@ class CellChoice:
         return sum(item.tokens for item in self.picked) + self.outline_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellQuestion:
-    """A task and where it stands: what was asked before it, the cells by place, and the one above."""
-
-    task: str
-    earlier: str = ""
-    placed: tuple[CellRun, ...] = ()
-    above: CellRun | None = None
-
-
 FILLING = 6
 """From this priority on a cell is told only where the thread has nothing of it."""
+
+
+VAGUE = 4_000
+"""Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
+NEEDED, SPARE = 1.25, 0.75
+"""Of the limit, for what the question needs, and for what there may be room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,24 +111,26 @@ def choose(
     beside: int = 0,
     clean: Callable[[CellRun], CellRun] = lambda run: run,
 ) -> CellChoice:
-    """The cells that this turn adds to what the thread holds, within `budget` tokens.
+    """Return the cells that this turn adds to what the thread holds, within `budget` tokens.
 
     `beside` are the tokens that the turn adds beside them. `clean` takes secrets out.
     """
     means = pointed(question.task, runs, by_number=by_number, placed=question.placed, above=question.above)
-    named = _names_in(question, runs, means)
+    named = names_in(question, runs, means)
     wants = _wanted(question, runs, means, named)
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
     for run in unsent if everything else ():
-        wants.setdefault(_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
-    known = {_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
+        wants.setdefault(run_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+    known = {run_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
-    limit = budget if everything else _limit(brief, count, budget, beside)
+    limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
+    if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
+        limit = max(limit, min(budget, VAGUE))
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
-    taken = {_key(item.run) for item in picked}
-    rest = tuple(run for run in unsent if _key(run) not in taken)
+    taken = {run_key(item.run) for item in picked}
+    rest = tuple(run for run in unsent if run_key(run) not in taken)
     again = {run.number: held[run.cell].number for run in rest if run.cell in held}
     text = outline([clean(run) for run in rest], again) if rest else ""
     silent = [run for run, _ in means.cells if not run.outputs]
@@ -167,12 +150,8 @@ def choose(
 def _involved(wants: Mapping[str, _Want], known: Mapping[str, CellRun]) -> frozenset[str]:
     strong = {key for key, want in wants.items() if want.priority < 2}
     by_words = {key for key, want in wants.items() if 3 <= want.priority < 4}
-    used = {key for key, want in wants.items() if 4 <= want.priority < 5}
+    used = {key for key, want in wants.items() if int(want.priority) in (2, 4) and want.reason != LAST}
     return frozenset(known[key].cell for key in ((strong or by_words) | used if strong or by_words else ()))
-
-
-def _key(run: CellRun) -> str:
-    return f"{run.cell}:{run.number}"
 
 
 def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
@@ -186,19 +165,19 @@ def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
 
 
 def _measured(text: str, count: Callable[[str], int]) -> float:
-    """The tokens of a text, of a long one by its beginning."""
+    """Return the tokens of a text, of a long one by its beginning."""
     head = text[:MEASURED]
     return count(head) * len(text) / len(head) if head else 0.0
 
 
 def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, beside: int) -> float:
-    """What is left of the share for cells, when the outline and what stands beside it are taken off."""
+    """Return what is left of the share for cells, when the outline and what stands beside it are taken off."""
     pasted = _pasted(unsent, count)
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 400
-"""Tokens for chosen cells, however small the notebook is."""
+LEAST = 700
+"""Tokens for chosen cells, however small the notebook is: right answers come before half the tokens."""
 
 
 def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int) -> bool:
@@ -211,21 +190,31 @@ def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget
 
 
 def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, named: Sequence[str]) -> dict[str, _Want]:
-    """Every cell that the question needs, the strongest reason first."""
+    """Return every cell that the question needs, the strongest reason first."""
     spoken = WHOLE if means.at_length else FULL
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
-    worded = _by_words(question, runs)
-    seeds = [run for run, _ in (*means.cells, *bound, *worded[:2])] or list(runs[-1:])
+    worded = by_words(question, runs)
+    beside = _beside([run for run, _ in (*bound, *worded)], question.placed or runs, means.beside)
+    clear = [*means.cells, *beside, *bound]
+    said = frozenset(IDENTIFIER.findall(question.task))
+    meant = [run for run, _ in (*means.cells, *beside, *(one for one in bound if one[1].rpartition(" ")[2] in said))]
+    seeds = [run for run, _ in (*clear, *worded[:2])] or list(runs[-1:])
     once, twice = _slices(seeds, runs)
     since = _changed_since(seeds, runs)
+    last = [(run, LAST) for run in runs[-1:]]
     offers = (
-        (0, spoken, means.cells),
+        (0, spoken, [*means.cells, *beside]),
         (1, FULL, bound),
-        (2, spoken, [(run, "the last cell") for run in runs[-1:]]),
+        (2, FULL, _raised_in(meant, runs)),
+        (2, FULL, _mended(meant, runs)),
+        (2, FULL, _called(meant, runs)),
+        (2, spoken, [] if clear else last),
         (3, FULL, worded),
+        (4, BRIEF, _called([run for run, _ in worded], runs)),
         (4, BRIEF, since),
         (4, BRIEF, _last_uses(named, runs)),
         (4, BRIEF, once),
+        (5, BRIEF, last),
         (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
         (5, BRIEF, twice),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
@@ -234,34 +223,104 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     wants: dict[str, _Want] = {}
     for priority, form, found in offers:
         for place, (run, reason) in enumerate(found):
-            wants.setdefault(_key(run), _Want(form, reason, priority + place / 1000))
+            wants.setdefault(run_key(run), _Want(form, reason, priority + place / 1000))
     for place, run in enumerate(_by_use(runs)):
-        wants.setdefault(_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
+        wants.setdefault(run_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
 
 
+LAST = "the last cell"
+
+
+def _beside(found: Sequence[CellRun], order: Sequence[CellRun], step: int) -> _Found:
+    """Return the cell before or after the first of those found."""
+    places = [place + step for place, run in enumerate(order) if step and found and run.cell == found[0].cell]
+    return [(order[place], "stands beside the cell that is named") for place in places if 0 <= place < len(order)]
+
+
+def _raised_in(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the cells whose lines stand in the traceback of an error that is spoken of."""
+    texts = (output.text for run in seeds for output in run.outputs if output.kind == "error")
+    lines = {line.strip() for text in texts for line in text.split("\n")[1:] if len(line.strip()) > SHORT_LINE}
+    lines = {line for line in lines if not any(line in run.source for run in seeds)}
+    return [(run, "an error was raised in it") for run in runs if any(line in run.source for line in lines)]
+
+
+def _mended(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the next cell after one that failed that is much like it: it was written anew there."""
+    found: _Found = []
+    for run in (run for run in seeds if run.has("error")):
+        later = [other for other in runs if other.order > run.order and _is_like(run, other)]
+        found += [(other, f"is much like cell {run.number}, which failed") for other in later[:1]]
+    return found
+
+
+def _is_like(run: CellRun, other: CellRun) -> bool:
+    mine, its = words_of(run.source), words_of(other.source)
+    return len(mine & its) > LIKE * len(mine | its)
+
+
+LIKE = 0.5
+"""Share of common words above which one source is taken for the other written anew."""
+
+
+SHORT_LINE = 8
+"""Characters of a line of code that may stand anywhere."""
+
+
+def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
+    found: _Found = []
+    seen, now = {run_key(run) for run in seeds}, seeds
+    for _ in range(CALLED_STEPS):
+        step = [
+            (maker, f"defines {name}, which cell {run.number} calls")
+            for run in now
+            for name in sorted(run.flow.uses | run.flow.calls)
+            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and run_key(maker) not in seen
+        ]
+        step = list({run_key(run): (run, why) for run, why in reversed(step)}.values())[::-1]
+        seen |= {run_key(run) for run, _ in step}
+        found += step
+        now = [run for run, _ in step]
+    return found
+
+
+CALLED_STEPS = 2
+
+
+def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
+    """Return the last cell that defines a function or class of this name, or a class with such a method."""
+    for run in reversed(runs):
+        if name in run.flow.binds:
+            return run if name in run.flow.defines else None
+        if method and name in run.flow.methods:
+            return run
+    return None
+
+
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
-    """The cells, those first whose names most later cells use; of equals the newer."""
+    """Return the cells, those first whose names most later cells use; of equals the newer."""
     later: Counter[str] = Counter()
     uses: dict[str, int] = {}
     for run in reversed(runs):
-        uses[_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
+        uses[run_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
         later.update(run.flow.uses)
-    return sorted(runs, key=lambda run: (-uses[_key(run)], -run.order))
+    return sorted(runs, key=lambda run: (-uses[run_key(run)], -run.order))
 
 
 def _does(run: CellRun, name: str) -> str:
-    return "binds" if name in run.flow.binds else "changes"
+    return "binds" if name in run.flow.binds else "defines" if name in run.flow.methods else "changes"
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
-    """The last cell before a place that binds the name, and those after it that change its object."""
+    """Return the last cell before a place that binds the name, and those after it that change its object."""
     found: list[CellRun] = []
     for run in reversed(runs[:before]):
         flow = run.flow
         if name in flow.imports:
             break
-        if name in flow.binds:
+        if name in flow.binds or name in flow.methods:
             found.append(run)
             if name not in flow.uses:
                 break
@@ -277,17 +336,17 @@ _Found = list[tuple[CellRun, str]]
 
 def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, _Found]:
     """Two steps back along what the cells use."""
-    place = {_key(run): number for number, run in enumerate(runs)}
-    seen = {_key(run) for run in seeds}
+    place = {run_key(run): number for number, run in enumerate(runs)}
+    seen = {run_key(run) for run in seeds}
     steps: list[_Found] = []
     now: Sequence[CellRun] = seeds
     for _ in range(2):
         found: _Found = []
         for run in now:
             for name in sorted(run.flow.uses | run.flow.changes):
-                for maker in _makers(name, runs, place.get(_key(run), len(runs))):
-                    if _key(maker) not in seen:
-                        seen.add(_key(maker))
+                for maker in _makers(name, runs, place.get(run_key(run), len(runs))):
+                    if run_key(maker) not in seen:
+                        seen.add(run_key(maker))
                         found.append((maker, f"{_does(maker, name)} {name}, which cell {run.number} uses"))
         steps.append(found)
         now = [run for run, _ in found]
@@ -295,7 +354,7 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The later cells that change what a cell of the question made or changed, or use it to change something else."""
+    """Return the later cells that change what a cell of the question made, or use it to change something else."""
     found: _Found = []
     for run in seeds:
         own = run.flow.binds - run.flow.imports
@@ -309,93 +368,13 @@ def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 
 
 def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
-    """The last cell that uses each name of the question: how a function was called, what became of a value."""
+    """Return the last cell that uses each name of the question: how it was called, or what became of it."""
     found: _Found = []
     for name in named:
         user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
         if user is not None:
             found.append((user, f"the last cell that uses {name}"))
     return found
-
-
-# names and words ------------------------------------------------------------------------------------------------------
-
-
-def _names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) -> list[str]:
-    """The notebook's names that the question uses: as they are, inflected, or taken apart."""
-    known = dict.fromkeys(name for run in runs for name in sorted(run.flow.binds - run.flow.imports))
-    found = names_spoken_of(question.task, known)
-    if not found and not means.cells and _goes_on(question):
-        found = names_spoken_of(question.earlier, known)
-    return found
-
-
-def _goes_on(question: CellQuestion) -> bool:
-    """Is it a follow-up: short, or begun with a word that goes on with something?"""
-    return bool(question.earlier) and (len(question.task.split()) <= 10 or bool(_FOLLOWS.match(question.task)))
-
-
-def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
-    """Of the `known` names those that a text means: "the thick model" is `thick_model`, "sales" is `sale`."""
-    marked = {word for match in _MARK.finditer(task) for word in _IDENTIFIER.findall(match.group(1) or match.group(2))}
-    words = dict.fromkeys(_IDENTIFIER.findall(task[:20_000]))
-    plain = [word for word in words if word.lower() not in GRAMMAR and not (len(word) == 1 and word in "aAiI")]
-    stems = {stem(part) for word in plain for part in words_of(word)}
-    exact, loose = set(plain) | marked, []
-    out = []
-    for name in known:
-        if name in exact:
-            out.append(name)
-        elif len(name) > 2:
-            parts = {stem(part) for part in words_of(name)}
-            if parts and parts <= stems:
-                loose.append(name)
-    return [*out, *loose]
-
-
-def _by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
-    """The cells that share the question's rare words, the best first."""
-    spoken = _spoken_stems(question.task)
-    if _goes_on(question) and not spoken:
-        spoken = _spoken_stems(question.earlier)
-    having = {word: [run for run in runs if word in run.stems] for word in sorted(spoken)}
-    usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
-    scores: dict[str, float] = {}
-    shared: dict[str, list[str]] = {}
-    for word, found in having.items():
-        for run in found if 0 < len(found) <= max(2, len(runs) * RARE) else ():
-            weight = math.log((len(runs) + 1) / len(found)) / (0.5 + 0.5 * len(run.stems) / usual)
-            scores[_key(run)] = scores.get(_key(run), 0.0) + weight
-            shared.setdefault(_key(run), []).append(word)
-    best = sorted(runs, key=lambda run: (-scores.get(_key(run), 0.0), -run.order))[:BY_WORDS]
-    least = max(max(scores.values(), default=0.0) * NEARLY, 0.01)
-    return [
-        (run, f"the question's word{'s' if len(shared[_key(run)]) > 1 else ''} {', '.join(shared[_key(run)][:4])}")
-        for run in best
-        if scores.get(_key(run), 0.0) >= least
-    ]
-
-
-def _spoken_stems(task: str) -> AbstractSet[str]:
-    """The stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
-    large = {match.group().lower() for match in re.finditer(r"(?<=[^\s.!?] )[A-Z]\w+", task)}
-    words = {word for word in words_of(task[:20_000]) if word not in _FILLER or word in large}
-    return {stem(word) for word in words} | {other for word in words for other in _CALLED.get(stem(word), ())}
-
-
-_SAID = """
-average=mean mean=average maximum=max minimum=min highest=max lowest=min largest=max smallest=min deviation=std
-variance=var correlated=corr correlation=corr duplicates=duplicated missing=isna,nan,fillna,dropna remove=drop,del
-deleted=drop merge=join join=merge sorted=sort,order random=seed,rng train=fit fitted=train predict=predict
-accuracy=score save=csv,write,dump load=read regex=compile regular=compile expression=compile query=select,sql
-network=graph group=groupby grouped=groupby picture=imshow,image draw=plot histogram=hist split=train cluster=label
-outlier=clip,quantile normalise=scale,scaler standardise=scale,scaler test=assert time=seconds,elapsed
-"""
-_CALLED: dict[str, tuple[str, ...]] = {
-    stem(said): tuple(stem(word) for word in called.split(","))
-    for said, _, called in (pair.partition("=") for pair in _SAID.split())
-}
-"""What code calls otherwise than people do, by the stems of what they say."""
 
 
 # filling --------------------------------------------------------------------------------------------------------------
@@ -418,12 +397,13 @@ class _Filling:
         return [item for item in found if item is not None]
 
     def _taken(self, run: CellRun, want: _Want) -> Picked | None:
-        """The run in the richest form that is wanted and fits; None where the thread has as much of it."""
+        """Return the run in the richest form that is wanted and fits. None where the thread has as much of it."""
         before = self.held.get(run.cell)
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
             return None
-        room = (self.budget if want.priority < 1 else self.limit) - self.spent
+        share = NEEDED if want.priority < FILLING - 1 else SPARE
+        room = (self.budget if want.priority < 1 else min(self.budget, self.limit * share)) - self.spent
         clean = None
         for form in (WHOLE, FULL, BRIEF):
             if form.rank > want.form.rank:
@@ -441,9 +421,12 @@ class _Filling:
 
 
 def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
-    """The run as the thread gets it: of one that changed nothing since its last run only that it ran."""
+    """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
     inner = cell_body(run, form)
-    body = digest(inner)
+    body = digest(steady(inner))
+    if before is not None and before.number > run.number:
+        text = cell_element(run, inner, older_than=str(before.number))
+        return Picked(run=run, form=form, reason=reason, text=text, tokens=count(text), body=body, older=True)
     again = before is not None and before.number != run.number
     attributes = {"replaces": str(before.number) if again and before is not None and before.number else ""}
     if again and before is not None and before.body == body:
@@ -455,4 +438,4 @@ def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count:
 
 
 _HELD_WORDS = {OUTLINE.name: "its line", BRIEF.name: "its short form", FULL.name: "its cut form"}
-"""What of a cell was told before, in a word for the model."""
+"""A word for the model: how much of a cell was told before."""

@@ -1,8 +1,8 @@
-"""Choose which definitions a task needs, in which form, under a token budget; say why each was chosen or left out.
+"""Choose which definitions a task needs and in which form, under a token budget; say why for each.
 
-What the task names comes first, then the user's functions that a cell ran, then what their code uses: two steps in
-full, one more by signature. That is the user's own code. A library's is told by its signature and the parts of its
-docstring that matter, where the task names it or the user's code that is told uses it.
+First comes what the task names, then the user's functions that a cell ran, then what their code uses. Two steps are
+told in full, one more by signature. That is the user's own code. A library's is told by its signature and the parts of
+its docstring that matter. It is told where the task names it, or the user's code that is told uses it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ FULL_STEPS, STEPS = 2, 3
 LARGE_SHARE = 0.4
 """A definition that is not named stands in full only if it takes at most this share of the budget."""
 DOC_SHARE = 0.25
-"""A named definition keeps its long docstring up to this share of the budget: more is left for what it calls."""
+"""A named definition keeps its long docstring up to this share of the budget; its callees get more."""
 LIBRARY_SHARE = 0.15
-"""Share of the budget for library text that the task names, and of what is chosen for what only the code uses."""
+"""Share of the budget for library text that the task names. Share of the chosen text for what only code uses."""
 LEAST_LIBRARY = 200
 """Tokens that what only the code uses may take even beside little code."""
 LEFT_OUT_LIMIT = 100
@@ -63,6 +63,10 @@ _SOURCE = re.compile(
     re.IGNORECASE,
 )
 """Words by which a task asks for a library's code itself."""
+_TO_MAKE = (
+    r"\b(?:write|make|define|create|add|implement|propose)\b[^.?!\n`]*"
+    r"\b(?:function|method|class|dataclass|variable|called|named)"
+)
 _BUILTINS = frozenset(dir(builtins)) | frozenset(keyword.kwlist)
 
 
@@ -84,7 +88,7 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What was chosen, in a stable order: marks, then by distance, then by name."""
+    """Holds what was chosen, in a stable order: marks, then by distance, then by name."""
 
     chosen: tuple[Chosen, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
@@ -97,8 +101,8 @@ class Selection:
 def marks(task: str) -> tuple[str, ...]:
     """Backticked names and `@name`s in the order of first mention; the text itself is never touched.
 
-    A backticked call loses its arguments: `f(x).fit` is the mark `f().fit`. Fenced code, e-mail addresses, decorators
-    in pasted code, and backticks around anything but a name or a call of one are no marks.
+    A backticked call loses its arguments: `f(x).fit` is the mark `f().fit`. No marks are fenced code, e-mail addresses,
+    decorators in pasted code, and backticks around anything but a name or call.
     """
     found: list[tuple[int, str]] = []
     text = _FENCE.sub(lambda match: " " * len(match.group()), task) if "```" in task or "~~~" in task else task
@@ -179,13 +183,13 @@ class _TokenRoom:
 
 
 def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
-    """The same with the tokens that it takes as it is rendered."""
+    """Return the same with the tokens that it takes as it is rendered."""
     return replace(chosen, tokens=count(render(chosen)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """What the task names. `receiver` is the class on whose instance it is called, `name` what the task calls it."""
+    """One name in the task. `receiver` is the class on whose instance it is called, `name` what the task calls it."""
 
     definition: Definition
     reason: str
@@ -203,12 +207,12 @@ def select(
     ran: Sequence[Ran] = (),
     code: str = "",
 ) -> Selection:
-    """The definitions that `task` touches, then what their code uses, within `budget` tokens.
+    """Return the definitions that `task` touches, then what their code uses, within `budget` tokens.
 
-    `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the
-    tokens of a text. `ran` is what a cell really executed (context/trace.py): the user's functions in it come next, in
-    the order in which they were called. `code` is what the notebook runs: which parameters it passes to a library.
-    Marks that mean nothing become notes.
+    `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the tokens
+    of a text. `ran` is what a cell really executed (context/trace.py). The user's functions in it come next, in the
+    order of their calls. `code` is what the notebook runs: which parameters it passes to a library. Marks that mean
+    nothing become notes.
     """
     if mode == "none":
         return Selection()
@@ -240,7 +244,7 @@ def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[_Root]:
             owner = resolver.class_of(name)
             if owner is not None:
                 yield _Root(owner, f"the class of {name}, {MARKED}")
-            elif found.kind == "missing" and not _is_ordinary(name, resolver):
+            elif found.kind == "missing" and not (_is_ordinary(name, resolver) or _is_to_be_made(name, task)):
                 notes.append(f"{name}: {found.reason}. {found.nearest}".rstrip())
         elif not _is_ordinary(name, resolver):
             yield _root(name, found, MARKED, resolver)
@@ -254,6 +258,11 @@ def _is_ordinary(name: str, resolver: Resolver) -> bool:
     """Python's own words and file names in backticks ask for no definition."""
     root, _, last = name.partition(".")[0], "", name.rpartition(".")[2]
     return not resolver.known(name) and (root in _BUILTINS or last in _FILE_ENDINGS.split())
+
+
+def _is_to_be_made(name: str, task: str) -> bool:
+    """Tell whether the task gives this name to something that is to be written: no definition can be there yet."""
+    return re.search(rf"{_TO_MAKE}\s+`{re.escape(name)}\b", task, re.IGNORECASE) is not None
 
 
 def _mentioned(task: str, resolver: Resolver) -> Iterator[_Root]:
@@ -271,7 +280,7 @@ def _mentioned(task: str, resolver: Resolver) -> Iterator[_Root]:
 
 
 def _failed(resolver: Resolver, ran: Iterable[Ran], *, library: bool = False) -> Iterator[_Root]:
-    """The user's own functions in the traceback of a cell that failed, the innermost first; or a `library`'s."""
+    """Yield the user's own functions in the traceback of a cell that failed, the innermost first; or a `library`'s."""
     for item in ran:
         found = resolver.of_code(item.code) if (item.library if library else item.failed) else None
         if found is not None and found.library == library:
@@ -279,7 +288,7 @@ def _failed(resolver: Resolver, ran: Iterable[Ran], *, library: bool = False) ->
 
 
 def _executed(resolver: Resolver, ran: Iterable[Ran]) -> Iterator[_Root]:
-    """The user's functions that a cell ran, in the order of their first calls."""
+    """Yield the user's functions that a cell ran, in the order of their first calls."""
     for item in ran:
         found = resolver.of_code(item.code) if not (item.failed or item.library) else None
         if found is not None and not found.library:
@@ -306,7 +315,7 @@ def _is_meant(word: str, found: Definition) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _UsedName:
-    """What the code of `user` uses."""
+    """One use by the code of `user`."""
 
     definition: Definition
     user: str
@@ -334,7 +343,7 @@ class _Walk:
             ring = [use for user in ring for use in self._taken(user, step)]
 
     def _taken(self, user: _UsedName, step: int) -> Iterator[_UsedName]:
-        """What the code of `user` uses and the budget takes; a signature leads no further."""
+        """Yield what the code of `user` uses and the budget takes; a signature leads no further."""
         for use in self._uses(user):
             key = use.definition.name, use.receiver.name if use.receiver else ""
             if key in self._seen or use.definition.library or not _is_worth_telling(use.definition, user.definition):
@@ -392,8 +401,8 @@ def _is_worth_telling(found: Definition, user: Definition) -> bool:
 
 
 def _add_libraries(roots: Sequence[_Root], resolver: Resolver, purse: _TokenRoom, *, task: str, code: str) -> None:
-    """Add library code: what the task names, in full only where it asks for the source; then, by what room that
-    leaves, what the user's code that was chosen uses."""
+    """Add library code that the task names, in full only where it asks for the source. Then add what the chosen user's
+    code uses, as room allows."""
     asked = bool(_SOURCE.search(task))
     limit = purse.total if asked else int(purse.total * LIBRARY_SHARE)
     own, told = purse.spent, 0
@@ -433,7 +442,7 @@ def _is_foreign(found: Definition) -> bool:
 
 
 def render(chosen: Chosen, *, replaces: str | None = None) -> str:
-    """The block that the model sees. `replaces` is the digest of the older version that it stands for.
+    """Return the block that the model sees. `replaces` is the digest of the older version that it stands for.
 
     The same definition gives the same bytes on every machine: no absolute paths, counts, addresses or times.
     """

@@ -1,9 +1,9 @@
 """The event bus over Redis or Valkey: tells other processes that something happened. [home of redis]
 
-Publishing never waits and never raises: a thread of its own sends what was put down for it, and where no server
-answers that is noted once and the run goes on. Of an event that is in the journal only its `seq` is sent; whoever hears
-it reads the journal (`journal/follow.py`). So no message can make a follower show what did not happen. A reply's text
-as it streams is sent as it is, since it is kept nowhere: use `rediss://` where others can read the wire.
+Publishing never waits and never raises: a thread of its own sends what was put down for it. Where no server answers,
+that is noted once and the run goes on. Of an event that is in the journal only its `seq` is sent; whoever hears it
+reads the journal (`journal/follow.py`). So no message can make a follower show what did not happen. A reply's text is
+sent as it streams, since it is kept nowhere. Use `rediss://` where others can read the wire.
 """
 
 from __future__ import annotations
@@ -34,14 +34,22 @@ MOST_WAITING = 1_000
 MOST_AT_ONCE = 500
 """Messages that are heard before they are shown: in a flood there is always one more."""
 LARGEST = 16_384
-"""Bytes of a signal that is sent: text as it streams is small, and a larger picture of the run is in the journal."""
+"""Bytes of a signal that is sent. Streamed text is small, and the journal has any larger picture of the run."""
 
 
 class RedisBus:
     """Tells and hears what happens to runs, by a server at `redis://…`. Opening it connects to nothing.
 
     `machine.events.subscribe(bus.publish)` tells; `bus.follow(journal)` hears. `trouble` is why the last message could
-    not be sent, None where all is well.
+    not be sent, None where all is well. Raises InputError on another kind of address, and PackageMissing.
+
+    >>> bus = agentnb.RedisBus(redis)
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> machine.events.subscribe(bus.publish) is None
+    False
+    >>> bus.flush()
+    True
+    >>> bus.close()
     """
 
     def __init__(self, address: str) -> None:
@@ -53,7 +61,7 @@ class RedisBus:
         self._address = address.replace("valkey", "redis", 1) if address.startswith("valkey") else address
         self.trouble: AgentnbError | None = None
         self._noted: AgentnbError | None = None
-        _package()
+        _check_options(self._address, self.place)
         self._begin()
 
     def _begin(self) -> None:
@@ -102,7 +110,7 @@ class RedisBus:
         client.close()
 
     def _batch(self) -> list[bytes]:
-        """What waits, the number of the last event at the end."""
+        """Return what waits, the number of the last event at the end."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if self._seq > self._sent:
             self._sent = self._seq
@@ -129,7 +137,7 @@ class RedisBus:
         self.trouble = error
 
     def take_note(self) -> str:
-        """What is to be said once of messages that were not sent since the last time; empty where there is nothing."""
+        """Return what to say once of messages not sent since the last time; empty where there is nothing."""
         noted, self._noted = self._noted, None
         return f"Others were not told of all that happened, the journal holds it: {noted}" if noted else ""
 
@@ -147,7 +155,7 @@ class RedisBus:
     # Hearing
 
     def follow(self, journal: Journal, *, after: int | None = None) -> Follower:
-        """What happens to the journal's runs in any process that tells it here: each event once and in order."""
+        """Return what happens to the journal's runs in any process that tells it here: each event once and in order."""
         return Follower(journal, RedisEars(self), after=after)
 
     def check(self) -> None:
@@ -189,7 +197,7 @@ class RedisEars:
         return ()
 
     def _hear(self, seconds: float) -> Sequence[Message]:
-        """What has come by when the first message has."""
+        """Return what has come by when the first message has."""
         until, messages = time.monotonic() + seconds, list[Message]()
         for _ in range(MOST_AT_ONCE):
             left = 0.0 if messages else max(0.0, until - time.monotonic())
@@ -211,7 +219,7 @@ class RedisEars:
 
 
 def encode(event: Event) -> bytes | None:
-    """The message that tells of an event: its `seq`, or a signal whole; None for one that is too large."""
+    """Return the message that tells of an event: its `seq`, or a signal whole. None for one that is too large."""
     if event.kind in JOURNALED_KINDS:
         return _told(event.seq)
     message = dump({"v": EVENT_VERSION, "signal": event.as_dict()})
@@ -223,7 +231,7 @@ def _told(seq: int) -> bytes:
 
 
 def decode(data: bytes) -> Message | None:
-    """What a message tells; None where it is none of ours. A signal cannot pass itself off as an event."""
+    """Return what a message tells; None where it is none of ours. A signal cannot pass itself off as an event."""
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
         found = load(data)
         if found["v"] != EVENT_VERSION:
@@ -263,7 +271,7 @@ def _place(parts: SplitResult) -> str:
 
 
 def _package() -> Any:
-    """The client's package. Raises PackageMissing."""
+    """Return the client's package. Raises PackageMissing."""
     try:
         import redis
     except ImportError as error:
@@ -274,8 +282,21 @@ def _package() -> Any:
     return redis
 
 
+def _check_options(address: str, place: str) -> None:
+    """Raise SettingsError where the address has options that the client does not know. Nothing is connected."""
+    redis = _package()
+    try:
+        _client(address).connection_pool.make_connection()
+    except (ValueError, TypeError, LookupError, AttributeError, redis.RedisError) as error:
+        raise SettingsError(
+            f"the event bus's address has an option that Redis's client does not take ({type(error).__name__})",
+            about=place,
+            todo="Set AGENTNB_BUS to redis://HOST:6379/0, or rediss://… with TLS.",
+        ) from None
+
+
 def _client(address: str) -> Any:
-    """A client that tries once: whoever waits for it decides when to try again."""
+    """Return a client that tries once: whoever waits for it decides when to try again."""
     redis = _package()
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -294,7 +315,7 @@ def _translated(place: str) -> Iterator[None]:
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError) as error:
         raise BusRefused(
             "the Redis server does not let us in"
-            if _is_login(error, redis)
+            if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error)
             else "the Redis server refuses our messages",
             about=place,
             todo="Look at the user and the password in AGENTNB_BUS, and that the user may use channels agentnb/*.",
@@ -305,7 +326,3 @@ def _translated(place: str) -> Iterator[None]:
             about=place,
             todo="Start one there, or set AGENTNB_BUS to where one is. Runs go on without it.",
         ) from None
-
-
-def _is_login(error: Exception, redis: Any) -> bool:
-    return isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error)

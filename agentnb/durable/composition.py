@@ -1,7 +1,7 @@
 """Handlers made of machines: a state that runs another machine, and a state that runs branches side by side.
 
 The runs inside have names of their own, `parent/step/name`, in their machine's journal. When the parent's step is
-repeated after a crash or a resume, they are found there and go on where they were.
+repeated after a crash or a resume, they are found there and go on.
 """
 
 from __future__ import annotations
@@ -26,11 +26,20 @@ def _same(context: Context) -> Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Branch:
-    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's."""
+    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's.
+
+    >>> inner = agentnb.AgentStateMachine()
+    >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
+    >>> agentnb.Branch(machine=inner, start="DOUBLING").start
+    'DOUBLING'
+    """
 
     machine: AgentStateMachine
+    """Carries the run inside, on the parent's journal or its own."""
     start: str
+    """State in which it begins."""
     into: Callable[[Context], Context] = _same
+    """Makes its context of the parent's; by default the same."""
 
 
 Back = Callable[[Context, Context], tuple[str, Context]]
@@ -40,9 +49,17 @@ Join = Callable[[Context, JsonMapping], tuple[str, Context]]
 
 
 def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
-    """A handler that runs `branch` to its end and goes on with what `back` makes of its context.
+    """Return a handler that runs `branch` to its end and goes on with what `back` makes of its context.
 
     A branch that fails fails the state; one that is paused, or waits for an event, pauses the parent run.
+
+    >>> inner, outer = agentnb.AgentStateMachine(), agentnb.AgentStateMachine()
+    >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
+    >>> branch = agentnb.Branch(machine=inner, start="DOUBLING")
+    >>> outer.register_state("ASKING", agentnb.submachine(branch, back=lambda context, found: ("COMPLETED", found)))
+    >>> _ = outer.initialize_run("one", "ASKING", {"x": 21})
+    >>> outer.run_to_end("one").context
+    {'x': 42}
     """
 
     def handler(context: Context) -> tuple[str, Context]:
@@ -52,9 +69,21 @@ def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
 
 
 def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> Handler:
-    """A handler that runs all branches side by side, at most `most` at a time, and joins their contexts.
+    """Return a handler that runs all branches side by side, at most `most` at a time, and joins their contexts.
 
-    All are brought to a stop before the state ends: when one fails, the others' work is kept for the next attempt.
+    All are stopped before the state ends. When one fails, the others' work is kept for the next attempt.
+
+    >>> inner, outer = agentnb.AgentStateMachine(), agentnb.AgentStateMachine()
+    >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
+    >>> branches = {
+    ...     name: agentnb.Branch(machine=inner, start="DOUBLING", into=lambda context, name=name: {"x": context[name]})
+    ...     for name in ("low", "high")
+    ... }
+    >>> both = agentnb.parallel(branches, join=lambda context, found: ("COMPLETED", found))
+    >>> outer.register_state("ASKING", both)
+    >>> _ = outer.initialize_run("two", "ASKING", {"low": 1, "high": 4})
+    >>> outer.run_to_end("two").context
+    {'low': {'x': 2}, 'high': {'x': 8}}
     """
 
     def handler(context: Context) -> tuple[str, Context]:
@@ -77,7 +106,7 @@ def _run_all(current: Current, branches: Mapping[str, Branch], context: object, 
 
 
 def _results(futures: Mapping[str, Future[Run]]) -> dict[str, Run]:
-    """All results, after all have ended; then the first error, if there was one."""
+    """Return all results, after all have ended; then the first error, if there was one."""
     errors = [future.exception() for future in futures.values()]
     for error in errors:
         if error is not None:
@@ -117,7 +146,8 @@ def _driven(machine: AgentStateMachine, run_id: str) -> Run:
 
 
 def _finished(run: Run) -> Run:
-    """The run, if it is completed. Raises RunSuspended where it may still be, HandlerError where it never will."""
+    """Return the run, if it is completed. Raises RunSuspended where it may still be, HandlerError where it never
+    will."""
     if run.status == records.COMPLETED:
         return run
     if run.status in (records.PAUSED, records.WAITING):

@@ -1,7 +1,7 @@
 """Typed contexts: what handlers hold in their hands, and the plain dict that is journaled.
 
 A context is a dict unless the machine is given a type: a dataclass, a pydantic model or a TypedDict. pydantic, whose
-home this is, reads and writes them; it comes with the providers' SDKs and is imported when a type is named.
+home this is, reads and writes them. It comes with the providers' SDKs and is imported when a type is named.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PLAIN = Codec(_same, _same)
 
 
 def codec_for(context_type: type | None) -> Codec:
-    """The codec of a context type; None and dict: contexts are plain dicts."""
+    """Return the codec of a context type; None and dict: contexts are plain dicts."""
     return PLAIN if context_type in (None, dict) else _pydantic_codec(context_type)
 
 

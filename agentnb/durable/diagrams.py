@@ -10,7 +10,7 @@ from html import escape
 from agentnb.durable.events import COMPLETED, FAILED, Event
 
 Moves = Counter[tuple[str, str]]
-"""How often each transition was taken, by (state, next_state); "" is the beginning."""
+"""Counts of each transition by (state, next_state); "" is the beginning."""
 
 _BOX, _GAP_X, _GAP_Y, _MARGIN = (150, 34), 70, 30, 24
 
@@ -24,7 +24,7 @@ class Drawing:
     mermaid: str = ""
 
     def __repr__(self) -> str:
-        """The plain form: inside a tuple or a list nobody wants to read the source of a picture."""
+        """Return the plain form: inside a tuple or a list nobody wants to read the source of a picture."""
         return self.plain
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
@@ -33,13 +33,14 @@ class Drawing:
 
 
 def moves_of(histories: Iterable[Sequence[Event]]) -> Moves:
-    """The transitions that were really taken, failures and resumptions included."""
+    """Return the transitions that were really taken, failures and resumptions included."""
     kinds = ("created", "step", "failed", "resumed")
     return Counter((e.state, e.next_state) for events in histories for e in events if e.kind in kinds)
 
 
 def draw_machine(states: Mapping[str, Sequence[str]], moves: Moves, *, current: str | None = None) -> Drawing:
-    """The states (by name, with those that each may lead to by its writer's word), the moves taken, the present one."""
+    """Return the states, the moves taken and the present state. Each state has its name and those that its writer says
+    follow."""
     edges = _edges(states, moves)
     ranks = _ranks(states, edges)
     return Drawing(
@@ -55,7 +56,7 @@ def _edges(states: Mapping[str, Sequence[str]], moves: Moves) -> dict[tuple[str,
 
 
 def _ranks(states: Mapping[str, Sequence[str]], edges: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    """Each state's distance from the beginning; the ends come last."""
+    """Return each state's distance from the beginning; the ends come last."""
     names = dict.fromkeys([*states, *(name for edge in edges for name in edge if name)])
     front = [target for (source, target) in edges if not source] or list(names)[:1]
     ranks = dict.fromkeys(front, 0)
@@ -138,7 +139,7 @@ def _edge_svg(edge: tuple[str, str], count: int, places: Mapping[str, tuple[int,
 
 
 def _route(source: tuple[int, int], target: tuple[int, int]) -> tuple[str, tuple[int, int]]:
-    """The path of an arrow between two boxes, and where its count stands: on by the sides, back from below."""
+    """Return the path of an arrow between two boxes, and its count's place: onward by the sides, back from below."""
     (x1, y1), (x2, y2) = source, target
     if source == target:
         return f"M {x1 + 50} {y1} c 0 -26 50 -26 50 0", (x1 + 75, y1 - 23)
@@ -165,7 +166,8 @@ def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
 
 
 def draw_timeline(events: Sequence[Event]) -> Drawing:
-    """What happened to a run and when: a bar per event, as long as its step took. Seconds since the run's beginning.
+    """Return what happened to a run and when: a bar per event, as long as its step took. Seconds since the run's
+    beginning.
 
     Between two bars nobody worked on the run: it was paused, waited for a person, or for a worker. A clock that was set
     back gives bars of no length; the order is the journal's.

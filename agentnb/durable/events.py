@@ -1,7 +1,7 @@
 """The record of everything that happens to runs, and the bus that tells it.
 
-An event is the history row that was written in the transition's own transaction, so what a subscriber hears has
-happened. Signals that are not journaled (a reply's text as it streams in) travel on the same bus with `seq` 0.
+An event is the history row written in the transition's own transaction. What a subscriber hears has happened. Signals
+that are not journaled (a reply's text as it streams in) travel on the same bus with `seq` 0.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ EVENT_VERSION = 1
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 
 JOURNALED_KINDS = frozenset(
-    {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "woken", "answered"}
+    {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "delayed", "woken", "answered"}
 )
-"""What the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
+"""Kinds that the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """One thing that happened. `at` is seconds since the epoch; `seq` is the cursor in the journal, 0 for a signal.
 
-    `state` is where the run was and `next_state` where it is now; `data` is JSON: what the step's handler attached,
-    the error of a failure, the reason of a pause.
+    `state` is where the run was and `next_state` where it is now. `data` is JSON: what the handler attached, the error
+    of a failure, the reason of a pause.
     """
 
     run_id: str
@@ -44,7 +44,7 @@ class Event:
     version: int = EVENT_VERSION
 
     def as_dict(self) -> JsonObject:
-        """The event as JSON-able values, for another process or a widget."""
+        """Return the event as JSON-able values, for another process or a widget."""
         return {name: getattr(self, name) for name in self.__slots__} | {"data": dict(self.data)}
 
 
@@ -92,7 +92,7 @@ class Bus:
     def __init__(self) -> None:
         self._subscribers: tuple[_Subscriber, ...] = ()
         self.heard = False
-        """Whether anybody listens; who makes events in a hurry asks first."""
+        """True while anybody listens; who makes events in a hurry asks first."""
         self.failures: deque[tuple[Event, BaseException]] = deque(maxlen=20)
 
     def subscribe(

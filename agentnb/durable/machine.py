@@ -1,7 +1,7 @@
 """AgentStateMachine: registered states, one durable step at a time.
 
 A handler takes the context and gives the next state and context. Each step is committed in one transaction before the
-next begins; whatever happens to the process, no committed step is lost, and at most the step in flight is repeated.
+next begins. Whatever happens to the process, no committed step is lost, and at most the step in flight is repeated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LEASE_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """What a step gives when its handler runs again on the recorded context, beside what was recorded."""
+    """Tells what a step gives when its handler runs again on the recorded context, beside what was recorded."""
 
     next_state: str
     context: Context
@@ -63,6 +63,18 @@ class AgentStateMachine:
     `db_path` is ":memory:", a directory, "postgresql://...", or an open journal. `redact` is applied to the text of
     errors before it is journaled. `context_type` is a dataclass, a pydantic model or a TypedDict for contexts that are
     not plain dicts. `lease` is the number of seconds after which another worker may take over from a dead one.
+    Raises what `open_journal` raises.
+
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> @machine.state("COUNTING")
+    ... def count(context):
+    ...     left = context["left"] - 1
+    ...     return ("COUNTING" if left else "COMPLETED"), {"left": left}
+    >>> _ = machine.initialize_run("count", "COUNTING", {"left": 2})
+    >>> machine.execute_step("count"), machine.execute_step("count")
+    ('COUNTING', 'COMPLETED')
+    >>> machine.context_at("count", 1)
+    {'left': 1}
     """
 
     def __init__(
@@ -96,7 +108,7 @@ class AgentStateMachine:
     ) -> None:
         """Register `handler` under `name`; registering again replaces it.
 
-        `timeout` is in seconds: how long the handler may take, or, for a state AWAITING_..., how long it waits for its
+        `timeout` is in seconds: how long the handler may take. For a state AWAITING_... it is how long it waits for its
         event. `version` is kept with each run: a run that was begun under another one asks before it goes on.
         """
         if name in TERMINAL:
@@ -124,7 +136,7 @@ class AgentStateMachine:
 
     @property
     def states(self) -> Mapping[str, State]:
-        """The registered states by name, in the order of registration."""
+        """Return the registered states by name, in the order of registration."""
         return dict(self._stepper.states)
 
     # Beginning and going on
@@ -141,9 +153,9 @@ class AgentStateMachine:
     def execute_step(self, run_id: str) -> str:
         """Make one step and commit it; gives the state the run is in then.
 
-        When the handler raises, that is "FAILED". A finished run gives its last state and a run that waits for an
-        event the state it waits in: nothing is executed. Raises RunPaused, RunCancelled, LeaseHeld, StepConflict,
-        RunUnknown; and StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed.
+        When the handler raises, that is "FAILED". A finished run gives its last state, and a waiting run the state that
+        it waits in. Nothing is executed. Raises RunPaused, RunCancelled, LeaseHeld, StepConflict, RunUnknown; and
+        StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed.
         """
         return self._stepper.advance(run_id)[0]
 
@@ -188,9 +200,9 @@ class AgentStateMachine:
     ) -> Run:
         """Make a paused or failed run ready to go on; executes nothing.
 
-        `unsure` answers for the outside effects that may have happened (`.unsure` of the run): "repeat", "skip", or a
-        result for each by name. `accept_versions` goes on with handlers of another version. `take_over` takes the run
-        from a worker that is believed dead: whatever it does after that is refused.
+        `unsure` answers for the outside effects that may have happened (`.unsure` of the run). It is "repeat", "skip",
+        or a result for each by name. `accept_versions` goes on with handlers of another version. `take_over` takes the
+        run from a worker that is believed dead: whatever it does after that is refused.
         """
         if take_over:
             self._take_over(run_id)
@@ -201,7 +213,7 @@ class AgentStateMachine:
             )
         if unsure is not None:
             self._answer(row, unsure)
-        if row.summary.status in (records.FAILED, records.PAUSED) or accept_versions:
+        if row.summary.status in (records.FAILED, records.PAUSED) or row.summary.delayed or accept_versions:
             self._make_ready(row, accept_versions)
         return self.get(run_id)
 
@@ -215,7 +227,7 @@ class AgentStateMachine:
     # Looking
 
     def get(self, run_id: str) -> Run:
-        """The run as it stands. Raises RunUnknown."""
+        """Return the run as it stands. Raises RunUnknown."""
         row, frames, pending = self.journal.snapshot(run_id)
         summary = row.summary
         return Run(
@@ -230,25 +242,25 @@ class AgentStateMachine:
         return self.journal.history(run_id)
 
     def context_at(self, run_id: str, step: int) -> Context:
-        """The context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
+        """Return the context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
         return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
     def drawing(self, run_id: str | None = None) -> Drawing:
-        """The machine as a picture: its states, and the transitions of this run (of the newest runs) taken so far."""
+        """Return the machine as a picture: its states, and the transitions of this run (of the newest runs) so far."""
         chosen = [run_id] if run_id else [run.run_id for run in self.journal.runs(limit=20)]
         states = {name: entry.leads_to for name, entry in self._stepper.states.items()}
         current = self.journal.row(run_id).summary.state if run_id else None
         return draw_machine(states, moves_of(map(self.journal.history, chosen)), current=current)
 
     def timeline(self, run_id: str) -> Drawing:
-        """What happened to the run, and when, as a picture. Raises RunUnknown."""
+        """Return what happened to the run, and when, as a picture. Raises RunUnknown."""
         return draw_timeline(self.journal.history(run_id))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.drawing()._repr_mimebundle_()
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:
-        """A new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
+        """Return a new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
         row = self.journal.row(run_id)
         state, frames = self.journal.frames(run_id, step)
         merged = {**row.summary.tags, **_checked_tags(tags or {})}
@@ -280,7 +292,7 @@ class AgentStateMachine:
 
     @property
     def current(self) -> Current:
-        """The step in flight, inside its handler."""
+        """Return the step in flight, inside its handler."""
         current = CURRENT.get()
         if current is None:
             raise JournalError("no step is in flight here", todo="machine.current is for handlers.")
@@ -340,7 +352,7 @@ class AgentStateMachine:
             self.journal.release(claim.row.key, claim.row.fence)
 
     def _alone(self, run_id: str, work: Callable[[], T]) -> T:
-        """Do what no step of the run may be in flight for; what this process knew of the run is forgotten."""
+        """Do what no step in flight allows. What this process knew of the run is forgotten."""
         token = ownership.new_token()
         try:
             ownership.take(self.journal, run_id, token).valid = False

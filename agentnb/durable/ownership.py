@@ -1,4 +1,4 @@
-"""What a process remembers of the runs that it holds, and the thread that keeps the leases of long steps alive."""
+"""Remember the runs that this process holds, and keep the leases of long steps alive in a thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_HOLDS = 2048
 
 
 Token: TypeAlias = list[int]
-"""Who is busy with a run: an object of its own, which holds its thread's number."""
+"""Marks who is busy with a run: an object of its own, with its thread's number."""
 
 
 def new_token() -> Token:
@@ -54,7 +54,8 @@ def let_go(journal: Journal, run_id: str, token: Token) -> None:
 
 
 def _is_in_use(token: Token) -> bool:
-    """Whether somebody who has this token is still at work: an interrupt may have hit just before it was given back."""
+    """Tell whether somebody who has this token is still at work. An interrupt may have hit just before it was given
+    back."""
     frame = sys._current_frames().get(token[0])
     while frame is not None:
         ours = frame.f_code.co_filename == __file__  # this very look at it
@@ -65,7 +66,7 @@ def _is_in_use(token: Token) -> bool:
 
 
 def _forget(journal: Journal, run_id: str) -> None:
-    """What an interrupted call has left behind."""
+    """Forget what an interrupted call has left behind."""
     journal.active.pop(run_id, None)
     journal.holds.pop(run_id, None)
     journal.busy.pop(run_id, None)
@@ -111,7 +112,8 @@ class _Keeper:
                 renew_active(journal)
 
     def _is_idle(self) -> bool:
-        """Whether every journal has been closed; then the thread ends, and the next one to watch starts another."""
+        """Tell whether every journal has been closed; then the thread ends, and the next one to watch starts
+        another."""
         with self._lock:
             for journal in [journal for journal in self._journals if journal.closed]:
                 self._journals.discard(journal)

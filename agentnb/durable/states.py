@@ -1,4 +1,4 @@
-"""What a state asks for beyond its handler: retries, a timeout, a version."""
+"""Hold what a state asks for beyond its handler: retries, a timeout, a version."""
 
 from __future__ import annotations
 
@@ -19,24 +19,32 @@ Handler: TypeAlias = Callable[[Context], tuple[str, Context]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retry:
-    """How often a state is tried, and how long to wait in between: `delay`, then `factor` times as much each time.
+    """Says how often a state is tried, and the wait between: `delay`, then `factor` times as much each time.
 
-    `on` are the errors that are worth another attempt. Attempts are counted in the journal, so a crash does not
-    begin them anew.
+    Attempts are counted in the journal, so a crash does not begin them anew.
+
+    >>> retry = agentnb.Retry(attempts=3, delay=0.5, on=(OSError,))
+    >>> retry.wait_after(1), retry.wait_after(2), retry.allows(3, OSError())
+    (0.5, 1.0, False)
     """
 
     attempts: int = 3
+    """Attempts in all."""
     delay: float = 1.0
+    """Seconds to wait after the first attempt."""
     factor: float = 2.0
+    """Each wait is so many times the one before."""
     longest: float = 60.0
+    """Seconds that no wait is longer than."""
     on: tuple[type[Exception], ...] = (Exception,)
+    """Errors that are worth another attempt."""
 
     def wait_after(self, attempt: int) -> float:
-        """Seconds to wait after this attempt (1 is the first) has failed."""
+        """Return the seconds to wait after this attempt (1 is the first) has failed."""
         return float(min(self.longest, self.delay * self.factor ** (attempt - 1)))
 
     def allows(self, attempt: int, error: Exception) -> bool:
-        """Whether there is another attempt after this one failed with `error`."""
+        """Tell whether there is another attempt after this one failed with `error`."""
         return attempt < self.attempts and isinstance(error, self.on)
 
 
@@ -55,17 +63,18 @@ class State:
     """States it may go to, where the writer of the machine says so: for the drawing."""
 
     def call(self, context: object) -> Any:
-        """The handler's answer. Raises what it raises, and StateTimeout."""
+        """Return the handler's answer. Raises what it raises, and StateTimeout."""
         if self.timeout is None:
             return self.handler(context)
         return call_within(self.timeout, lambda: self.handler(context), about=self.name)
 
 
 def call_within(seconds: float, work: Callable[[], T], *, about: str) -> T:
-    """The result of `work`, run in a thread. After `seconds` it is given up: StateTimeout, and its result is lost.
+    """Return the result of `work`, run in a thread. After `seconds` it is given up: StateTimeout, and its result is
+    lost.
 
-    Python cannot end a thread. A handler that goes on after its time can change nothing of the run any more, but what
-    it does outside it still does; a long one should look at `machine.current.over` now and then.
+    Python cannot end a thread. A handler that goes on after its time can change nothing of the run any more. Its
+    effects outside still happen, so a long one should look at `machine.current.over` now and then.
     """
     box: list[T] = []
     errors: list[BaseException] = []

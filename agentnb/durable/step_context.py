@@ -1,4 +1,4 @@
-"""What a handler can ask about the step it is making, and its keyed effects on the world outside."""
+"""Tell a handler about the step that it is making, and run its keyed effects on the world outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Current:
     """The step in flight: `step` is the number it will have, `attempt` counts from 1."""
 
     __slots__ = (
-        "_bus", "_journal", "attached", "attempt", "begun", "delivery", "fence", "key", "over", "replaying",
+        "_bus", "_journal", "attached", "attempt", "begun", "delivery", "due", "fence", "key", "over", "replaying",
         "run_id", "state", "step",
     )  # fmt: skip
 
@@ -35,6 +35,8 @@ class Current:
         self.fence = hold.fence
         self.attempt = hold.attempt + 1
         self.delivery: Delivery | None = hold.delivery
+        self.due = hold.due
+        """The wake-up time of the wait that lies behind this step; None where it did not wait."""
         self.attached: JsonObject | None = None
         self.begun: set[str] | None = None
         self.over = False
@@ -43,7 +45,8 @@ class Current:
 
     @property
     def event(self) -> Delivery | None:
-        """The outside event (`.name`, `.data`) that woke an AWAITING_ state; None where its time was over instead."""
+        """Return the outside event (`.name`, `.data`) that woke an AWAITING_ state; None where its time was over
+        instead."""
         return self.delivery
 
     def attach(self, **data: object) -> None:
@@ -60,12 +63,12 @@ class Current:
             )
 
     def action(self, name: str) -> Action:
-        """The outside effect of this step under `name`: the same one when the step is repeated after a crash."""
+        """Return the outside effect of this step under `name`: the same one when the step is repeated after a crash."""
         return Action(self, self._journal, name)
 
     @property
     def cancelled(self) -> bool:
-        """Whether a cancellation of the run has been asked for: read from the journal at each call."""
+        """Tell whether a cancellation of the run has been asked for: read from the journal at each call."""
         return self._journal.row(self.run_id).control == "cancel"
 
 
@@ -96,7 +99,7 @@ class Action:
 
     @property
     def result(self) -> Any:
-        """What `done` recorded, or what `failed` said; None before."""
+        """Return what `done` recorded, or what `failed` said; None before."""
         row = self._row()
         return load(row.data) if row and row.data is not None else None
 
@@ -130,7 +133,7 @@ class Action:
         self._journal.end_action(current.key, current.step, ActionRow(self.name, status, current.fence, data))
 
     def run(self, function: Callable[..., object], *args: object) -> Any:
-        """The JSON result of `function(*args)`: called once, and from then on the recorded one.
+        """Return the JSON result of `function(*args)`: called once, and from then on the recorded one.
 
         Raises what the function raises, and ActionUnsure where it may have happened in an execution that was cut off.
         """

@@ -1,4 +1,4 @@
-"""One step of a run: claim it, call the handler, commit its answer; and what becomes of a step that ends badly."""
+"""Make one step of a run: claim it, call the handler, commit its answer; deal with one that ends badly."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from agentnb.errors import (
     AgentnbError,
     HandlerError,
     RunCancelled,
+    RunDelayed,
     RunInterrupted,
     RunPaused,
     RunSuspended,
@@ -102,7 +103,7 @@ class Stepper:
         ownership.keep_alive(self.journal, self._lease)
         hold.key, hold.fence, hold.step, hold.state = row.key, row.fence, row.summary.step, row.summary.state
         hold.attempt, hold.delivery, hold.renewal, hold.checked = row.attempt, claim.delivery, renewal, None
-        hold.encoded, hold.context = deltas.restore(claim.frames), None
+        hold.encoded, hold.context, hold.due = deltas.restore(claim.frames), None, row.wake_at
         hold.nulls = {key for key, value in hold.encoded.items() if b"null" in value}
         hold.active = (hold.key, hold.fence, self._lease)
         hold.chain, hold.chain_bytes = len(claim.frames) - 1, sum(map(len, claim.frames[1:]))
@@ -158,7 +159,7 @@ class Stepper:
         done = self.journal.commit(write)
         hold.step, hold.state, hold.encoded, hold.context = current.step, next_state, encoded, context
         hold.chain, hold.chain_bytes = (0, 0) if whole else (hold.chain + 1, hold.chain_bytes + len(frame))
-        hold.delivery, hold.attempt, hold.ended = None, 0, self.journal.clock.monotonic()
+        hold.delivery, hold.due, hold.attempt, hold.ended = None, None, 0, self.journal.clock.monotonic()
         hold.renewal = hold.started + self._lease / 2  # from before the step: earlier than what the commit wrote
         hold.valid = done.status == records.RUNNING
         if write.told:
@@ -172,7 +173,7 @@ class Stepper:
             current.attach(seconds=round(self.journal.clock.monotonic() - hold.started, 6))
 
     def checked(self, state: str, answer: object) -> tuple[str, Context]:
-        """The handler's answer, if it is one. Nothing has been committed when this raises."""
+        """Return the handler's answer, if it is one. Nothing has been committed when this raises."""
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
             raise HandlerError(
                 f"a handler must return (next_state, context), not {_short(answer)}",
@@ -184,7 +185,7 @@ class Stepper:
         return answer
 
     def status_of(self, next_state: str) -> tuple[str, float | None]:
-        """The status of a run that comes to `next_state`, and when it stops waiting there."""
+        """Return the status of a run that comes to `next_state`, and when it stops waiting there."""
         if next_state.startswith(AWAITING):
             timeout = self.states[next_state].waits
             return records.WAITING, None if timeout is None else self.journal.clock.now() + timeout
@@ -193,12 +194,14 @@ class Stepper:
     # When a step does not end well
 
     def _raised(self, hold: OwnedRun, entry: State, current: Current, error: Exception) -> Advance | None:
-        """What becomes of a step whose handler raised; None: it is tried again."""
+        """Return what becomes of a step whose handler raised; None: it is tried again."""
         if isinstance(error, RunSuspended | RunInterrupted | ActionUnsure):
             self._pause_here(hold, current, str(error))
             if isinstance(error, RunSuspended):
                 return hold.state, records.PAUSED
             raise error
+        if isinstance(error, RunDelayed):
+            return self._delay(hold, current, error)
         if entry.retry is not None and entry.retry.allows(current.attempt, error):
             return self._try_again(hold, entry.retry, current.attempt, error)
         failure = dump_exact(self._describe(error))
@@ -235,10 +238,28 @@ class Stepper:
         if control is None:
             hold.valid = True
             return None
+        return self._stop(hold, control)
+
+    def _stop(self, hold: OwnedRun, control: str) -> Advance:
+        """Do what was asked for while the step was in flight."""
         stopped = self.journal.request(hold.run_id, control, in_flight=False)
         if stopped is not None:
             self.events.emit(stopped)
         return hold.state, records.PAUSED if control == "pause" else records.CANCELLED
+
+    def _delay(self, hold: OwnedRun, current: Current, error: RunDelayed) -> Advance:
+        """Let the run go until its wake-up time. Then any worker makes the step."""
+        hold.valid = False
+        control = self.journal.row(hold.run_id).control
+        said = {**(current.attached or {}), **error.data, "reason": self._redact(error.what), "wait": error.seconds}
+        event = self.journal.mark(
+            StatusChange(
+                hold.run_id, "delayed", records.WAITING, hold.state, hold.fence, data=dump_exact(said),
+                attempt=hold.attempt, wake_at=self.journal.clock.now() + error.seconds,
+            )
+        )  # fmt: skip
+        self.events.emit(event)
+        return self._stop(hold, control) if control else (hold.state, records.WAITING)
 
     def _pause_here(self, hold: OwnedRun, current: Current, reason: str) -> None:
         hold.valid = False
@@ -322,7 +343,7 @@ def _stopped(row: RunRow) -> Advance:
 
 
 def _foreign(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the handler's own frame on; ours above it tell the reader nothing."""
+    """Return the traceback from the handler's own frame on; ours above it tell the reader nothing."""
     here = trace
     while here is not None and Path(here.tb_frame.f_code.co_filename).parent == Path(__file__).parent:
         here = here.tb_next

@@ -1,8 +1,8 @@
 """Runs on the workers of a Dask cluster. A task is only `drive(run_id)`; all state is in the journal. [home of dask]
 
 What goes through Dask is text: names of runs, and an order that says where the journal is. Dask packs that, and the
-name of the function to call, in its own way; agentnb itself sends and reads no pickle. Workers have no notebook: what
-`inspect` and `run_code` look at in a kernel is not there, so neither is offered.
+name of the function to call. agentnb itself sends and reads no pickle. Workers have no notebook: what `inspect` and
+`run_code` look at in a kernel is not there, so neither is offered.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from agentnb.errors import (
     WorkerLost,
     WorkersMissing,
 )
-from agentnb.fleet.fleet import TAG, Fleet, checked_journal
-from agentnb.fleet.worker import Order, drive, fail, register, settings_of, tool_named
+from agentnb.fleet.fleet import Fleet, checked_journal, goes_on
+from agentnb.fleet.worker import TAG, Order, drive, fail, register, settings_of, tool_named
 from agentnb.session import Session
 from agentnb.settings import from_environment, journal_place, without_password
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 10.0  # for the first worker to come, where the cluster has none yet
 TOOL_TAG, HANDLER_TAG = "tools", "handlers"
-"""Tags that keep, with each run, what makes it go on: so that any kernel can send it to workers again."""
+"""Tags that keep with each run what makes it go on. So any kernel can send it to workers again."""
 COMPARED = ("distributed", "agentnb-jupyter")
 """Packages whose versions must be the same here and on the workers."""
 
@@ -50,9 +50,15 @@ class DaskExecutor:
     """Carries runs on with the workers of a Dask cluster.
 
     `client` is a `distributed.Client`, a cluster, or a scheduler's address. `journal` is a directory that all workers
-    share (on one machine) or `postgresql://…`, and `bus` a Redis server's address; by default they are what the
-    environment says (AGENTNB_JOURNAL, AGENTNB_BUS, the data directory). `retries` is how often a task is
-    tried again that could not reach its journal; a task whose worker died is repeated by Dask in any case.
+    share (on one machine) or `postgresql://…`, and `bus` a Redis server's address. By default they are what the
+    environment says: AGENTNB_JOURNAL, AGENTNB_BUS, the data directory. `retries` is how often a task is tried again
+    that could not reach its journal. Dask repeats a task whose worker died in any case.
+
+    >>> executor = agentnb.DaskExecutor.local(1, journal=home / "runs")
+    >>> fleet = executor.ask(["How deep is Dover?", "How deep is Brest?"], name="ports")
+    >>> fleet.wait(60).counts
+    {'completed': 2}
+    >>> executor.close()
     """
 
     def __init__(self, client: object, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:
@@ -95,7 +101,7 @@ class DaskExecutor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # What to run
+    # The work
 
     def start(
         self,
@@ -169,7 +175,7 @@ class DaskExecutor:
         fleet = Fleet(self._address, name)  # its own share of the journal: it is looked at after `close`, too
         if resume:
             self._make_ready(fleet)
-        tasks = {row.summary.run_id: self._send(row) for row in fleet.rows if row.summary.status == records.RUNNING}
+        tasks = {row.summary.run_id: self._send(row) for row in fleet.rows if goes_on(row.summary)}
         fleet.on_wait(lambda: self._note_lost(tasks))
         return fleet
 
@@ -187,7 +193,7 @@ class DaskExecutor:
             tools=tuple(filter(None, summary.tags.get(TOOL_TAG, "").split(","))),
             bus=without_password(self._bus),
         )
-        # A key of its own for each place that the run may stand at: Dask answers for a key that it knows already.
+        # Each place that the run may stand at has its own key: Dask answers known keys from memory.
         key = f"agentnb {summary.run_id} {summary.step} {row.fence}"
         task = self.client.submit(drive, summary.run_id, order.to_text(), key=key, retries=self._retries, pure=False)
         _distributed().fire_and_forget(task)  # it goes on when this kernel has gone
@@ -218,7 +224,7 @@ class DaskExecutor:
 
 
 def connected(client: object) -> Any:
-    """A `distributed.Client`. Raises FleetUnreachable, PackageMissing, and InputError for something else."""
+    """Return a `distributed.Client`. Raises FleetUnreachable, PackageMissing, and InputError for something else."""
     distributed = _distributed()
     if isinstance(client, distributed.Client):
         return client
@@ -229,7 +235,8 @@ def connected(client: object) -> Any:
 
 
 def differences(found: JsonMapping) -> str:
-    """What is not the same on the workers as here, of what `Client.get_versions` found; empty where all is well."""
+    """Return what is not the same on the workers as here, of what `Client.get_versions` found; empty where all is
+    well."""
     here = found["client"]["packages"]
     said = []
     for place, there in sorted(found["workers"].items()):
@@ -241,7 +248,7 @@ def differences(found: JsonMapping) -> str:
 
 
 def new_name() -> str:
-    """A readable, sortable, unique name for a fleet."""
+    """Return a readable, sortable, unique name for a fleet."""
     return time.strftime("fleet-%Y%m%d-%H%M%S-") + secrets.token_hex(2)
 
 

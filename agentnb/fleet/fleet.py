@@ -1,7 +1,7 @@
 """Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
-that began it is gone, and whatever works on it.
+that began it is gone.
 """
 
 from __future__ import annotations
@@ -12,28 +12,45 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.canonical import Clock, JsonMapping, JsonObject
+from agentnb.agent.run_document import state_of
+from agentnb.canonical import Clock, JsonMapping, JsonObject, load
 from agentnb.durable.journal import leases, records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.records import RunRow, RunSummary
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import InputError, RunUnknown
+from agentnb.errors import BudgetExceeded, InputError, RunUnknown
+from agentnb.fleet.worker import TAG
 from agentnb.view.number_format import plural
 from agentnb.view.tables import Code, table_bundle
 
-TAG = "fleet"
-"""The tag whose value is the fleet's name."""
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
-"""Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
+"""Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
+NOT_BEGUN, STOPPED = "not begun: budget", "stopped: budget"
+"""Standings of a run whose budget did not pay for its first call, or for a later one."""
+BEFORE_CALLS = 1  # steps that a run makes before its first call
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
+MOST_SHOWN = 100  # runs in the table, those with an error first
 LONGEST_RESULT = 240  # characters of a result in the table
 
 
 class Fleet:
-    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends."""
+    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
+
+    `journal` is an open one, or a place as `open_journal` takes it, with the errors of that. Any process that can open
+    the journal can look at a fleet; an executor begins one.
+
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> machine.register_state("COUNTING", lambda context: ("COMPLETED", {"answer": context["n"] + 1}))
+    >>> for n in (1, 2):
+    ...     _ = machine.initialize_run(f"counts/{n}", "COUNTING", {"n": n}, tags={"fleet": "counts"})
+    ...     _ = machine.run_to_end(f"counts/{n}")
+    >>> fleet = agentnb.Fleet(home / "runs", "counts")
+    >>> fleet.counts, [row["result"] for row in fleet.results()]
+    ({'completed': 2}, [2, 3])
+    """
 
     def __init__(self, journal: str | Path | Journal, name: str) -> None:
         self._opened = isinstance(journal, str | Path)
@@ -43,24 +60,28 @@ class Fleet:
         self._stalled: Callable[[], object] = lambda: None
 
     def on_wait(self, look: Callable[[], object]) -> None:
-        """What else to look at while waiting: whoever carries the runs notes there what it knows of lost ones."""
+        """Look at what else there is while waiting: whoever carries the runs notes here which were lost."""
         self._stalled = look
 
     @property
     def rows(self) -> list[RunRow]:
-        """The runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
-        return [self.journal.row(summary.run_id) for summary in self._summaries()]
-
-    def _summaries(self) -> list[RunSummary]:
-        found = self.journal.find(**{TAG: self.name})
+        """Return the runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
+        found = self.journal.rows(**{TAG: self.name})
         if not found:
             raise RunUnknown("no run belongs to this fleet", about=self.name, todo="%agent_runs list shows the runs.")
         return found
 
+    def _summaries(self) -> list[RunSummary]:
+        return [row.summary for row in self.rows]
+
     @property
     def counts(self) -> dict[str, int]:
-        """How many runs stand where: queued, running, interrupted (nobody is at work any more), completed, failed,
-        paused, waiting (for an event), cancelled."""
+        """Return how many runs stand where: one word for each, as `standing` gives it.
+
+        That is queued, running, interrupted (nobody is at work), completed, failed, paused, waiting or cancelled. A run
+        that waits does so for an event or its wake-up time. One that a budget refused is "not begun: budget", or
+        "stopped: budget".
+        """
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -69,7 +90,7 @@ class Fleet:
         An interrupt ends the waiting and not the runs.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while any(summary.status == records.RUNNING for summary in self._summaries()):
+        while any(goes_on(summary) for summary in self._summaries()):
             if until is not None and time.monotonic() > until:
                 break
             self._stalled()
@@ -79,8 +100,34 @@ class Fleet:
     def pause(self) -> None:
         """Ask every run that has not ended to stop after its present step."""
         for summary in self._summaries():
-            if summary.status == records.RUNNING:
+            if goes_on(summary):
                 self._machine.pause(summary.run_id)
+
+    def cancel(self) -> None:
+        """End every run that has not ended for good, after its present step."""
+        for summary in self._summaries():
+            if summary.status not in records.FINISHED:
+                self._machine.cancel(summary.run_id)
+
+    def resume(self) -> int:
+        """Make every paused run ready to go on, and return how many; an executor's `go_on` sends them to workers."""
+        return self._ready(records.PAUSED)
+
+    def retry(self) -> int:
+        """Make every failed run ready to make its failed step again, and return how many. `go_on` sends them."""
+        return self._ready(records.FAILED)
+
+    def _ready(self, status: str) -> int:
+        chosen = [summary.run_id for summary in self._summaries() if summary.status == status]
+        for run_id in chosen:
+            self._machine.resume(run_id)
+        return len(chosen)
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Return how many runs failed with which error, the most frequent first."""
+        failed = [row for row in self.rows if standing(row, self.journal.clock) == records.FAILED]
+        return dict(Counter(map(_error_of, failed)).most_common())
 
     def close(self) -> None:
         """Close the journal, where this fleet has opened it; the runs go on."""
@@ -88,10 +135,18 @@ class Fleet:
             self.journal.close()
 
     def results(self) -> list[JsonObject]:
-        """One dict a run, all with the same keys: what a table library takes as it is."""
+        """Return one dict a run, all with the same keys: what a table library takes as it is."""
         return [self._result(row) for row in self.rows]
 
     def _result(self, row: RunRow) -> JsonObject:
+        if not row.fence:  # nobody has begun it: there is nothing to read
+            began = {
+                "run": row.summary.run_id,
+                "standing": standing(row, self.journal.clock),
+                "step": 0,
+                "seconds": 0.0,
+            }
+            return began | {"result": None, "cost": None, "error": ""}
         run = self._machine.get(row.summary.run_id)
         context = run.context if isinstance(run.context, dict) else {"context": run.context}
         return {
@@ -100,23 +155,34 @@ class Fleet:
             "step": run.step,
             "seconds": round(run.updated - run.created, 3),
             "result": _answer(context) if run.status == records.COMPLETED else None,
-            "cost": context["cost"].get("total") if isinstance(context.get("cost"), dict) else None,
+            "cost": cost.total if (cost := state_of(context).spending.cost) else None,
             "error": run.error.message if run.error else "",
         }
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> JsonObject:
-        results = self.results()
+        every = self.results()
+        results = sorted(every, key=lambda result: bool(result["standing"] != records.FAILED))[:MOST_SHOWN]
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
         shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
         columns = ("run", "standing", "steps", "last step after s", "result")
-        return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(self.counts, results)])
+        failures = [f"{count} failed: {error}" for error, count in self.errors.items()]
+        counts = dict(Counter(result["standing"] for result in every))
+        left = [f"{len(every) - len(shown)} more runs: results() has all"] if len(every) > len(shown) else []
+        return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(counts, every), *failures, *left])
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name}: {', '.join(f'{count} {name}' for name, count in self.counts.items())}>"
 
 
+def goes_on(summary: RunSummary) -> bool:
+    """Tell whether the run goes on by itself: at once, or at its wake-up time."""
+    return summary.status == records.RUNNING or summary.delayed
+
+
 def standing(row: RunRow, clock: Clock) -> str:
-    """Where a run stands, in one word. Pure but for a look at a process of this machine."""
+    """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
+    if row.summary.status == records.FAILED and row.error and load(row.error).get("code") == BudgetExceeded.code:
+        return NOT_BEGUN if row.summary.step <= BEFORE_CALLS else STOPPED
     if row.summary.status != records.RUNNING:
         return row.summary.status
     held = leases.seconds_left(
@@ -128,13 +194,18 @@ def standing(row: RunRow, clock: Clock) -> str:
 
 
 def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str:
-    """One line on all runs."""
+    """Return one line on all runs."""
     said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
     costs = [result["cost"] for result in results if result["cost"] is not None]
     money = f"; ${sum(costs):.4f} in all" if costs else ""
     return (
         f"{plural(len(results), 'run')}: {', '.join(said)}; {plural(sum(r['step'] for r in results), 'step')}{money}."
     )
+
+
+def _error_of(row: RunRow) -> str:
+    error = load(row.error or b"{}")
+    return f"{error.get('type')}: {error.get('message')}"[:LONGEST_RESULT]
 
 
 def _answer(context: JsonMapping) -> Any:
@@ -147,7 +218,8 @@ def _short(result: JsonMapping) -> str:
 
 
 def checked_journal(journal: str | Path) -> str:
-    """The journal's address as every process reads it. Raises InputError for one that no other process can open."""
+    """Return the journal's address as every process reads it. Raises InputError for one that no other process can
+    open."""
     address = str(journal)
     if address == ":memory:":
         todo = "Name a directory that all workers share, or postgresql://…"

@@ -1,8 +1,8 @@
-"""What a worker does, whoever sent it: carries one run of a shared journal on to where it stops.
+"""Do a worker's work, whoever sent it: carry one run of a shared journal on to where it stops.
 
-All it is given is text: the run's name, and an order that says where the journal is and which functions to use, by the
-names under which they can be imported. Nothing is unpickled here. It may be called again at any moment, by any worker:
-it goes on where the journal stands, and at most the step in flight is repeated.
+All it is given is text: the run's name, and an order. The order says where the journal is, and under which names the
+functions can be imported. Nothing is unpickled here. Any worker may call it again at any moment. It goes on where the
+journal stands, and repeats at most the step in flight.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from agentnb.canonical import dump, load
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import records
 from agentnb.durable.journal.open import open_journal
+from agentnb.durable.journal.records import RunRow
 from agentnb.durable.machine import LEASE_SECONDS, AgentStateMachine
 from agentnb.errors import (
     ActionUnsure,
@@ -43,13 +44,15 @@ from agentnb.settings import Settings, from_environment, without_password
 
 WAITS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two looks at a run that another worker holds; the last for as long as it takes."""
+TAG = "fleet"
+"""The tag whose value is the fleet's name."""
 ELSEWHERE = "held"
 """The status of a run that another worker holds and goes on with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """Where the journal is, and which functions make its runs go on: names like `module:attribute`.
+    """Says where the journal is, and which functions make its runs go on: names like `module:attribute`.
 
     `handlers` leads to a function that registers states on a machine; empty, the run is the built-in agent's, with
     `tools`. Addresses have no password: the worker finds it in its own environment.
@@ -70,29 +73,29 @@ class Order:
 
 
 def with_password(address: str, own: str) -> str:
-    """The address as it was sent, or the worker's own where that is the same but for a password."""
+    """Return the address as it was sent, or the worker's own where that is the same but for a password."""
     return own if own and without_password(own) == address else address
 
 
 def drive(run_id: str, order: str) -> str:
     """Carry a run on until it has ended, is paused or waits for an event; gives its status then.
 
-    A run that cannot go on here (a function that cannot be imported, other versions of its handlers) fails, and its
-    error says why. Raises Storage and Journal errors of a journal that cannot be reached: worth another attempt.
+    A run that cannot go on here fails, and its error says why. A function cannot be imported, or its handlers have
+    other versions. Raises Storage and Journal errors of a journal that cannot be reached: worth another attempt.
     """
     asked = Order.from_text(order)
     with _place(asked) as machine:
         try:
             return carry_on(_ready(machine, asked), run_id)
-        except _UNFIT as error:
+        except UNFIT as error:
             fail(machine, run_id, error)
             return machine.get(run_id).status
         finally:
             machine.release(run_id)
 
 
-_UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStorable, VersionChanged)
-"""What another attempt would meet again; the machine itself does not journal it."""
+UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStorable, VersionChanged)
+"""Errors that another attempt would meet again; the machine itself does not journal them."""
 
 
 def carry_on(
@@ -100,12 +103,18 @@ def carry_on(
 ) -> str:
     """`run_to_end`, through the moments in which another worker holds the run: it may be dead, and its lease not over.
 
-    Waits at most `most` seconds: whoever renews a lease for so long is alive, and the run is in good hands.
+    Wait at most `most` seconds: whoever renews a lease for so long is alive, and carries the run on. Where the run has
+    to wait for its wake-up time, another of its fleet is taken meanwhile.
     """
     waited, number = 0.0, 0
     while True:
         try:
-            return machine.run_to_end(run_id).status
+            status = machine.run_to_end(run_id).status
+            row = machine.journal.row(run_id)
+            if not row.summary.delayed:
+                return status
+            waited, number = 0.0, 0
+            until_due(machine, row, wait)
         except (RunPaused, RunCancelled, ActionUnsure):
             return machine.get(run_id).status
         except (LeaseHeld, StepConflict):
@@ -114,6 +123,32 @@ def carry_on(
             pause = WAITS[min(number, len(WAITS) - 1)]
             wait(pause)
             waited, number = waited + pause, number + 1
+
+
+def until_due(machine: AgentStateMachine, row: RunRow, wait: Callable[[float], None]) -> None:
+    """Work on other runs of the fleet until this one's wake-up time. Stop at the first that has to wait as well."""
+    run_id, clock = row.summary.run_id, machine.journal.clock
+    tags, others = {TAG: row.summary.tags.get(TAG, "")}, TAG in row.summary.tags
+    while row.summary.delayed and (left := (row.wake_at or 0.0) - clock.now()) > 0:
+        other = machine.next_free(**tags) if others else None
+        if other is None:
+            wait(min(left, WAITS[-1]))
+        else:
+            others = not _taken(machine, other)
+        row = machine.journal.row(run_id)
+
+
+def _taken(machine: AgentStateMachine, run_id: str) -> bool:
+    """Carry another run on; True where it has to wait in its turn."""
+    try:
+        machine.run_to_end(run_id)
+    except (RunPaused, RunCancelled, ActionUnsure, LeaseHeld, StepConflict):
+        return False
+    except UNFIT as error:
+        fail(machine, run_id, error)
+    finally:
+        machine.release(run_id)
+    return machine.journal.row(run_id).summary.delayed
 
 
 def fail(machine: AgentStateMachine, run_id: str, error: AgentnbError) -> None:
@@ -133,7 +168,7 @@ def fail(machine: AgentStateMachine, run_id: str, error: AgentnbError) -> None:
 
 
 def imported(name: str) -> Any:
-    """What `module:attribute` leads to. Raises HandlerNotFound, which says what failed where."""
+    """Return what `module:attribute` leads to. Raises HandlerNotFound, which says what failed where."""
     module, colon, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module) if colon and attribute else None
@@ -174,17 +209,17 @@ def _place(order: Order) -> Iterator[AgentStateMachine]:
 
 
 def _ready(machine: AgentStateMachine, order: Order) -> AgentStateMachine:
-    """A machine that knows the run's states: this one, or the built-in agent's. Raises HandlerNotFound."""
+    """Return a machine that knows the run's states: this one, or the built-in agent's. Raises HandlerNotFound."""
     if order.handlers:
         register(machine, order.handlers)
         return machine
     session = _session(order)
     session.extra_tools = {tool.name: tool for tool in map(tool_named, order.tools)}
-    return session.agent().machine
+    return session.agent(may_wait=True).machine
 
 
 def tool_named(name: str) -> Tool:
-    """The tool that `module:attribute` leads to. Raises HandlerNotFound, and InputError where it is none."""
+    """Return the tool that `module:attribute` leads to. Raises HandlerNotFound, and InputError where it is none."""
     found = imported(name)
     if not isinstance(found, Tool):
         raise InputError(f"{name} is no tool", todo="Decorate the function with @agentnb.tool.")
@@ -200,7 +235,7 @@ def _bus(address: str) -> RedisBus:
     return RedisBus(address)
 
 
-# An agent works on one run at a time, so each of a worker's threads has a session of its own; its connections and its
+# An agent works on one run at a time, so each of a worker's threads has its own session. Its connections and its
 # simulator, with what that holds in its prompt caches, serve the runs to come.
 _SESSIONS = threading.local()
 

@@ -1,7 +1,7 @@
-"""What is known of each model: window, what a prompt cache needs, how its latency behaves. Each row says from where.
+"""Tell what is known of each model: window, what a prompt cache needs, how its latency behaves. Each row says from
+where.
 
-The rows live in catalog.toml; prices come from genai-prices (prices.py), and a row's own prices only fill what
-that package lacks.
+The rows live in catalog.toml. Prices come from genai-prices (prices.py); a row's own only fill what that package lacks.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class LatencyProfile:
         return y1 + (y1 - y0) * (tokens - x1) / (x1 - x0)
 
     def ttft(self, *, tokens: int, uncached: int) -> float:
-        """f(u) + 0.1 (f(n) - f(u)): seconds to first token for n prompt tokens of which u are uncached."""
+        """Return f(u) + 0.1 (f(n) - f(u)): seconds to first token for n prompt tokens, u of them uncached."""
         cold = self.prefill(uncached)
         return cold + self.cached_share * (self.prefill(tokens) - cold)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheRules:
-    """What the provider publishes of its prompt cache. Tokens and seconds."""
+    """Tells what the provider publishes of its prompt cache. Tokens and seconds."""
 
     kind: CacheKind
     minimum: int = 0
@@ -74,7 +74,7 @@ class CacheRules:
 
 
 class ImageRule(StrEnum):
-    """How a picture of w x h pixels is counted; `base`, `per` and `edge` are ImageRules' own."""
+    """Counts a picture of w x h pixels; `base`, `per` and `edge` are ImageRules' own."""
 
     AREA = "area"  # w*h/per tokens, scaled down before so that no edge is over `edge`
     TILES = "tiles"  # scaled into 2048 x 2048 and its short edge to 768; base + per for each tile of 512 x 512
@@ -85,7 +85,7 @@ class ImageRule(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRules:
-    """What the provider publishes of pictures in a prompt. No rules: the model is not known to take any."""
+    """Tells what the provider publishes of pictures in a prompt. No rules: the model is not known to take any."""
 
     rule: ImageRule
     per: int
@@ -96,10 +96,31 @@ class ImageRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EffortRules:
+    """Tells which levels of effort a model takes. No levels: it takes none.
+
+    `spoils` is what another level makes the provider process anew: "messages", "all" or nothing. A `quiet` model thinks
+    unasked, also between tools. It leaves that out of its replies unless a request asks for it.
+    """
+
+    levels: tuple[str, ...] = ()
+    spoils: str = ""
+    quiet: bool = False
+    source: str = ""
+    checked: str = ""
+
+    def taken(self, effort: str) -> str:
+        """Return the effort where the model takes it, else nothing."""
+        return effort if effort in self.levels else ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
+    Such a one has `like`, the name of its family's row, where the family is known.
 
-    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `retires` is the day
+    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
+    answers by a schema, with tools at hand too. `retires` is the day
     (ISO date, "" unknown) from which the provider answers no more. `price` and `price_until` are this row's own prices:
     those of now, and those before a date.
     """
@@ -114,8 +135,11 @@ class Model:
     latency: LatencyProfile
     default: bool = False
     known: bool = True
+    like: str = ""
     images: ImageRules | None = None
     drops_thoughts: bool = False
+    structured: bool = False
+    effort: EffortRules = field(default_factory=EffortRules)
     retires: str = ""
     limits_source: str = ""
     limits_checked: str = ""
@@ -125,8 +149,18 @@ class Model:
     price_checked: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """Holds what a provider's own list says of a model. 0 and "" where it does not tell; `retires` is an ISO date."""
+
+    name: str
+    window: int = 0
+    max_output: int = 0
+    retires: str = ""
+
+
 def retirement(model: Model, now: float) -> str:
-    """A sentence for people where the model's last day is near or over; `now` in seconds since the epoch."""
+    """Return a sentence for people where the model's last day is near or over; `now` in seconds since the epoch."""
     if not model.retires:
         return ""
     day = datetime.fromtimestamp(now, UTC).date()
@@ -139,12 +173,20 @@ def retirement(model: Model, now: float) -> str:
     )
 
 
+def refused_effort(model: Model, effort: str) -> str:
+    """Return a sentence for people where the model does not take the effort that was asked for."""
+    if not effort or model.effort.taken(effort):
+        return ""
+    takes = f"It takes {', '.join(model.effort.levels)}." if model.effort.levels else "It takes none."
+    return f"{model.label} does not take the effort {effort!r}, so none was sent. {takes}"
+
+
 NOTICE = 60  # days before a model's last one from which it is told
 SIMULATED = "sim:"
 
 
 def is_simulated(address: str) -> bool:
-    """Whether a model's address, or a scope, is the simulator's."""
+    """Tell whether a model's address, or a scope, is the simulator's."""
     return address.startswith(SIMULATED)
 
 
@@ -160,14 +202,14 @@ def split_address(address: str) -> tuple[bool, str | None, str]:
 
 @cache
 def rows() -> tuple[Model, ...]:
-    """Every row of the catalogue, in file order."""
+    """Return every row of the catalogue, in file order."""
     raw = tomllib.loads(resources.files("agentnb.models").joinpath("catalog.toml").read_text("utf-8"))
     profiles = {name: _profile(value) for name, value in raw["latency"].items()}
     return tuple(_row(item, profiles) for item in raw["model"])
 
 
 def find(name: str, provider: str | None = None) -> Model | None:
-    """The row of a model by exact name, or by the row whose name it extends with a date, or None."""
+    """Return a model's row by exact name, or the row whose name it extends with a date, or None."""
     candidates = [row for row in rows() if provider in (None, row.provider)]
     for row in candidates:
         if row.name == name:
@@ -177,7 +219,7 @@ def find(name: str, provider: str | None = None) -> Model | None:
 
 
 def lookup(address: str) -> Model:
-    """The row that an address names. An unknown name under a known provider works, with `known=False`.
+    """Return the row that an address names. An unknown name under a known provider works, with `known=False`.
 
     Raises ModelUnknown, with the nearest name, where not even the provider is clear or the simulator has no rules.
     """
@@ -204,16 +246,16 @@ def _suggest(name: str, simulated: bool) -> str:
 
 
 def default_for(provider: str) -> Model:
-    """The provider's present mid-size model."""
+    """Return the provider's present mid-size model."""
     return next(row for row in rows() if row.provider == provider and row.default)
 
 
-_HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
-"""How the names of a provider's own models begin."""
+HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
+"""Prefixes of the names of a provider's own models."""
 
 
 def _stranger(provider: str, name: str) -> Model:
-    of_the_house = name.startswith(_HOUSE.get(provider, ""))
+    of_the_house = name.startswith(HOUSE.get(provider, ""))
     like = _relative(provider, name) if of_the_house and _version(name) else default_for(provider)
     return Model(
         provider=provider,
@@ -226,15 +268,27 @@ def _stranger(provider: str, name: str) -> Model:
         cache=like.cache,
         latency=like.latency,
         known=False,
-        # A name under openai: may be any server's own model; a picture that it does not take would fail the run.
+        like=like.name if of_the_house and _family(name) & _family(like.name) else "",
+        # A name under openai: may be any server's own model. A picture that it does not take would fail the run.
         images=like.images if of_the_house and provider != "openai" else None,
+        effort=like.effort if of_the_house else EffortRules(),
     )
 
 
 def _relative(provider: str, name: str) -> Model:
-    """The provider's newest row that is no newer than this name; its oldest where all are. Of several, the default."""
-    own = sorted((row for row in rows() if row.provider == provider), key=lambda row: (_version(row.name), row.default))
+    """Return the newest row of this name's family that is no newer; the oldest where all are newer.
+
+    Where the provider has no row of that family, any of its rows will do. Of several, the default.
+    """
+    listed = [row for row in rows() if row.provider == provider]
+    kin = [row for row in listed if _family(row.name) & _family(name)]
+    own = sorted(kin or listed, key=lambda row: (_version(row.name), row.default))
     return next((row for row in reversed(own) if _version(row.name) <= _version(name)), own[0])
+
+
+def _family(name: str) -> set[str]:
+    """`claude-opus-5-5` -> {"opus"}; empty where the name has no such word."""
+    return set(re.findall(r"[a-z]{2,}", name)) - {"claude", "gemini", "gpt", "preview", "latest"}
 
 
 def _version(name: str) -> tuple[int, ...]:
@@ -258,4 +312,6 @@ def _row(item: JsonMapping, profiles: Mapping[str, LatencyProfile]) -> Model:
     if "images" in fields:
         pictures = dict(fields["images"])
         fields["images"] = ImageRules(**(pictures | {"rule": ImageRule(pictures["rule"])}))
+    if "effort" in fields:
+        fields["effort"] = EffortRules(**(fields["effort"] | {"levels": tuple(fields["effort"]["levels"])}))
     return Model(cache=CacheRules(**rules), **fields)

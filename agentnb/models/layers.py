@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from agentnb.canonical import JsonMapping, JsonObject, digest, dump
-from agentnb.models.messages import Content, Role, content_from_json, content_to_json
+from agentnb.models.messages import Content, Role, ToolSpec, content_from_json, content_to_json
 
 
 class Layer(StrEnum):
@@ -23,7 +24,7 @@ class Layer(StrEnum):
 
     @property
     def word(self) -> str:
-        """The layer's name as people read it."""
+        """Return the layer's name as people read it."""
         return layer_word(self.value)
 
 
@@ -43,17 +44,21 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it."""
+    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
+
+    `step` is the number in its conversation of the reply that it belongs to or answers; 0: none.
+    """
 
     layer: Layer
     role: Role
     content: Content
     label: str = ""
     holds: tuple[JsonMapping, ...] = field(default=())
+    step: int = 0
 
     @cached_property
     def canonical(self) -> bytes:
-        """The bytes that the prefix is made of: role and content, no label, no marks."""
+        """Return the bytes that the prefix is made of: role and content, no label, no marks."""
         return dump([self.role.value, content_to_json(self.content)])
 
     @cached_property
@@ -72,6 +77,7 @@ class Block:
             "content": content_to_json(self.content),
             "label": self.label,
             "holds": [dict(item) for item in self.holds],
+            **({"step": self.step} if self.step else {}),
         }
 
     @classmethod
@@ -82,7 +88,18 @@ class Block:
             content=content_from_json(value["content"]),
             label=value["label"],
             holds=tuple(value["holds"]),
+            step=value.get("step", 0),
         )
+
+
+class Salt(NamedTuple):
+    """Holds what makes a provider process the same bytes anew: all of the prompt, or its messages."""
+
+    frame: str = ""
+    messages: str = ""
+
+
+_PLAIN = Salt()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +107,26 @@ class Prompt:
     """Everything one request sends, in render order.
 
     `previous_end` is the number of leading blocks that the previous request on this path sent: the third breakpoint
-    stands there. `max_tokens` bounds the output. `salt` is what makes the provider process the messages anew though
-    their bytes are the same.
+    stands there. `max_tokens` bounds the output, thinking included. `effort` is a level that the model takes, or
+    nothing. `show_thinking` asks for the thinking of a model that leaves it out.
     """
 
     model: str
     blocks: tuple[Block, ...]
     max_tokens: int
     previous_end: int = 0
-    salt: str = ""
+    salt: Salt = _PLAIN
+    effort: str = ""
+    show_thinking: bool = False
 
     def of_role(self, *roles: Role) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.role in roles)
+
+    @property
+    def answer_format(self) -> ToolSpec | None:
+        """The schema that the answer is to have, as its block holds it; None where it is text."""
+        found = (block.content for block in self.of_role(Role.FORMAT))
+        return next((content for content in found if isinstance(content, ToolSpec)), None)
 
     @cached_property
     def chain(self) -> tuple[str, ...]:
@@ -109,16 +134,17 @@ class Prompt:
         return chain_digests(self.blocks, self.salt)
 
 
-def chain_digests(blocks: Iterable[Block], salt: str = "") -> tuple[str, ...]:
-    """The running digest after each block. One hash pass over the canonical bytes; `salt` goes before the messages."""
+def chain_digests(blocks: Iterable[Block], salt: Salt = _PLAIN) -> tuple[str, ...]:
+    """Return the running digest after each block. One hash pass over the canonical bytes and the salt."""
     import hashlib
 
-    running = hashlib.sha256()
+    running = hashlib.sha256(salt.frame.encode())
+    before_messages = salt.messages
     out = []
     for block in blocks:
-        if salt and block.role in (Role.USER, Role.ASSISTANT):
-            running.update(salt.encode())
-            salt = ""
+        if before_messages and block.role in (Role.USER, Role.ASSISTANT):
+            running.update(before_messages.encode())
+            before_messages = ""
         running.update(len(block.canonical).to_bytes(8, "big"))
         running.update(block.canonical)
         out.append(running.copy().hexdigest()[:16])

@@ -14,6 +14,7 @@ from agentnb.errors import JournalError
 
 
 class Role(StrEnum):
+    FORMAT = "format"
     TOOLS = "tools"
     SYSTEM = "system"
     USER = "user"
@@ -87,7 +88,7 @@ Content = Text | ToolSpec | ToolCall | ToolResult | Opaque | Image
 
 
 def content_to_json(content: Content) -> JsonObject:
-    """The content as a JSON object with a `type`; `content_from_json` reads it back."""
+    """Return the content as a JSON object with a `type`; `content_from_json` reads it back."""
     match content:
         case Text(text):
             return {"type": "text", "text": text}
@@ -107,7 +108,7 @@ def content_to_json(content: Content) -> JsonObject:
 
 
 def content_from_json(value: JsonMapping) -> Content:
-    """The content that `content_to_json` wrote. Raises JournalError on a type this version does not know."""
+    """Return the content that `content_to_json` wrote. Raises JournalError on a type this version does not know."""
     kind = value.get("type")
     if kind == "text":
         return Text(value["text"])
@@ -131,8 +132,8 @@ def content_from_json(value: JsonMapping) -> Content:
 class Usage:
     """Tokens of one call, or of several added up. The parts do not overlap: `input_total` is their sum.
 
-    `input` is input that was neither read from nor written to a prompt cache; `reasoning` is the part of `output`
-    that was spent on thinking. `cache_write_5m` are writes at the usual price, which OpenAI keeps for 30 minutes.
+    `input` is input that was neither read from nor written to a prompt cache. `reasoning` is the part of `output` spent
+    on thinking. `cache_write_5m` are writes at the usual price, which OpenAI keeps for 30 minutes.
     """
 
     input: int = 0
@@ -163,7 +164,7 @@ class Usage:
         )
 
     def to_json(self) -> dict[str, int]:
-        """The parts by name; 12-hour writes, which few models have, only where there are some."""
+        """Return the parts by name; 12-hour writes, which few models have, only where there are some."""
         longest = {"cache_write_12h": self.cache_write_12h} if self.cache_write_12h else {}
         return {
             "input": self.input,
@@ -181,13 +182,14 @@ class Usage:
 
 
 def tokens_of(wire: JsonMapping, name: str) -> int:
-    """A count of tokens as a provider's JSON has it; 0 where it is missing or no count. The reply is worth more."""
+    """Return a count of tokens as a provider's JSON has it; 0 where it is missing or no count. The reply is worth
+    more."""
     value = wire.get(name)
     return int(value) if isinstance(value, int | float) and 0 <= value < MOST_TOKENS else 0
 
 
 def inside(wire: JsonMapping, name: str) -> JsonMapping:
-    """An object inside a provider's JSON; empty where it is missing or no object."""
+    """Return an object inside a provider's JSON; empty where it is missing or no object."""
     value = wire.get(name)
     return value if isinstance(value, Mapping) else {}
 
@@ -197,7 +199,7 @@ MOST_TOKENS = 1e12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a model answered to one request. `model` is the name that the provider gave back."""
+    """Holds what a model answered to one request. `model` is the name that the provider gave back."""
 
     content: tuple[Content, ...]
     stop: StopReason
@@ -209,8 +211,8 @@ class Reply:
     stop_detail: str = field(default="")
 
     def __post_init__(self) -> None:
-        """Give each call an id of its own. Raises TypeError on a part of another type than it says: that would be
-        found out only when it is used."""
+        """Give each call an id of its own. Raises TypeError on a part of the wrong type, which would else be found out
+        only when it is used."""
         for part in self.content:
             _check_types(part)
         object.__setattr__(self, "content", _told_apart(self.content, self.message_id))
@@ -225,7 +227,7 @@ class Reply:
 
 
 def _told_apart(content: Sequence[Content], message_id: str) -> tuple[Content, ...]:
-    """The content with one id a call: a blank id, or one that came before, gives way to ours, the same each time."""
+    """Return the content with one id a call. A blank or repeated id gives way to ours, the same each time."""
     given = [part.call_id for part in content if isinstance(part, ToolCall)]
     if all(map(str.strip, given)) and len(set(given)) == len(given):
         return tuple(content)

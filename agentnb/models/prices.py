@@ -1,4 +1,5 @@
-"""What tokens cost, in US dollars. [home of genai-prices, whose dated and tiered price data comes with the package]"""
+"""Tell what tokens cost, in US dollars. [home of genai-prices, whose dated and tiered price data comes with the
+package]"""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentnb.models.catalog import Model
+from agentnb.models.catalog import Model, find, lookup
 from agentnb.models.messages import Usage
 
 
@@ -34,10 +35,10 @@ UNKNOWN = Cost(total=None, uncached=None)
 
 
 def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
-    """What one call's usage costs on this model; Cost(None, None) for an unknown price.
+    """Return what one call's usage costs on this model; Cost(None, None) for an unknown price.
 
-    `at`, in seconds since the epoch, is when the call was made, since prices change by date; None is now. The tier is
-    chosen by the call's whole input, so this takes one call's usage and not a sum of several.
+    `at`, in seconds since the epoch, is when the call was made, since prices change by date; None is now. The call's
+    whole input chooses the tier, so this takes one call's usage, never a sum of several.
     """
     billed = _price(model, _split(usage), at)
     if billed is None:
@@ -46,14 +47,54 @@ def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
     return Cost(total=billed, uncached=_price(model, everything, at))
 
 
+def price(
+    model: str,
+    *,
+    input: int = 0,  # noqa: A002  the field's word for it
+    cache_read: int = 0,
+    cache_write_5m: int = 0,
+    cache_write_1h: int = 0,
+    output: int = 0,
+) -> float | None:
+    """Return what the tokens of one call cost today, in US dollars; None where the price is not known.
+
+    `model` is a name as `%%agent -m` takes it. `input` is what was neither read from a prompt cache nor written to one.
+
+    Raises ModelUnknown.
+
+    >>> agentnb.price("anthropic:claude-sonnet-4-6", input=1_000_000)
+    3.0
+    >>> agentnb.price("anthropic:claude-sonnet-4-6", cache_read=1_000_000)
+    0.3
+    """
+    used = Usage(
+        input=input,
+        cache_read=cache_read,
+        cache_write_5m=cache_write_5m,
+        cache_write_1h=cache_write_1h,
+        output=output,
+    )
+    return cost_of(lookup(model), used).total
+
+
 def storage_price(model: Model) -> float:
-    """US dollars per million tokens and hour that a cache object costs; 0 where there are none or it is free."""
+    """Return US dollars per million tokens and hour that a cache object costs; 0 if none or free."""
     return model.price.get("storage", 0.0)
 
 
 def storage_cost(model: Model, *, tokens: int, seconds: float) -> float:
     """US dollars for keeping so many tokens for so long."""
     return storage_price(model) * tokens / 1_000_000 * seconds / 3600.0
+
+
+def unchecked(model: Model) -> str:
+    """Return a sentence for people where another row of its family stands in for a model's own."""
+    kin = find(model.like, model.provider) if model.like else None
+    if kin is None:
+        return ""
+    own = _listed(model.name, model.provider, tuple(_split(Usage(input=1000)).items()), int(time.time() // 60))
+    what = "prices and limits" if own is None else "limits"
+    return f"{model.name} is not in the catalogue: {what} as of {kin.label}, not checked."
 
 
 def _split(usage: Usage) -> dict[str, int]:
@@ -74,15 +115,15 @@ def _split(usage: Usage) -> dict[str, int]:
 def _price(model: Model, values: Mapping[str, int], at: float | None) -> float | None:
     now = time.time() if at is None else at
     own = _own_prices(model, now)
-    return (
-        _listed(model.name, model.provider, tuple(values.items()), int(now // 60))
-        if own is None
-        else _by_row(own, values)
-    )
+    if own is not None:
+        return _by_row(own, values)
+    price = _listed(model.name, model.provider, tuple(values.items()), int(now // 60))
+    kin = find(model.like, model.provider) if price is None and model.like else None
+    return price if kin is None else _price(kin, values, at)
 
 
 def _own_prices(model: Model, now: float) -> Mapping[str, float] | None:
-    """The prices of the row itself on that day; None where genai-prices has them."""
+    """Return the prices of the row itself on that day; None where genai-prices has them."""
     day = datetime.fromtimestamp(now, UTC).date().isoformat()
     earlier = next((prices for until, prices in sorted(model.price_until.items()) if day < until), None)
     return earlier or (model.price if "input" in model.price else None)
@@ -90,8 +131,8 @@ def _own_prices(model: Model, now: float) -> Mapping[str, float] | None:
 
 @functools.lru_cache(maxsize=4096)
 def _listed(name: str, provider: str, values: tuple[tuple[str, int], ...], minute: int) -> float | None:
-    """What genai-prices has at that minute; None where it has nothing. Remembered: it takes 1 ms, and a plan asks for
-    a dozen."""
+    """Return what genai-prices has at that minute; None where it has nothing. Remembered: it takes 1 ms, and a plan
+    asks for a dozen."""
     from genai_prices import Usage as Priced
     from genai_prices import calc_price
 

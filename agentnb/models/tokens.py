@@ -1,7 +1,7 @@
 """Token counts without a network: estimates per tokenizer family, calibrated by the usage that replies report.
 
-A count here is always an estimate (`≈`). Counts of one family say nothing of another: the same text is 1108 tokens
-to one Claude family and 1507 to another.
+A count here is always an estimate (`≈`). Counts of one family say nothing of another. The same text is 1108 tokens to
+one Claude family and 1507 to another.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from math import ceil
 
 from agentnb.models.catalog import ImageRule, ImageRules
 
-# What each piece of text costs, in the order of `_features`: words, those of 8 letters or more, of 11 or more, with a
-# capital, not after a space; words in capitals, their letters; digits by threes; line breaks, runs of spaces,
-# underscores; runs of signs, their signs; characters of other scripts. Fitted by least relative error on 575 texts
-# (functions, docstrings, Markdown, JSON schemas, tables): for Claude against the package ctok 1.3, for o200k against
-# bpe-openai 0.1.4. On texts held out the median error is 3 %, and 19 of 20 are within 12 %; the rest is calibration.
-# Neither package is needed to run: ctok asks for Python 3.12, bpe-openai for 75 MB, and neither knows what a provider
-# adds for tools. Gemini's are those of o200k.
+# Each piece of text costs so many tokens, in the order of `_features`. First words: all, of 8 letters or more, of 11 or
+# more, with a capital, not after a space. Then words in capitals and their letters; digits by threes; line breaks, runs
+# of spaces, underscores. Last runs of signs, their signs, and characters of other scripts. They are fitted by least
+# relative error on 575 texts (functions, docstrings, Markdown, JSON schemas, tables). Claude's are fitted against the
+# package ctok 1.3, o200k's against bpe-openai 0.1.4. On texts held out the median error is 3 %, and 19 of 20 are within
+# 12 %; the rest is calibration. Neither package is needed to run: ctok asks for Python 3.12, bpe-openai for 75 MB.
+# Neither knows what a provider adds for tools. Gemini's are those of o200k.
 _WEIGHTS: dict[str, tuple[float, ...]] = {
     "claude-4": (0.98, 0.38, 0.45, 0.23, 0.25, 1.45, 0.0, 1.22, 1.08, 0.90, 0.53, 0.98, 0.06, 0.87),
     "claude-5": (1.22, 1.47, 0.86, 0.84, 0.38, 1.24, 0.54, 1.19, 1.53, 0.76, 0.52, 0.89, 0.21, 0.85),
     "o200k": (0.99, 0.33, 0.48, 0.04, 0.0, 0.83, 0.03, 1.40, 0.49, 0.71, 0.21, 0.74, 0.10, 0.68),
 }
 _WEIGHTS["gemini"] = _WEIGHTS["o200k"]
-# OpenAI and Google show a tool to the model in a shorter form than its JSON schema: half to two thirds of the tokens.
-# Anthropic shows the schema, and adds instructions of its own before the first tool (346 tokens by its page on tools;
-# 265 to 374 in recorded traffic).
+# OpenAI and Google show a tool to the model in a form shorter than its JSON schema. It takes half to two thirds of the
+# tokens. Anthropic shows the schema, and adds instructions of its own before the first tool. They take 346 tokens by
+# its page on tools, 265 to 374 in recorded traffic.
 _TOOL_SHARE = {"o200k": 0.65, "gemini": 0.65}
 _TOOLS_PREAMBLE = {"claude-4": 330, "claude-5": 330}
 BLOCK_OVERHEAD = 4
@@ -55,7 +55,7 @@ class TokenCounter:
     replies: int = 0
 
     def count(self, text: str) -> int:
-        """Estimated tokens of `text`; 0 for the empty text."""
+        """Return the estimated tokens of `text`; 0 for the empty text."""
         if not text:
             return 0
         weights = _WEIGHTS.get(self.family, _WEIGHTS["claude-4"])
@@ -63,24 +63,25 @@ class TokenCounter:
         return max(1, round(tokens * self.factor))
 
     def tool(self, text: str) -> int:
-        """Estimated tokens of a tool's description, given as its name, its text and its JSON schema."""
+        """Return the estimated tokens of a tool's description, given as its name, its text and its JSON schema."""
         return round(self.count(text) * _TOOL_SHARE.get(self.family, 1.0))
 
     def result(self, name: str, text: str) -> int:
-        """Estimated tokens of a tool's result. Google's wire wraps it in JSON under the function's name (recorded: a
-        result of one word is 18 tokens); on the others it is its text."""
+        """Return the estimated tokens of a tool's result. Google's wire wraps it in JSON under the function's name
+        (recorded: a result of one word is 18 tokens). On the others it is its text."""
         wrapped = self.count(f'{name} {{"result":""}}') if self.family == "gemini" else 0
         return wrapped + self.count(text)
 
     @property
     def tools_preamble(self) -> int:
-        """Tokens that the provider adds before the first tool."""
+        """Return the tokens that the provider adds before the first tool."""
         return _TOOLS_PREAMBLE.get(self.family, 0)
 
     def calibrated(self, *, estimated: int, reported: int) -> TokenCounter:
-        """A counter corrected by one reply: the first counts in full, the n-th 1/n of the way, none less than a tenth.
+        """Return a counter corrected by one reply. The first counts in full, the n-th 1/n of the way, none below a
+        tenth.
 
-        So the factor is the mean of what was seen, in which one odd reply weighs little, and it still follows a change.
+        So the factor is the mean of what was seen. One odd reply weighs little in it, and it still follows a change.
         """
         if estimated <= 0 or reported <= 0:
             return self
@@ -89,11 +90,12 @@ class TokenCounter:
 
 
 def image_tokens(rules: ImageRules, width: int, height: int) -> int:
-    """Estimated tokens of a picture of `width` x `height` pixels, by the rule that the catalogue's row names.
+    """Return the estimated tokens of a picture of `width` x `height` pixels, by the rule that the catalogue's row
+    names.
 
-    Sources: Claude's vision page (width * height / 750, long edge at most 1568); OpenAI's page on images and vision
-    (85 + 170 for each tile of 512 px after scaling, or patches of 32 px); Gemini's pages on tokens (258 for each crop)
-    and media resolution (a fixed number on Gemini 3).
+    Claude's vision page says width * height / 750, with a long edge of 1568 px at most. OpenAI's page on images says 85
+    + 170 for each tile of 512 px after scaling, or patches of 32 px. Gemini's pages say 258 for each crop, and on
+    Gemini 3 a fixed number by media resolution.
     """
     if rules.rule is ImageRule.AREA:
         scale = min(1.0, rules.edge / max(width, height))
@@ -116,7 +118,7 @@ def _tiles(width: int, height: int) -> int:
 
 @lru_cache(maxsize=2048)
 def _features(text: str) -> tuple[int, ...]:
-    """How many there are of each piece that `_WEIGHTS` gives a cost to."""
+    """Return how many there are of each piece that `_WEIGHTS` gives a cost to."""
     words = _WORD.findall(text)
     capitals, signs = _CAPITALS.findall(text), _SIGNS.findall(text)
     return (
@@ -141,8 +143,8 @@ def _features(text: str) -> tuple[int, ...]:
 def pieces(text: str) -> int:
     """Words, numbers, signs and line breaks in `text`: what tokenizers cut at, for the share of one text in another.
 
-    Not a count of tokens. But where prose and dense code stand side by side, their shares of these come closer to
-    their shares of the tokens than shares of characters do, which are off by up to a half.
+    Not a count of tokens. But where prose and dense code stand side by side, shares of characters are off by up to a
+    half. Shares of these pieces come closer to the shares of tokens.
     """
     return len(_PIECE.findall(text))
 
@@ -168,7 +170,7 @@ def _all_to_last(length: int, total: int) -> list[int]:
 
 
 def cached_share(tokens: Sequence[int], read: int) -> list[int]:
-    """How many of each block's tokens were read from the prompt cache: a prefix of `read` tokens, in render order."""
+    """Return how many tokens of each block were read: a prefix of `read` tokens, in render order."""
     out = []
     left = read
     for count in tokens:

@@ -1,1 +1,1 @@
-"""What the user TOUCHES."""
+"""Hold what the user TOUCHES."""

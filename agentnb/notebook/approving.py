@@ -1,7 +1,6 @@
-"""Asking a person about calls that act: who can be asked here, the question under the cell or in the terminal, and how
-the run goes on.
+"""Ask a person about calls that act, under the cell or in the terminal, and go on.
 
-No click arrives while a cell runs, so a run that needs a person's word is committed and its cell ends. A click journals
+No click arrives while a cell runs. So a run that needs a person's word is committed and its cell ends. A click journals
 the word; the run then goes on in the background, in the same output.
 """
 
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 RESUME, ASK_AGAIN = "Resume", "Ask again"
 SETTLING = 0.7
-"""Seconds before the buttons of a question that follows another can be pressed: the second half of a double click
-must not approve what nobody has read."""
+"""Seconds before the buttons of a question that follows another can be pressed. The second half of a double click must
+not approve what nobody has read."""
 
 
 def approval_here(shell: Any, wanted: str) -> str:
@@ -42,7 +41,7 @@ def approval_here(shell: Any, wanted: str) -> str:
 
 
 def at_terminal(shell: Any) -> bool:
-    """Whether this is IPython in a terminal, with a person before it."""
+    """Tell whether this is IPython in a terminal, with a person before it."""
     return getattr(shell, "kernel", None) is None and sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -97,7 +96,7 @@ class Asked:
             self._asks = True
             self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
-            self.close("Answered; the run above tells what came of it.")
+            self.close("")  # the view above tells what came of it
 
     def _insert(self, code: str) -> bool:
         """Put proposed code below the cell that asked, as a cell of the person's; whether a page was there."""
@@ -106,10 +105,14 @@ class Asked:
         return self._notebook.front_end.insert_cell(code, below=str(self._cell), mark=mark)
 
     def close(self, said: str) -> None:
-        """Take the buttons away, and say why."""
+        """Take the buttons away, and say why; nothing to say leaves no line."""
         self._asks = False
         self._notebook.asked.pop(self._run_id, None)
         self._buttons.close(said)
+
+    def show_again(self) -> None:
+        """A page has come that may not have heard of the buttons."""
+        self._buttons.show_again()
 
     def settle(self, document: Doc) -> None:
         """The run went on under another cell: this view, too, shows where it is now."""
@@ -167,7 +170,8 @@ class Asked:
 
 
 def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:
-    """A person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C, Ctrl-D)."""
+    """Return a person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C,
+    Ctrl-D)."""
     answers: list[Answer] = []
     free: set[str] = set()
     with contextlib.suppress(EOFError, KeyboardInterrupt):
@@ -192,7 +196,7 @@ def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
 
 
 def _ask_back(question: Question, read: Callable[[str], str]) -> Answer:
-    """The model's own question: a number takes that choice, anything else is the answer; nothing is none."""
+    """Return the model's own question: a number takes that choice, anything else is the answer; nothing is none."""
     choices = [str(choice) for choice in question.arguments.get("choices") or ()]
     listed = ", ".join(f"{number}: {choice}" for number, choice in enumerate(choices, 1))
     said = read(f"{question.arguments.get('question')} ({listed}, or in your own words) > ").strip()

@@ -1,6 +1,6 @@
 """Runs that go on while the notebook goes on: `--bg`. Tools that touch the namespace run between cells.
 
-The agent works in a thread; the kernel's own loop paints the view and runs there what must run on the main thread, so
+The agent works in a thread. The kernel's own loop paints the view, and runs there what must run on the main thread. So
 a long cell holds such a tool back until it ends. `%agent_runs pause RUN` stops it between two steps.
 """
 

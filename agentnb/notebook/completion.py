@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,37 +10,40 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from agentnb.notebook.flags import AGENT_FLAGS, Flag
-from agentnb.settings import CONTEXT_MODES, REPLAY
+from agentnb.errors import AgentnbError
+from agentnb.notebook.flags import AGENT_FLAGS, ANSWER_FLAGS, RESUME_FLAGS, Flag, by_word
+from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES
 
 if TYPE_CHECKING:
     from agentnb.notebook.kernel import Notebook
 
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
-    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "answer", "pause", "fork", "replay", "export"),
+    "agent_runs": (
+        *("list", "show", "watch", "resume", "approve", "deny", "answer", "undo"),
+        *("pause", "fork", "replay", "export"),
+    ),
     "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
-    **dict.fromkeys((*SUBCOMMANDS["agent_runs"][1:], "explain"), "run"),
+    **dict.fromkeys((*(name for name in SUBCOMMANDS["agent_runs"] if name not in ("list", "undo")), "explain"), "run"),
     "why": "definition",
     "pin": "definition",
     "hide": "definition",
     "unpin": "pin",
     "add": "file",
 }
-_VALUES = {flag.name: flag.completes for flag in AGENT_FLAGS if flag.completes}
-"""Which kind of word a flag wants as its value."""
+_FLAGS = {"resume": RESUME_FLAGS, **dict.fromkeys(("approve", "deny", "answer"), ANSWER_FLAGS)}
+"""Flags of the subcommands that have some."""
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
 RECENT = 20
 
 Offers = Mapping[str, Callable[[], Iterable[str]]]
-_SHORT = {f"-{flag.short}": flag.name for flag in AGENT_FLAGS if flag.short}
 
 
 def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
-    """(what is being typed, what fits it) at the end of `line`; None where that is free text or no line of ours.
+    """Return (what is being typed, what fits it) at the end of `line`. None where that is free text or no line of ours.
 
     `offers` gives the words of a kind ("tool", "run", …); each is asked only when its turn comes.
     """
@@ -52,6 +56,8 @@ def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
         return _flag_or_value(words, offers, AGENT_FLAGS)
     if len(words) == 1:
         return words[0], _fitting(words[0], SUBCOMMANDS[magic])
+    if words[0] in _FLAGS and (len(words) > 2 or words[-1].startswith("-")):
+        return _flag_or_value(words[1:], offers, _FLAGS[words[0]])
     kind = _ARGUMENTS.get(words[0])
     return (words[-1], _fitting(words[-1], offers[kind]())) if kind and len(words) == 2 else None
 
@@ -61,10 +67,11 @@ def _flag_or_value(words: list[str], offers: Offers, known: tuple[Flag, ...]) ->
     flag, equals, value = last.partition("=")
     if not equals:
         flag, value = (words[-2] if len(words) > 1 else ""), last
-    name = _SHORT.get(flag, flag.removeprefix("--"))
-    if flag.startswith("-") and name in _VALUES:
-        return _value(name, value, list(offers[_VALUES[name]]()))
-    return (last, _fitting(last, [f"--{flag.name}" for flag in known])) if last.startswith("-") else None
+    written = by_word(known)
+    given = written.get(flag)
+    if given is not None and given.completes:
+        return _value(given.name, value, list(offers[given.completes]()))
+    return (last, _fitting(last, written)) if last.startswith("-") else None
 
 
 def _value(name: str, text: str, words: list[str]) -> tuple[str, list[str]]:
@@ -80,11 +87,13 @@ def _fitting(start: str, words: Iterable[str]) -> list[str]:
 
 
 def offers_of(notebook: Notebook) -> Offers:
-    """The words that this notebook offers now. Nothing is opened, and nothing is written, for a completion."""
+    """Return the words that this notebook offers now. Nothing is opened, and nothing is written, for a completion."""
     return {
         "model": _models,
         "context": lambda: CONTEXT_MODES,
         "replay": lambda: REPLAY,
+        "style": lambda: list(filter(None, STYLES)),
+        "effort": lambda: list(filter(None, EFFORTS)),
         "tool": lambda: _tools(notebook),
         "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
         "definition": lambda: _definitions(notebook),
@@ -98,7 +107,18 @@ def offers_of(notebook: Notebook) -> Offers:
 def _tools(notebook: Notebook) -> list[str]:
     from agentnb.agent.tools.registry import NAMES
 
-    return [*NAMES, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
+    return [
+        *NAMES,
+        *_servers(notebook),
+        *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values()),
+    ]
+
+
+def _servers(notebook: Notebook) -> tuple[str, ...]:
+    """Return the MCP servers that `--tools` takes; none while a file of theirs cannot be read."""
+    with contextlib.suppress(AgentnbError):
+        return notebook.session.servers.known()
+    return ()
 
 
 def _models() -> list[str]:
@@ -108,12 +128,12 @@ def _models() -> list[str]:
 
 
 def _files() -> list[str]:
-    """The files beside the notebook, without hidden ones."""
+    """Return the files beside the notebook, without hidden ones."""
     return sorted(file.name for file in Path().iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def _values(notebook: Notebook, module: str, name: str) -> dict[str, Any]:
-    """The user's variables of one of our types. Where its module was never imported there can be none."""
+    """Return the user's variables of one of our types. Where its module was never imported there can be none."""
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:
         return {}
@@ -121,7 +141,7 @@ def _values(notebook: Notebook, module: str, name: str) -> dict[str, Any]:
 
 
 def _definitions(notebook: Notebook) -> list[str]:
-    """What the conversation holds and left out, then the user's own functions, classes and modules."""
+    """Return what the conversation holds and left out, then the user's own functions, classes and modules."""
     from agentnb.notebook.kernel import last_run
 
     run = last_run(notebook.shell.user_ns)
@@ -139,8 +159,8 @@ def _is_code(value: object) -> bool:
 
 
 def _runs(notebook: Notebook) -> list[Any]:
-    """The newest runs, where this kernel has opened its journal."""
-    return [] if notebook.opened is None else list(notebook.opened.machine().journal.runs(limit=RECENT))
+    """Return the newest runs, where this kernel has opened its journal."""
+    return [] if notebook.opened is None else list(notebook.opened.runs(RECENT))
 
 
 def _is_named(tags: Mapping[str, str]) -> bool:

@@ -38,15 +38,16 @@ class _Configured(Configurable):
         return QuietAddress(value) if chosen.declared.secret else value
 
     def update_config(self, config: Any) -> None:
-        """Set what `%config` says. What is refused is told in the cell: `%config` itself only logs it, and where the
-        notebook's own logging writes elsewhere, nobody sees that."""
+        """Set what `%config` says. A refusal is told in the cell. `%config` itself only logs it; where the notebook
+        logs elsewhere, nobody sees that."""
         try:
             super().update_config(config)
         except TraitError as error:
             sys.stderr.write(f"Not set: {error}\n")
 
     def over(self, settings: Settings) -> Settings:
-        """The settings with what was set here on top. An empty value means: as the environment or the default says."""
+        """Return the settings with what was set here on top. An empty value means: as the environment or the default
+        says."""
         return settings.with_changes(**{name: _value(_OPTIONS[name], getattr(self, name)) for name in self._chosen})
 
 
@@ -72,7 +73,7 @@ def _trait(chosen: Option) -> TraitType[Any, Any]:
 
 
 def _default(chosen: Option) -> Any:
-    """The value that holds while nobody sets the trait: the environment's, else the declared one."""
+    """Return the value that holds while nobody sets the trait: the environment's, else the declared one."""
 
     @default(chosen.name)
     def effective(self: Configurable) -> Any:

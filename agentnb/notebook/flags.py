@@ -14,7 +14,7 @@ from agentnb.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One flag: its long name, its short one, its value's name ("" for a switch), a line of help, what completes it."""
+    """One flag: its long and short name, its value's name ("" for a switch), its help, what completes it."""
 
     name: str
     short: str = ""
@@ -24,7 +24,7 @@ class Flag:
 
 
 def _of_options() -> Iterator[Flag]:
-    """The flags of the options that have one."""
+    """Yield the flags of the options that have one."""
     for each in options_of(Settings):
         said = each.declared
         if said.flag:
@@ -56,11 +56,28 @@ AGENT_FLAGS = (
         completes="run",
     ),
     Flag(name="out", value="NAME", help="put the answer's text into this variable"),
+    Flag(name="as", value="TYPE", help="with --out: a value of this type, e.g. list[Point], a dataclass or DataFrame"),
 )
+
+RESUME_FLAGS = (
+    Flag(name="model", short="m", value="MODEL", help="the model that goes on", completes="model"),
+    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
+    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
+    Flag(name="allow", value="NAMES", help="tools that may act", completes="tool"),
+    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
+    Flag(name="accept-versions", help="go on although the run was begun under another version"),
+    Flag(name="take-over", help="take the run from a worker that is believed dead"),
+)
+ANSWER_FLAGS = (
+    Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
+    Flag(name="rest", help="approve the tool for the rest of the run"),
+    Flag(name="digest", value="HEX", help="the calls that were shown; approve wants it"),
+)
+"""Of approve, deny and answer."""
 
 
 def options_given(flags: Mapping[str, str | bool]) -> JsonObject:
-    """The options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
+    """Return the options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
     found = [each for each in options_of(Settings) if each.declared.flag in flags]
     try:
         given = {each.name: parse(each, str(flags[each.declared.flag])) for each in found}
@@ -71,7 +88,7 @@ def options_given(flags: Mapping[str, str | bool]) -> JsonObject:
 
 
 def count(flags: Mapping[str, str | bool], name: str) -> int | None:
-    """The flag as a whole number; None where it was not given. Raises InputError where it is none."""
+    """Return the flag as a whole number; None where it was not given. Raises InputError where it is none."""
     text = str(flags.get(name, ""))
     if text and not text.isdecimal():
         raise InputError(f"--{name} wants a whole number, not {text!r}", todo=f"Use e.g. --{name} 1.")
@@ -85,7 +102,7 @@ _FLAG = re.compile(r"--?[A-Za-z]")
 def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool], str]:
     """(flags by long name, the rest of the line as it stands). Raises InputError on an unknown flag."""
     flags: dict[str, str | bool] = {}
-    by_name = _by_name(known)
+    by_name = by_word(known)
     rest = line
     while _FLAG.match(rest.lstrip()):
         word, after = _take(rest)
@@ -105,7 +122,8 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
     return flags, rest.strip()
 
 
-def _by_name(known: tuple[Flag, ...]) -> Mapping[str, Flag]:
+def by_word(known: tuple[Flag, ...]) -> Mapping[str, Flag]:
+    """Return the flags by what a person writes: `--model`, then `-m`."""
     long = {f"--{flag.name}": flag for flag in known}
     return long | {f"-{flag.short}": flag for flag in known if flag.short}
 
@@ -144,7 +162,7 @@ EXAMPLES = (
 
 
 def usage(magic: str, known: tuple[Flag, ...]) -> str:
-    """The usage text that `%%agent?` shows."""
+    """Return the usage text that `%%agent?` shows."""
     rows = []
     for flag in known:
         left = ", ".join(filter(None, (f"-{flag.short}" if flag.short else "", f"--{flag.name}")))

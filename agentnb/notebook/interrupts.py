@@ -1,4 +1,4 @@
-"""The stop button at any moment: one clear message, and what has begun to be put away is put away first."""
+"""Stop a run at any moment with one clear message, after finishing what is being put away."""
 
 from __future__ import annotations
 

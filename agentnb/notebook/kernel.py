@@ -1,4 +1,4 @@
-"""What the extension keeps of one kernel: `%config AgentNB`, the cells that ran, and the session behind the magics."""
+"""Keep what the extension has of one kernel: `%config AgentNB`, the cells that ran, the session behind the magics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.hooks.failed_cell import FailedCell
+from agentnb.notebook.hooks.parting import part_from_page
 from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
@@ -25,10 +27,12 @@ from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
+    from agentnb.agent.tools.typed_answer import TypedAnswer
     from agentnb.context.notebook.notebook_text import NotebookText
     from agentnb.context.notebook.outputs import Output
     from agentnb.context.notebook.trace import Ran
     from agentnb.notebook.hooks.tracing import CellTrace
+    from agentnb.notebook.lab.protocol import CodePress, Hello
     from agentnb.session import Session
 
 RESULT = "_agent"
@@ -38,8 +42,9 @@ _UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def short_cell_id(cell_id: str) -> str:
-    """The front end's id of a cell as it goes into prompts and views: the first eight digits of a UUID, and of an
-    address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) what follows the file, which would name this machine."""
+    """Return the front end's id of a cell as it goes into prompts and views. Of a UUID these are the first eight
+    digits. Of an address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) it is what follows the file, which would name
+    this machine."""
     uuid = _UUID.fullmatch(cell_id)
     return uuid.group(1) if uuid else cell_id.rpartition("#")[2]
 
@@ -72,9 +77,11 @@ class Waiting(Protocol):
 
     def settle(self, document: Mapping[str, Any]) -> None: ...
 
+    def show_again(self) -> None: ...
+
 
 class Notebook:
-    """What the extension keeps of one kernel: the cells that ran, and the session once something needs it."""
+    """Keeps what the extension has of one kernel: the cells that ran, and the session once something needs it."""
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
@@ -105,10 +112,23 @@ class Notebook:
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.offered: dict[str, int] = {}
-        """How many of a run's proposed cells were offered already."""
+        """Counts of the proposed cells that were offered already, by run."""
         self.front_end = FrontEnd(shell)
         self.on_page = RunsOnPage(self.front_end)
-        self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
+        self.front_end.on_page = self._tell_page
+        self.front_end.on_code = self._take_code
+
+    def _tell_page(self, page: Hello) -> None:
+        """Tell the page what became of the runs that it shows as going on. The journal is opened for that."""
+        unfinished = any(not shown.over for shown in page.runs)
+        self.on_page.tell(page, self.session if unfinished else self.opened, self.asked)
+        for asked in self.asked.values():
+            asked.show_again()
+
+    def _take_code(self, pressed: CodePress) -> None:
+        from agentnb.notebook.lab.answer_code import take
+
+        take(self.front_end, pressed, self.session)
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
@@ -194,7 +214,7 @@ class Notebook:
         self._waiting.append(Executed(source, self.cell_id, self._number))
 
     def traced(self, ran: tuple[Ran, ...]) -> None:
-        """What `%%agent_trace` recorded: it goes with the next task."""
+        """Note what `%%agent_trace` recorded: it goes with the next task."""
         self._ran = ran
 
     def observe(self, *, failed: bool = False) -> None:
@@ -204,7 +224,7 @@ class Notebook:
 
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
-        notes = (*session.cells.take_notes(), *([note] if note else []))
+        notes = (*session.cells.take_notes(), *session.undo.take_notes(), *([note] if note else []))
         shown = self.showing.latest()
         session.observed = Observed(
             ran=self._ran,
@@ -217,7 +237,7 @@ class Notebook:
         self._ran = ()
 
     def _text(self) -> NotebookText | None:
-        """The notebook as it is written: as the front end told it last, else as it was saved."""
+        """Return the notebook as it is written: as the front end told it last, else as it was saved."""
         from agentnb.context.notebook.notebook_text import NotebookText, TextCell, saved_path, saved_text
 
         told = self.front_end.notebook()
@@ -229,7 +249,7 @@ class Notebook:
 
     @property
     def session(self) -> Session:
-        """The session, opened on first use and brought up to date with settings and executed cells."""
+        """Return the session, opened on first use and brought up to date with settings and executed cells."""
         from agentnb.context.notebook.cells import CellIndex
         from agentnb.session import Session, working_directory
 
@@ -243,6 +263,7 @@ class Notebook:
                 transform=transform,
                 project=working_directory(),
                 cell_text=self.cell_text,
+                apart=partial(part_from_page, self.shell),
             )
         self._session.settings = settings
         for cell in self._waiting:
@@ -252,7 +273,7 @@ class Notebook:
         return self._session
 
     def cell_text(self, number: int) -> str | None:
-        """The text with which the cell of this number ran, as it was typed; None where none did in this session."""
+        """Return the text with which the cell of this number ran, as typed; None where none did in this session."""
         ran = self.shell.history_manager.input_hist_raw if self.shell.history_manager else [""]
         return str(ran[number]) if 0 < number < len(ran) and ran[number] else None
 
@@ -273,17 +294,17 @@ class Notebook:
 
     @property
     def settings(self) -> Settings:
-        """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
+        """Return the settings as they are now: the environment's, with what `%config AgentNB` set on top."""
         return self.config.over(from_environment(os.environ))
 
     @property
     def full_view(self) -> bool:
-        """Whether a run is shown with all its panels at once."""
+        """Tell whether a run is shown with all its panels at once."""
         return self.settings.view == "full"
 
     @property
     def opened(self) -> Session | None:
-        """The session as it stands; None before anything needed it."""
+        """Return the session as it stands; None before anything needed it."""
         return self._session
 
     @property
@@ -306,23 +327,27 @@ class Notebook:
 
 
 class Result:
-    """Puts a run into `_agent`: in any case the first time, later only where no other has taken its place since."""
+    """Puts a run into `_agent`: always the first time, later only where no other has taken its place."""
 
-    def __init__(self, namespace: dict[str, Any], out: str = "") -> None:
+    def __init__(self, namespace: dict[str, Any], out: str = "", typed: TypedAnswer | None = None) -> None:
         self._namespace = namespace
         self._out = out
+        self._typed = typed
         self._last: AgentRun | None = None
 
     def __call__(self, run: AgentRun) -> None:
         if self._last is None or self._namespace.get(RESULT) is self._last:
             self._namespace[RESULT] = run
         self._last = run
-        if self._out:
+        if self._out and self._typed is None:
             self._namespace[self._out] = run.text
+        elif self._typed is not None and self._typed.came:
+            self._namespace[self._out] = self._typed.value()
 
 
 def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:
-    """The line of a cell's own code at which it raised `error`, or could not be compiled; 0 where it does not say.
+    """Return the line of a cell's own code at which it raised `error`, or could not be compiled. 0 where that is
+    unknown.
 
     `inner` is for cell magics: the code is what they run.
     """
@@ -354,15 +379,16 @@ def is_traced(cell: str) -> bool:
 
 
 def traced_lines(lines: list[str]) -> list[str]:
-    """An input transformer: the body of %%agent_trace is the cell, so that its error fails it, its value is shown and
-    it may `await`."""
+    """Return an input transformer: the body of %%agent_trace is the cell. So its error fails it, its value is shown,
+    and it may `await`."""
     if not (lines and lines[0].startswith("%%") and is_traced("".join(lines))):
         return lines
     return list(dropwhile(lambda line: not line.strip(), lines[1:]))
 
 
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
-    """The last run as the user's namespace holds it; None before the first, or where the name means something else."""
+    """Return the last run that the user's namespace holds. None before the first, or where the name means something
+    else."""
     from agentnb.agent.run_document import AgentRun
 
     found = namespace.get(RESULT)
@@ -370,14 +396,14 @@ def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
 
 
 def _cells_before(shell: Any) -> list[Executed]:
-    """The cells that ran before the extension was loaded, from the kernel's own history of this session; and the one
-    that loads it."""
+    """Return the cells that ran before the extension was loaded, from the kernel's history; and the one that loads
+    it."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
     return [Executed(text, None, i) for i, text in enumerate(raw) if i and text]
 
 
 def _ended_before(shell: Any, *, first: int) -> list[Ended]:
-    """The cells before the number `first`, with the outputs that IPython has kept of them."""
+    """Return the cells before the number `first`, with the outputs that IPython has kept of them."""
     history = shell.history_manager
     raw = history.input_hist_raw if history else [""]
     return [
@@ -388,6 +414,6 @@ def _ended_before(shell: Any, *, first: int) -> list[Ended]:
 
 
 def _next_number(shell: Any) -> int:
-    """The number of a cell that is about to run: its place in the history. Whether `execution_count` has it already by
-    then, or still, differs between IPython's versions."""
+    """Return the number of a cell that is about to run: its place in the history. Whether `execution_count` has it
+    already by then, or still, differs between IPython's versions."""
     return len(shell.history_manager.input_hist_raw) if shell.history_manager else int(shell.execution_count)

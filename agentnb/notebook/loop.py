@@ -1,4 +1,4 @@
-"""The kernel's own loop: where the main thread's work is done between cells, and a run that is driven beside it."""
+"""Work on the kernel's own loop: do the main thread's work between cells, and drive a run beside it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Loop:
 
 
 def drive(agent: BuiltInAgent, run_id: str, view: View, loop: Loop, *, end: Callable[[], object]) -> None:
-    """Drive a run in a thread of its own and come back at once; `end` is called on the main thread when it stops."""
+    """Drive a run in a thread of its own and come back at once. When it stops, `end` is called on the main thread."""
 
     def hear(event: object) -> None:
         view.feed(event)
@@ -85,7 +85,7 @@ def drive(agent: BuiltInAgent, run_id: str, view: View, loop: Loop, *, end: Call
 
 
 def noted(session: Session, run: AgentRun) -> AgentRun:
-    """The run, with a note where the bus could not tell others of it."""
+    """Return the run, with a note where the bus could not tell others of it."""
     if session.bus is None:
         return run
     session.bus.flush(LAST_WORDS)

@@ -22,7 +22,7 @@ ANSWERS = ("text", "answer", "result")
 def run_machine(
     notebook: Notebook, name: str, task: str, *, max_steps: int | None, finish: Callable[[AgentRun], None]
 ) -> None:
-    """Begin a run of the machine in `name` with the context {"task": task}, drive it to its end and show it.
+    """Begin a run of the machine `name` with the context {"task": task}, drive it to its end and show it.
 
     The handlers are the notebook's own code, so they run here, on the main thread; an interrupt pauses the run.
     Raises JournalError when the run failed.

@@ -38,9 +38,10 @@ class AgentMagics(Magics):
         fix, failed = bool(given.get("fix")), self._notebook.failed
         explain = not fix and not task.strip() and cell is None and failed is not None
         if fix or explain:
-            task = task_about(failed, task, fix=fix)
+            tutor = str(given.get("style", self._notebook.settings.style)) == "tutor"
+            task = task_about(failed, task, fix=fix and not tutor)
         elif not task.strip() and not given:
-            from agentnb.notebook.commands.guide import show_guide
+            from agentnb.notebook.commands.subcommands import show_guide
 
             show_guide()
             return
@@ -61,15 +62,15 @@ class AgentMagics(Magics):
     def agent_trace(self, line: str, cell: str) -> None:
         """%%agent_trace
 
-        Run the cell and record which functions of yours it really executed, in the threads that it starts too: their
-        definitions go with the next task. On Python 3.11 the recording makes calls about four times slower; from 3.12
+        Run the cell and record which functions of yours it really executed, also in threads that it starts. Their
+        definitions go with the next task. On Python 3.11 the recording makes calls about four times slower. From 3.12
         on it costs next to nothing, and every cell is recorded (`AgentNB.trace`).
         """
         from agentnb.context.notebook.trace import recording
 
         if line.strip():
             raise InputError("%%agent_trace takes no flags", todo="Put the code below it.")
-        # What stands below runs as the cell itself (kernel.traced_lines); one of our own magics runs within this one.
+        # The cell's body runs as the cell itself (kernel.traced_lines); a magic of ours runs within this one.
         self._notebook.record_cell(cell)
         with recording() as record:
             self._notebook.shell.run_cell(cell, store_history=False)
@@ -80,10 +81,10 @@ class AgentMagics(Magics):
     def agent_cache(self, line: str) -> None:
         """%agent_cache status | explain [RUN] | list | warm | extend | clear | prune [all] | latency
 
-        What is warm in the provider's prompt cache until when; and, for the last call, what was expected to hit, what
-        did, and why not. `warm` and `extend` keep what the next call begins with warm, and cost what they say.
-        `clear` forgets the ledger and deletes this kernel's cache objects; `prune` deletes those that nobody uses, with
-        `all` those too that another machine may use. `latency` plots the time to the first token.
+        Tell what is warm in the provider's prompt cache until when. For the last call, tell what was expected to hit,
+        what did, and why not. `warm` and `extend` keep what the next call begins with warm, and cost what they say.
+        `clear` forgets the ledger and deletes this kernel's cache objects. `prune` deletes those that nobody uses, with
+        `all` also those that another machine may use. `latency` plots the time to the first token.
         """
         with told("%agent_cache was interrupted"):
             from agentnb.notebook.commands import cache
@@ -93,15 +94,14 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show [RUN] [--all] | resume [RUN] | approve RUN | deny RUN [WHY]
-        | answer RUN WORDS | pause RUN
-        | fork RUN STEP | replay [RUN] | export RUN FILE
+        """%agent_runs list [N] | show [RUN] [--all] | watch [RUN] | resume [RUN] | approve RUN | deny RUN [WHY]
+        | answer RUN WORDS | undo | pause RUN | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
-        `resume` takes --max-steps N, --budget USD, --allow NAMES, and --unsure repeat|skip for an action that may have
-        happened before the run was cut off. `approve` and `deny` answer a run that waits: all of its calls, or one with
-        --call N; `approve --rest` lets the tool run unasked for the rest of the run. `replay` asks no model: it takes
-        the recorded replies.
+        `resume` takes -m MODEL, --budget USD, --max-steps N, and --allow NAMES. --unsure repeat|skip is for an action
+        that may have happened before the run was cut off. `approve` and `deny` answer a run that waits: all of its
+        calls, or one with --call N. `approve --rest` lets the tool run unasked for the rest of the run. `replay` asks
+        no model: it takes the recorded replies.
         """
         self._notebook.asked_at = monotonic()
         with told("%agent_runs was interrupted"):
@@ -117,8 +117,8 @@ class AgentMagics(Magics):
 
         What the conversation holds, and why a cell or definition was sent or left out. `prompt` shows the exact text of
         the last request, or of the one that a task would send. What is hidden, a cell by its number or a name, is sent
-        no more. A pinned definition goes with every
-        task; an added file stands in the project section and is sent again when it changes.
+        no more. A pinned definition goes with every task. An added file stands in the project section and is sent again
+        when it changes.
         """
         with told("%agent_context was interrupted"):
             from agentnb.notebook.commands import context
@@ -151,7 +151,7 @@ def load(shell: Any) -> None:
 
 
 def _greet(shell: Any) -> None:
-    """Where a person is there, and for the first time on this machine, say how to ask."""
+    """Say how to ask, where a person is there for the first time on this machine."""
     from agentnb.notebook.hooks.first_contact import greet_once
 
     kernel = getattr(shell, "kernel", None)
@@ -186,7 +186,7 @@ def unload(shell: Any) -> None:
 
 
 def _before_cell_magics(shell: Any) -> int:
-    """Where a transformer must stand to see a cell magic's lines: before IPython makes a call of them."""
+    """Return where a transformer must stand to see a cell magic's lines: before IPython makes a call of them."""
     names = [getattr(transform, "__name__", "") for transform in shell.input_transformers_cleanup]
     return names.index("cell_magic") if "cell_magic" in names else len(names)
 
@@ -202,7 +202,7 @@ def _forget_formatter(shell: Any) -> None:
 
 
 def _bundle(notebook: Notebook) -> Callable[..., dict[str, Any]]:
-    """How a run looks that is a cell's value."""
+    """Return how a run looks that is a cell's value."""
 
     def bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         from agentnb.view.render import bundle
@@ -218,7 +218,7 @@ _QUESTION = re.compile(
 
 
 def question_lines(lines: list[str]) -> list[str]:
-    """`%agent … ?` as the call it means: IPython would take a question mark at a line's end for a request for help."""
+    """Turn `%agent … ?` into the call it means: IPython takes a question mark at a line's end for a help request."""
     out = []
     for line in lines:
         match = _QUESTION.match(line)
@@ -233,7 +233,7 @@ _BARE = re.compile(r"%%agent(?P<line>[ \t][^\n]*)?\n?\Z")
 
 
 def bare_magic(lines: list[str]) -> list[str]:
-    """An input transformer: `%%agent` with nothing below it is a call all the same. IPython would refuse it."""
+    """Return an input transformer: `%%agent` with nothing below it is a call all the same. IPython would refuse it."""
     match = _BARE.match("".join(lines).rstrip())
     if match is None or (match["line"] or "").rstrip().endswith("?"):
         return lines

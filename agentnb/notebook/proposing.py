@@ -1,7 +1,7 @@
 """Bring proposed cells to the person: on the page where it has our extension, else as the next cell. None is run.
 
-The page shows each proposal under the cell, for the person to take or to reject. Other front ends can only put one
-cell below the one that runs, so new cells go there as one, and what would replace a cell is shown to be copied.
+The page shows each proposal under the cell, for the person to take or to reject. Other front ends can only put one cell
+below the one that runs. So new cells go there as one; a replacement is shown, to be copied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentnb.notebook.lab.protocol import CellText
 
 
 def with_texts(document: Mapping[str, Any], cell_text: Callable[[int], str | None]) -> dict[str, Any]:
-    """The document with the text of each cell that a proposal would replace, as that ran: to show the difference."""
+    """Return the document with the text of each cell that a proposal would replace, as it ran, for the difference."""
     found = [dict(item) | _before(item, cell_text) for item in document.get("proposals") or ()]
     return dict(document) | ({"proposals": found} if found else {})
 
@@ -35,7 +35,7 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
         return
     notebook.offered[run.run_id] = before + len(proposals)
     if cell is not None and notebook.front_end.is_there:
-        for proposal in reversed(proposals):  # each goes right below the cell: the first one is to come out on top
+        for proposal in proposals:
             _show_on_page(notebook, proposal, cell, CellMark(run=run.run_id, model=run.model))
     elif running and getattr(notebook.shell, "kernel", None) is not None:
         text = as_one_cell([item for item in proposals if not item.replaces])
@@ -57,7 +57,7 @@ def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: Cel
 
 
 def _target(cells: Sequence[CellText], proposal: Proposal) -> CellText | None:
-    """The cell that has the text: the one with that number, else the only one."""
+    """Return the cell that has the text: the one with that number, else the only one."""
     same = [cell for cell in cells if cell.source is not None and _is_text(cell.source, proposal.digest)]
     numbered = [cell for cell in same if cell.execution_count == proposal.replaces]
     return numbered[0] if numbered else same[0] if len(same) == 1 else None

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import WAITING, AgentRun
+from agentnb.agent.run_document import WAITING, AgentRun, document_of
+from agentnb.agent.state import is_agents
+from agentnb.canonical import JsonObject
+from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
+from agentnb.models import catalog
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
@@ -19,18 +23,25 @@ from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.live.live_view import View
+from agentnb.notebook.live.value_view import show_value
 from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
+from agentnb.view.number_format import day_and_time
 from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
     from agentnb.agent.request import Request
+    from agentnb.agent.tools.typed_answer import TypedAnswer
 
 GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
+KEPT = (
+    "Kept from {when}: the question and what it used are the same, so nothing was asked. "
+    '%config AgentNB.rerun = "ask" asks again.'
+)
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
@@ -42,7 +53,8 @@ class AgentCall:
         self._given = given
         self._about_failure = about_failure
         self._session = notebook.session
-        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""))
+        self._typed = self._typed_answer()
+        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""), self._typed)
 
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
@@ -57,6 +69,15 @@ class AgentCall:
             if self._given.get("dry-run"):
                 self._finish(self._session.agent().dry_run(request, run_id))
                 return
+            kept = self._kept(request) if self._session.settings.rerun == "keep" else None
+            if kept is not None:
+                self._finish(kept)
+                return
+        self._ask(request, run_id)
+        if self._typed is not None and not self._given.get("bg"):
+            show_value(str(self._given["out"]), self._typed.value())
+
+    def _ask(self, request: Request, run_id: str) -> None:
         start = begin if self._given.get("bg") else show_run
         start(
             self._notebook,
@@ -66,18 +87,55 @@ class AgentCall:
             again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
         )
 
+    def _typed_answer(self) -> TypedAnswer | None:
+        """Return what takes the value of `--as`; None where the answer is text."""
+        if "as" not in self._given:
+            return None
+        from agentnb.agent.tools.typed_answer import TypedAnswer
+
+        if "out" not in self._given:
+            raise InputError(
+                "--as wants --out, the variable for the value", todo="Write e.g. --out rows --as list[Row]."
+            )
+        made = TypedAnswer(str(self._given["as"]), self._notebook.shell.user_ns)
+        self._session.answer = made
+        return made
+
+    def _kept(self, request: Request) -> AgentRun | None:
+        """Return the newest answer to this cell's question, where the question and all that it used are unchanged."""
+        from agentnb.agent.stale_answers import still_holds
+        from agentnb.agent.state import AgentState
+
+        machine, hydrator = self._session.machine(), self._session.hydrator()
+        task = hydrator.scrub(request.task)
+        if not request.cell or request.origin is not None or "thread" in self._given:
+            return None
+        for run in machine.journal.runs(limit=200):
+            if run.tags.get("cell") != request.cell or run.tags.get("model") != request.model:
+                continue
+            found = machine.get(run.run_id)
+            if found.status != records.COMPLETED or not is_agents(found.context):
+                return None
+            state = AgentState.from_json(found.context)
+            if state.task != task or not still_holds(hydrator, state):
+                return None
+            given = AgentRun(document_of(found, machine.history(run.run_id)))
+            return AgentRun(given.receipt | {"notes": [*given.receipt["notes"], KEPT.format(when=_asked_at(given))]})
+        return None
+
     def _warn(self, request: Request) -> None:
-        """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
+        """Warn before anything is paid that the task points at what is not there. Asked again, it is asked all the
         same."""
         asked = (request.cell, request.task)
         if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
             return
-        missing = self._session.hydrator().notebook.missing(request.task)
+        notebook = self._session.hydrator().notebook
+        missing = notebook.missing(request.task)
         if missing:
             self._notebook.warned = asked
             raise InputError(
                 f"{missing}; nothing was asked",
-                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+                todo=f"{notebook.to_run()} Run this cell again to ask all the same.",
             )
 
     def _run_machine(self, task: str) -> None:
@@ -89,6 +147,7 @@ class AgentCall:
         thread = given.get("thread")
         if thread == "new":
             self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+            self._session.servers.list_anew()
         self._check_out()
         origin = self._session.origin(str(given["from"])) if "from" in given else None
         if origin is not None and thread is None:
@@ -96,15 +155,27 @@ class AgentCall:
         options = flags.options_given(given)
         if given.get("fix"):
             options["tools"] = tuple(dict.fromkeys([*options.get("tools", self._session.settings.tools), PROPOSES]))
+        schema = self._schema(options.get("model"))
+        if self._typed is not None and schema is None:
+            from agentnb.agent.tools.typed_answer import ASKED, NAME
+
+            task = f"{task}\n\n{ASKED}"
+            options["tools"] = (*options.get("tools", self._session.settings.tools), NAME)
         approval = approval_here(self._notebook.shell, self._session.settings.approval)
         return self._session.request(
             task,
             thread=thread,
             **(options | {"approval": approval}),
             origin=origin,
+            schema=schema,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
         )
+
+    def _schema(self, model: str | None) -> JsonObject | None:
+        """Return the schema by which the model is asked for the value. None where text or a tool brings the answer."""
+        takes = self._typed is not None and catalog.lookup(self._session.model_name(model)).structured
+        return self._typed.schema if takes and self._typed is not None else None
 
     def _check_out(self) -> None:
         name = self._given.get("out")
@@ -123,6 +194,10 @@ class AgentCall:
         display(bundle(shown, full=self._notebook.full_view), raw=True)
 
 
+def _asked_at(run: AgentRun) -> str:
+    return day_and_time(run.receipt["steps"][0]["at"]) if run.receipt["steps"] else "an earlier time"
+
+
 def show_run(
     notebook: Notebook,
     *,
@@ -133,8 +208,8 @@ def show_run(
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
 
-    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell. Where a
-    person stops it, buttons resume it, or ask `again` under a new run's id.
+    Where it stops at a question, ask: in a terminal at once, else with buttons that outlive the cell. Where a person
+    stops it, buttons resume it, or ask `again` under a new run's id.
     """
     session = notebook.session
     main = MainThread(cancel=session.cancel)

@@ -1,4 +1,4 @@
-"""Marks in the output of an answer that what it rests on has changed: looked for when a cell has run."""
+"""Mark an answer's output once what it rests on has changed: looked for when a cell has run."""
 
 from __future__ import annotations
 

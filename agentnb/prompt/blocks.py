@@ -6,44 +6,53 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.context.notebook.basis import lacking_values
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
-from agentnb.prompt.instructions import SYSTEM
+from agentnb.prompt.instructions import SYSTEM, TUTOR
 from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, removed_entry
-from agentnb.prompt.thread import held_definitions, needed
+from agentnb.prompt.thread import needed
 
 
-def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
-    """The STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools."""
+def static_blocks(
+    tools: Iterable[ToolSpec], *, style: str = "", course: str = "", answer: JsonMapping | None = None
+) -> tuple[Block, ...]:
+    """Return the STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
+
+    Before them stands the schema of a structured `answer`: providers put it first. A style adds its own instructions,
+    and what the course says to its tutors.
+    """
     specs = sorted(tools, key=lambda tool: tool.name)
+    wanted = [ToolSpec("answer", "", answer)] if answer is not None else []
     return (
+        *(Block(layer=Layer.STATIC, role=Role.FORMAT, content=each, label="answer's schema") for each in wanted),
         *(Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs),
         Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(SYSTEM), label="instructions"),
+        *([Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(_tutor(course)), label="tutor")] if style else []),
     )
+
+
+def _tutor(course: str) -> str:
+    return f"{TUTOR}\n{framed('instructions', course, file='TUTOR.md')}\n" if course else TUTOR
 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What SEMI_STATIC is made of: packages with versions, parts (the tree of files is one), and folded definitions.
+    """Holds what makes SEMI_STATIC: packages with versions, parts (the tree of files is one), and folded definitions.
 
-    `folded` are definitions that an earlier segment of the thread sent turn by turn; `left_out` is the number of its
-    oldest turns that are not sent any more.
+    `folded` are definitions that an earlier segment of the thread sent turn by turn.
     """
 
     packages: Mapping[str, str]
     parts: tuple[AnyPart, ...] = ()
     folded: tuple[Chosen, ...] = ()
-    left_out: int = 0
 
 
 def semi_static_block(project: Project) -> Block | None:
-    """The SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
+    """Return the SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
     texts = []
-    if project.left_out:
-        turns = f"{project.left_out} turn{'' if project.left_out == 1 else 's'}"
-        texts.append(f"(The conversation began {turns} before what you see: what was said then is left out.)")
     if project.packages:
         lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(project.packages.items()))
         texts.append(framed("packages", lines))
@@ -65,17 +74,18 @@ def semi_static_block(project: Project) -> Block | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnParts:
-    """What a turn may add, before it is laid out: only what the thread lacks is sent.
+    """Holds what a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
-    `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries, `told` the cells whose source the thread has with them, and `involved`
-    those that the answer will rest on.
+    `task` is the user's, redacted; `values` and `failure` are texts. `standing` are those with values that the thread
+    has. `parts` are the project's parts as they are now; `removed` are names that no longer exist. `images` are
+    pictures by the name of what they show. `cells` are the notebook's own texts with their entries. `told` are the
+    cells whose source the thread has with them, and `involved` those that the answer will rest on.
     """
 
     task: str
     selection: Selection
     values: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
     failure: str = ""
     parts: tuple[AnyPart, ...] = ()
     removed: tuple[str, ...] = ()
@@ -86,9 +96,8 @@ class TurnParts:
     involved: frozenset[str] = frozenset()
 
 
-def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:
+def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
     """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
-    held = held_definitions(held_blocks)
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:
@@ -126,7 +135,8 @@ def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[JsonO
 
 
 def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
-    """What a block holds, for people: definitions by name, outlines by their module, files as the tree, each once."""
+    """Return what a block holds, for people: definitions by name, outlines by their module, files as the tree, each
+    once."""
     names = (str(item["name"]) for item in holds if not item.get("inside"))
     return dict.fromkeys(_label(name) for name in names)
 
@@ -140,7 +150,7 @@ def _label(name: str) -> str:
 
 
 def is_shown(chosen: Chosen, held: HeldParts) -> bool:
-    """Does the thread show this signature as it is now, be the body edited or not: alone, or in an outline?"""
+    """Tell whether the thread shows this signature as it is now, alone or in an outline. The body may be edited."""
     name, shown = chosen.definition.name, chosen.shown
     old = held.get(name)
     if not shown:
@@ -153,7 +163,7 @@ def is_shown(chosen: Chosen, held: HeldParts) -> bool:
 
 
 def receipt_entry(chosen: Chosen) -> JsonObject:
-    """What the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
+    """Return what the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
     found = chosen.definition
     shown = {"shown": chosen.shown} if chosen.shown else {}
     return shown | {
@@ -169,7 +179,8 @@ def receipt_entry(chosen: Chosen) -> JsonObject:
 
 
 def _query(parts: TurnParts) -> str:
-    values = f"<values>\n{chr(10).join(parts.values)}\n</values>\n\n" if parts.values else ""
+    lacking = "\n".join(lacking_values(parts.values, parts.standing))
+    values = f"<values>\n{lacking}\n</values>\n\n" if lacking else ""
     failure = f"{parts.failure}\n\n" if parts.failure else ""
     notes = "".join(f"Note: {note}\n" for note in parts.selection.notes)
     return f"{values}{failure}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"

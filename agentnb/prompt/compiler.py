@@ -19,7 +19,16 @@ class ASTContextCompiler:
     """Entities of a code base, and prompts of four layers, in the calls that the blueprint's readers know.
 
     `codebase_root` is the directory that relative paths start from; nothing outside it is read, whatever links lead
-    there. A file is parsed once per version.
+    there. A file is parsed once per version. Raises InputError where `codebase_root` is no path.
+
+    >>> _ = (home / "tides.py").write_text("def mean(levels):\\n    return sum(levels) / len(levels)\\n")
+    >>> compiler = agentnb.ASTContextCompiler(home)
+    >>> print(compiler.extract_entity("tides.py", "mean"))
+    def mean(levels):
+        return sum(levels) / len(levels)
+    >>> prompt = compiler.compile_prompt("Be brief.", "", [("tides.py", "mean")], "What is it for?")
+    >>> [layer["name"] for layer in prompt["layers"]]
+    ['STATIC', 'SEMI_STATIC', 'HYDRATION', 'DYNAMIC']
     """
 
     def __init__(self, codebase_root: str | Path, *, tokenizer: str = "claude-4") -> None:
@@ -30,10 +39,11 @@ class ASTContextCompiler:
         self._files = FileIndex()
 
     def extract_entity(self, path: str, name: str) -> str:
-        """The exact source of `name` (`function`, `Class`, `Class.method`, `CONSTANT`) in the file, with decorators.
+        """Return the exact source of `name` (`function`, `Class`, `Class.method`, `CONSTANT`) in the file, with
+        decorators.
 
-        A missing file, a broken file or an unknown name gives a comment of one line that says so, never an exception:
-        the text is meant for a prompt. Raises PathOutsideRoot for a path that leaves the code base.
+        A missing file, a broken file or an unknown name gives a comment of one line that says so. It never raises: the
+        text is meant for a prompt. Raises PathOutsideRoot for a path that leaves the code base.
         """
         shown = _on_one_line(path)
         try:
@@ -50,7 +60,7 @@ class ASTContextCompiler:
         return f"# {shown}: no definition is called {_on_one_line(name) or 'by an empty name'}. {hint}".rstrip()
 
     def _parsed(self, file: Path) -> FileDefinitions:
-        """What the file defines now. One that no longer parses is not answered for by the version before."""
+        """Return what the file defines now. One that no longer parses is not answered for by the version before."""
         if not file.is_file():
             raise OSError("it is a directory or a device" if file.exists() else "there is no such file")
         parsed = self._files.definitions(file, module=file.stem)
@@ -65,11 +75,12 @@ class ASTContextCompiler:
         dependencies: Iterable[Sequence[str]] = (),
         query: str = "",
     ) -> JsonObject:
-        """The four layers as one text, from most static to most dynamic. Raises InputError for what is no text.
+        """Return the four layers as one text, from most static to most dynamic. Raises InputError for what is no text.
 
-        `dependencies` are pairs of a path and a name. Returns `prompt`; `cache_key`, the digest of all but the query;
-        `static_token_length`, the estimated tokens of all but the query; and `layers`, four entries
-        `{name, text, tokens, digest}`. Dependencies are sorted, so the same facts in another order give the same bytes.
+        `dependencies` are pairs of a path and a name. Returns `prompt`, `cache_key`, `static_token_length` and
+        `layers`. `cache_key` is the digest, and `static_token_length` the estimated tokens, of all but the query.
+        `layers` are four entries `{name, text, tokens, digest}`. Dependencies are sorted, so the same facts in another
+        order give the same bytes.
         """
         entities = _pairs(dependencies)
         hydration = "\n\n".join(
@@ -112,7 +123,7 @@ def _text(value: object, name: str) -> str:
 
 
 def _pairs(dependencies: object) -> list[tuple[str, str]]:
-    """The pairs of path and name, each once, sorted."""
+    """Return the pairs of path and name, each once, sorted."""
     given = list(dependencies) if isinstance(dependencies, Iterable) and not isinstance(dependencies, str) else None
     pairs = [tuple(map(str, pair)) for pair in given or () if isinstance(pair, Sequence) and not isinstance(pair, str)]
     wrong = given is None or len(pairs) != len(given) or any(len(pair) != 2 for pair in pairs)
@@ -126,13 +137,13 @@ def _pairs(dependencies: object) -> list[tuple[str, str]]:
 
 
 def _on_one_line(text: object, limit: int = 100) -> str:
-    """What the user gave, inside a comment: a line break would end the comment and go on as code."""
+    """Return what the user gave, inside a comment: a line break would end the comment and go on as code."""
     flat = "".join(character if character.isprintable() else " " for character in str(text))
     return flat if len(flat) <= limit else f"{flat[:limit]}…"
 
 
 def _parses(source: str) -> bool:
-    """Whether this definition is whole, although its file is broken elsewhere."""
+    """Tell whether this definition is whole, although its file is broken elsewhere."""
     try:
         parse(source)
     except (SyntaxError, ValueError, RecursionError):

@@ -14,13 +14,13 @@ OUTLINE, TREE = "outline:", "tree:"
 TREE_CHANGES = 20
 """New files, and files that are gone, that one turn tells of; the rest waits for the next."""
 HeldParts = Mapping[str, Mapping[str, object]]
-"""What a thread holds: the newest entry by name (see thread.held_definitions)."""
+"""Holds the newest entry by name of all that a thread holds (see thread.held_definitions)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A piece of the project that is sent as a whole: a file added by name ("file"), a pinned schema ("schema"),
-    "instructions" of the project, the "header" of a script, the list of "skills" or the body of one "skill".
+    """A piece of the project that is sent as a whole. Its kind is "file" (added by name), "schema" (pinned),
+    "instructions", "header" (a script's), "skills" (their list) or "skill" (one body).
 
     `tokens` is an estimate. Its name in the list of what the thread holds is `kind:file`.
     """
@@ -53,21 +53,21 @@ class Part:
         }
 
     def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
-        """What has to be sent beside what the thread holds, with its entries; an empty text where it holds it all."""
+        """Return what to send beside what the thread holds, with its entries; an empty text where it holds all."""
         before = held.get(self.name)
         if before is not None and before["digest"] == self.digest:
             return "", []
         return self.render(replaces=str(before["digest"]) if before else None), [self.hold]
 
     def render(self, *, replaces: str | None = None) -> str:
-        """The part as the model reads it."""
+        """Return the part as the model reads it."""
         head = attributes_of({"file": self.file, "digest": self.digest, "replaces": replaces or ""})
         return f"<{self.kind} {head}>\n{unframed(self.text.strip())}\n</{self.kind}>"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutlinePart:
-    """The outline of one of the project's modules. It is held line by line: an edit of one signature makes only that
+    """The outline of one of the project's modules. It is held line by line. An edit of one signature makes only that
     line out of date, and only that line is sent again. A line's name in the list of what the thread holds is
     `outline:MODULE:NAME`.
     """
@@ -80,16 +80,16 @@ class OutlinePart:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The digest of each line, by the name under which it is held."""
+        """Return the digest of each line, by the name under which it is held."""
         return {f"{self.name}{line.name}": digest(line.text) for line in self.outline.lines}
 
     def gone(self, held: HeldParts) -> list[str]:
-        """The held lines of this module that it no longer has."""
+        """Return the held lines of this module that it no longer has."""
         now = self.digests
         return [name for name in held if name.startswith(self.name) and name not in now]
 
     def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
-        """The lines that the thread does not hold as they are now, and the names that are gone, with their entries."""
+        """Return the lines that the thread does not hold as they are now, and the names gone, with their entries."""
         now, gone = self.digests, self.gone(held)
         lines = {f"{self.name}{line.name}": line for line in self.outline.lines}
         new = {name: line for name, line in lines.items() if held.get(name, {}).get("digest") != now[name]}
@@ -122,7 +122,7 @@ class TreePart:
     """The project's files by their paths, each with its tokens. They are held one by one: a turn tells only those
     that are new, or gone, since. A file's name in the list of what the thread holds is `tree:PATH`.
 
-    `more` files were seen for which the list has no room; `others` may stand in folders that were not looked into.
+    `more` files were seen for which the list has no room. `others` may stand in folders not looked into.
     """
 
     files: Mapping[str, int]
@@ -138,12 +138,12 @@ class TreePart:
         return {f"{TREE}{file}": digest(file) for file in self.files}
 
     def gone(self, held: HeldParts) -> list[str]:
-        """The held files that are not there any more."""
+        """Return the held files that are not there any more."""
         return sorted(name for name in held if name.startswith(TREE) and name.removeprefix(TREE) not in self.files)
 
     def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
-        """The whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind. How
-        many files are not told is said beside those that are."""
+        """Return the whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind.
+        How many files are not told is said beside those that are."""
         again = any(name.startswith(TREE) for name in held)
         most = TREE_CHANGES if again else len(self.files)
         unknown = sorted(file for file in self.files if f"{TREE}{file}" not in held)
@@ -173,5 +173,5 @@ AnyPart = Part | OutlinePart | TreePart
 
 
 def removed_entry(name: str) -> JsonObject:
-    """The entry that says in the list of what the thread holds that it does so no more."""
+    """Return the entry that says in the list of what the thread holds that it does so no more."""
     return {"name": name, "form": "removed", "digest": ""}

@@ -1,14 +1,15 @@
 """The append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
 
-A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from
-the parent of that cell's last turn; later cells go on from the newest branch. A path from root to leaf only ever
-grows, so a request's prefix is the previous request on its path, byte for byte.
+A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from the
+parent of that cell's last turn. Later cells go on from the newest branch. A path from root to leaf only grows. So a
+request's prefix is the previous request on its path, byte for byte.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agentnb.errors import JournalError
 from agentnb.models.layers import Block
@@ -19,8 +20,8 @@ class Turn:
     """One turn of a thread: the run that carried it, where it hangs, and who asked.
 
     `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `kind` is the
-    digest of what a segment freezes by its own (model, tools, instructions); `segment_root` is the run that holds
-    the segment's frozen blocks, and so the segment's name.
+    digest of what a segment freezes by its own (model, tools, instructions). `segment_root` is the run that holds the
+    segment's frozen blocks, and so the segment's name.
     """
 
     run_id: str
@@ -33,7 +34,8 @@ class Turn:
 
 
 def parent_for(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Turn | None:
-    """The turn that a new turn of `cell` continues, or None at the root. `turns` are in order of their beginning."""
+    """Return the turn that a new turn of `cell` continues, or None at the root. `turns` are in order of their
+    beginning."""
     again = _first_of_last_execution(turns, cell=cell, execution=execution)
     if again is None:
         return next((turn for turn in reversed(turns) if turn.complete), None)
@@ -42,12 +44,21 @@ def parent_for(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Tu
 
 
 def is_branch(turns: Sequence[Turn], *, cell: str | None, execution: str) -> bool:
-    """Whether a new turn of `cell` would be a re-run, and so begin a branch."""
+    """Tell whether a new turn of `cell` would be a re-run, and so begin a branch."""
     return _first_of_last_execution(turns, cell=cell, execution=execution) is not None
 
 
+def leaves_answers(turns: Sequence[Turn], *, cell: str | None, execution: str) -> bool:
+    """Tell whether a new turn of `cell` would be a re-run that leaves later answers in the old branch."""
+    if not is_branch(turns, cell=cell, execution=execution):
+        return False
+    last = next(turn for turn in reversed(turns) if turn.cell == cell)
+    return any(turn.parent == last.run_id and turn.complete for turn in turns)
+
+
 def _first_of_last_execution(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Turn | None:
-    """The first turn of the cell's last execution, unless that execution is the present one (two %agent lines)."""
+    """Return the first turn of the cell's last execution, unless that execution is the present one (two %agent
+    lines)."""
     if cell is None:
         return None
     last = next((turn for turn in reversed(turns) if turn.cell == cell), None)
@@ -57,7 +68,7 @@ def _first_of_last_execution(turns: Sequence[Turn], *, cell: str | None, executi
 
 
 def path_to(turns: Iterable[Turn], leaf: Turn | None) -> tuple[Turn, ...]:
-    """The turns from the root to `leaf`, in order. Raises JournalError when a parent is missing."""
+    """Return the turns from the root to `leaf`, in order. Raises JournalError when a parent is missing."""
     by_id = {turn.run_id: turn for turn in turns}
     out: list[Turn] = []
     while leaf is not None:
@@ -75,18 +86,23 @@ def path_to(turns: Iterable[Turn], leaf: Turn | None) -> tuple[Turn, ...]:
 
 
 def segment_for(turns: Sequence[Turn], path: Sequence[Turn], kind: str) -> str | None:
-    """The root of the segment that a new turn of this kind goes on with, or None when it must begin one.
+    """Return the root of the segment that a new turn of this kind goes on with. None when it must begin one.
 
-    On a path it is the newest segment of the same kind on that path. At the root of the thread it is the newest of
-    its kind that the thread has: what another branch froze is as good, and its prefix may still be warm.
+    On a path it is the newest segment of the same kind on that path. At the root of the thread it is the newest of its
+    kind that the thread has. What another branch froze is as good, and its prefix may still be warm.
     """
     known = path or turns
     return next((turn.segment_root for turn in reversed(known) if turn.kind == kind and turn.complete), None)
 
 
-def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]:
-    """What the thread holds: the newest version of each definition by name; a removed one is not held."""
-    held: dict[str, Mapping[str, object]] = {}
+def held_definitions(
+    blocks: Iterable[Block], before: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+) -> dict[str, Mapping[str, object]]:
+    """Return what the thread holds: the newest version of each definition by name; a removed one is not held.
+
+    `before` is what is held before these blocks.
+    """
+    held = dict(before)
     for block in blocks:
         for item in block.holds:
             name = str(item["name"])
@@ -98,23 +114,22 @@ def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]
 
 
 def removed_definitions(blocks: Iterable[Block]) -> tuple[str, ...]:
-    """The names that the thread last said were removed: it must take that back where they are there again."""
+    """Return the names that the thread last said were removed: it must take that back where they are there again."""
     last = {str(item["name"]): item.get("form") for block in blocks for item in block.holds}
     return tuple(name for name, form in last.items() if form == "removed")
 
 
 def stale_share(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> float:
-    """The share of text that is out of date, as `stale_weights` has it: 0 to 1."""
+    """Return the share of text that is out of date, as `stale_weights` has it: 0 to 1."""
     stale = sum(stale_weights(blocks, weights, current))
     return stale / sum(weights) if stale else 0.0
 
 
 def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> list[float]:
-    """How much of each block is out of date: replaced later on, removed, or not as `current` (digest by name) has it.
+    """Return how much of each block is out of date: replaced, removed, or other than in `current` (digest by name).
 
-    `weights` are the blocks' own. What a definition counted when it was sent gives its share of its block only:
-    estimates of one time must not be set against those of another. A name that `current` does not list is taken as
-    unchanged.
+    `weights` are the blocks' own. A definition's count when it was sent gives only its share of its block. Estimates of
+    different times must not be compared. A name that `current` does not list is taken as unchanged.
     """
     fresh: dict[str, list[tuple[int, float, str]]] = {}
     stale = [0.0] * len(blocks)
@@ -130,7 +145,7 @@ def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Ma
 
 
 def _go_stale(stale: list[float], held: list[tuple[int, float, str]], digest: str) -> None:
-    """What is held of a name, as (block, weight, digest) each, is out of date once another digest comes."""
+    """Mark as out of date what is held of a name, as (block, weight, digest) each, once another digest comes."""
     if held and held[-1][2] != digest:
         for number, weight, _ in held:
             stale[number] += weight
@@ -138,7 +153,7 @@ def _go_stale(stale: list[float], held: list[tuple[int, float, str]], digest: st
 
 
 def _weighed(block: Block, weight: float) -> Iterator[tuple[Mapping[str, object], float]]:
-    """Each definition of the block with its part of the block's weight."""
+    """Return each definition of the block with its part of the block's weight."""
     whole = sum(_tokens_of(item) for item in block.holds)
     return ((item, weight * _tokens_of(item) / whole if whole else 0.0) for item in block.holds)
 
@@ -149,12 +164,12 @@ def _tokens_of(item: Mapping[str, object]) -> int:
 
 
 def _is_weaker(item: Mapping[str, object], present: Mapping[str, object] | None) -> bool:
-    """A signature sent after the full text of the same version adds nothing."""
+    """Tell whether this adds nothing: a signature, sent after the full text of the same version."""
     return present is not None and present["digest"] == item["digest"] and present["form"] == "full"
 
 
 def needed(item_digest: str, form: str, held: Mapping[str, object] | None) -> bool:
-    """Whether a definition must be sent: it is new, changed, or held only as a signature while the full is wanted."""
+    """Tell whether a definition must be sent: it is new, changed, or held by signature while the full is wanted."""
     if held is None or held["digest"] != item_digest:
         return True
     return form == "full" and held["form"] == "signature"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, assert_never
 
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -16,6 +16,7 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -33,8 +34,10 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, whole_object
+from agentnb.providers.reading import cut_off, read_arguments
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
+from agentnb.providers.vendor import Vendor
 
 NAME = "anthropic"
 VENDOR = Vendor(
@@ -62,9 +65,9 @@ _STOPS = {
 
 
 def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> JsonObject:
-    """The request body: tools, system and messages, with cache_control where the marks stand.
+    """Return the request body: tools, system and messages, with cache_control where the marks stand.
 
-    Content is always a list of blocks, never a bare string, so that a block's bytes do not depend on its neighbours.
+    Content is always a list of blocks, never a bare string. So a block's bytes do not depend on its neighbours.
     """
     wires = [_block(block) for block in prompt.blocks]
     body: JsonObject = {"model": prompt.model, "max_tokens": prompt.max_tokens}
@@ -76,6 +79,13 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
         if items:
             body[field] = items
     body["messages"] = _messages(prompt.blocks, wires)
+    output: JsonObject = {"effort": prompt.effort} if prompt.effort else {}
+    if (wanted := prompt.answer_format) is not None:
+        output["format"] = {"type": "json_schema", "schema": dict(wanted.parameters)}
+    if output:
+        body["output_config"] = output
+    if prompt.show_thinking:  # such a model thinks in any case: this is its default, but for the display
+        body["thinking"] = {"type": "adaptive", "display": "summarized"}
     # Asked on every request: null on the first opts in without anything to compare.
     body["diagnostics"] = {"previous_message_id": previous_message}
     return body
@@ -97,7 +107,7 @@ def _block(block: Block) -> JsonObject:
 
 
 def encode_content(content: Content) -> JsonObject:
-    """One content block of the wire."""
+    """Return one content block of the wire."""
     match content:
         case Text(text):
             return {"type": "text", "text": text}
@@ -143,7 +153,7 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 
 def decode_content(wire: JsonMapping) -> Content:
-    """One block of a reply. What is neither text nor a call of ours stays opaque and goes back as it came."""
+    """Return one block of a reply. What is neither text nor a call of ours stays opaque and goes back as it came."""
     kind = wire.get("type")
     if kind == "text" and not wire.get("citations"):
         return Text(wire["text"])
@@ -153,7 +163,8 @@ def decode_content(wire: JsonMapping) -> Content:
 
 
 def decode_message(message: JsonMapping, *, request_id: str | None = None) -> Reply:
-    """A whole message, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    """Return a whole message, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    message = storable(message)
     stop = message.get("stop_reason")
     if stop is None:
         raise cut_off(request_id=request_id)
@@ -171,7 +182,7 @@ def decode_message(message: JsonMapping, *, request_id: str | None = None) -> Re
 
 
 def _why(details: JsonMapping) -> str:
-    """What the provider says of a refusal."""
+    """Return what the provider says of a refusal."""
     return str(details.get("explanation") or details.get("category") or "")
 
 
@@ -214,7 +225,7 @@ class AnthropicDecoder:
         return reply
 
     def spent(self) -> Usage:
-        """What the stream has reported so far."""
+        """Return what the stream has reported so far."""
         return decode_usage(inside(self._message, "usage"))
 
     def _delta(self, index: int, delta: JsonMapping) -> tuple[str, str] | None:
@@ -238,7 +249,7 @@ class AnthropicDecoder:
     def _close_block(self, index: int) -> None:
         text = self._json.pop(index, "")
         if text:
-            # Whether the reply was cut off here is known at its end only; see `reply`.
+            # Only its end tells whether the reply was cut off here; see `reply`.
             self._message["content"][index]["input"] = read_arguments(text, complete=False)
             self._arguments.append(text)
 
@@ -288,6 +299,16 @@ class AnthropicProvider(Calling):
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
 
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        for info in client.models.list():
+            if info.lifecycle != "retired":
+                yield ListedModel(
+                    name=info.id,
+                    window=info.max_input_tokens or 0,
+                    max_output=info.max_tokens or 0,
+                    retires=info.retires_at.date().isoformat() if info.retires_at else "",
+                )
+
     @property
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0
@@ -320,7 +341,7 @@ class AnthropicProvider(Calling):
 
 
 def translate(error: Exception) -> AgentnbError:
-    """The one place where the SDK's errors become ours."""
+    """Return the one place where the SDK's errors become ours."""
     import anthropic
 
     if isinstance(error, anthropic.APIStatusError):
@@ -329,13 +350,11 @@ def translate(error: Exception) -> AgentnbError:
         return CallTimeout("Anthropic did not answer in time", todo="Resume the run to ask again.")
     if isinstance(error, anthropic.APIConnectionError):
         return ConnectionFailed(
-            "Anthropic could not be reached", about=_cause(error), todo="Check the network and ANTHROPIC_BASE_URL."
+            "Anthropic could not be reached",
+            about=str(error.__cause__ or error)[:200],
+            todo="Check the network and ANTHROPIC_BASE_URL.",
         )
     return StreamBroken("the reply broke off or could not be read", about=str(error)[:200], todo="Resume the run.")
-
-
-def _cause(error: Exception) -> str:
-    return str(error.__cause__ or error)[:200]
 
 
 def _translate_status(error: Any) -> ProviderError:

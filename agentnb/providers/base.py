@@ -17,9 +17,9 @@ from agentnb.providers.transport import LONGEST_WAIT, CallTrace
 class Mark:
     """A cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m", "30m" or "1h".
 
-    `holder` is the provider's name of the cache object that holds everything up to and with this block, where the
-    provider keeps such objects (Google); empty for a mark inside the request. An `automatic` mark is left to the
-    provider to place at the last block (Anthropic's top-level cache_control).
+    `holder` is the provider's name of the cache object that holds everything up to and with this block. Google keeps
+    such objects; for a mark inside the request it is empty. An `automatic` mark is left to the provider to place at the
+    last block (Anthropic's top-level cache_control).
     """
 
     index: int
@@ -35,10 +35,10 @@ class Wire:
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
-    `retry_wait`: the most seconds to wait where a provider asks for that; one that asks for more is not asked again.
-    `layers` are the digests of the request's layers, where replies are recorded by them, and `parts` names what stands
-    in each, as "name digest". `stream` False asks for the
-    whole reply at once, for servers and proxies that cannot stream.
+    `retry_wait` is the most seconds to wait where a provider asks for that. One that asks for more is not asked again.
+    `hands_back`: nothing is waited for here; a refusal that asks for a wait is raised at once.
+    `layers` are the digests of the request's layers, where replies are recorded by them. `parts` names what stands in
+    each, as "name digest". `stream` False asks for the whole reply at once, for servers and proxies that cannot stream.
     """
 
     body: JsonMapping
@@ -47,17 +47,18 @@ class Wire:
     fallback: Wire | None = None
     attempts: int = 3
     retry_wait: float = LONGEST_WAIT
+    hands_back: bool = False
     layers: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stream: bool = True
 
     def otherwise(self) -> Wire:
-        """The fallback, within this request's limits."""
+        """Return the fallback, within this request's limits."""
         assert self.fallback is not None, "asked for only where there is one"
-        return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait)
+        return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait, hands_back=self.hands_back)
 
     def plain(self) -> Wire:
-        """The same request, asked for in one piece."""
+        """Return the same request, asked for in one piece."""
         return replace(self, stream=False, fallback=self.fallback and self.fallback.plain())
 
 
@@ -77,8 +78,8 @@ class CallAnswer:
 
 
 OnText = Callable[[str, str], None]
-"""Called with ("text" | "thinking" | "tool", delta) while a reply streams, and with ("restart", "") where it begins
-anew: what was shown of it before is void. ("wait", SENTENCE) says why nothing comes for a while."""
+"""Called with ("text" | "thinking" | "tool", delta) while a reply streams. ("restart", "") says that it begins anew,
+and what was shown before is void. ("wait", SENTENCE) says why nothing comes for a while."""
 
 
 class Decoder(Protocol):
@@ -94,11 +95,15 @@ class Decoder(Protocol):
 class Provider(Protocol):
     """One model behind one connection.
 
-    `scope` names whose prompt cache it is: the endpoint, or the simulator's instance.
+    `scope` names whose prompt cache it is: the endpoint, or the simulator's instance. `account` names whose limits
+    count: the scope, with a short digest of the key.
     """
 
     model: Model
     scope: str
+
+    @property
+    def account(self) -> str: ...
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire: ...
 

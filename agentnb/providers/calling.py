@@ -1,31 +1,27 @@
-"""What the adapters share: one call from wire to answer with its timeline, its second attempts, its interrupt.
+"""Share what the adapters need: one call from wire to answer with its timeline, second attempts and interrupt.
 
-An SDK retries what failed before the reply began. What fails after it began is asked again here, and whoever shows
-the text is told to drop what it has ("restart"), so that nothing is doubled.
+An SDK retries what failed before the reply began. A call that fails after it began is asked again here. Whoever shows
+the text is told to drop what it has ("restart"), so nothing is doubled.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
-    AccessRefused,
+    AgentnbError,
     CallTimeout,
     ConnectionFailed,
-    KeyMissing,
     NoReply,
     Overloaded,
-    PackageMissing,
-    PromptTooLong,
     ProviderError,
     RateLimited,
     RequestRefused,
@@ -33,132 +29,30 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.models.catalog import Model, retirement
+from agentnb.models.catalog import ListedModel, Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
-from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
+from agentnb.providers.reading import MISREAD, Halves, read, unreadable
+from agentnb.providers.transport import (
+    SHORT_WAIT,
+    CallCut,
+    CallTrace,
+    GaveUp,
+    OnWait,
+    SentElsewhere,
+    TooMuch,
+    Transport,
+)
+from agentnb.providers.vendor import Vendor
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
-_MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
-"""What reading JSON of another shape than the published one ends with, in the SDKs and in our decoders."""
-_Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vendor:
-    """How a provider is called in messages, and where its key and address are set."""
-
-    name: str
-    label: str
-    keys: tuple[str, ...]
-    address: str
-    example: str
-    request_id: str = ""  # the reply header with the request's id, where there is one
-    files: tuple[str, ...] = ()  # below the home folder: where the SDK looks for credentials of its own
-
-    def missing_key(self) -> KeyMissing:
-        """The one message for a missing key."""
-        is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
-        return KeyMissing(
-            f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
-            todo=f"Set {self.keys[0]}, here by os.environ or before starting the kernel, or ask the simulator, which "
-            f"needs no key: %%agent -m sim:{self.example}",
-        )
-
-    def missing_package(self, install: str) -> PackageMissing:
-        return PackageMissing(
-            f"the package for {self.label} is not installed",
-            todo=f"Run: {install}. Or ask the simulator's other models, e.g. %%agent -m sim:claude-sonnet-4-6",
-        )
-
-    def silence(self, last: GaveUp) -> ProviderError:
-        """The error of a call that was never answered."""
-        if last.late:
-            return CallTimeout(f"{self.label} did not answer in time", todo="Resume the run to ask again.")
-        return ConnectionFailed(
-            f"{self.label} could not be reached",
-            about=str(last)[:200],
-            todo=f"Check the network and {self.address}.",
-        )
-
-    def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
-        """The error of an HTTP status; the words are the provider's own."""
-        kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
-        if kind is RequestRefused and _TOO_LONG.search(message):
-            kind, todo = PromptTooLong, TODO_TOO_LONG
-        return kind(
-            f"{self.label} answered {status}: {message}"[:600],
-            todo=todo.format(key=self.keys[0]),
-            status=status,
-            request_id=request_id,
-        )
-
-
-_STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
-    400: (RequestRefused, "The request itself is wrong; resuming without a change gives the same answer."),
-    401: (AccessRefused, "Check {key}."),
-    402: (AccessRefused, "Check the account's credit."),
-    403: (AccessRefused, "The key may not use this model or feature."),
-    404: (RequestRefused, "Check the model's name with -m."),
-    413: (RequestRefused, "The request is too large; begin afresh with -t new."),
-    429: (RateLimited, "Wait, then resume the run."),
-    503: (Overloaded, "The provider is overloaded; resume the run in a minute."),
-    529: (Overloaded, "The provider is overloaded; resume the run in a minute."),
-}
-
-
-# In the words of Anthropic, OpenAI (Chat, Responses), Google and llama.cpp's server.
-_TOO_LONG = re.compile(
-    r"prompt is too long|maximum context length|context window|context size|input token count .*exceeds", re.IGNORECASE
-)
-TODO_TOO_LONG = (
-    "Nothing is lost. Ask for less at once, take a model with a larger window (-m), or begin afresh with -t new."
-)
-
-
-def cut_off(*, request_id: str | None = None) -> StreamBroken:
-    """A truncated stream: no SDK raises on it, only the missing stop reason tells."""
-    return StreamBroken(
-        "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
-    )
-
-
-def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
-    """What `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
-    try:
-        return act(*given, **named)
-    except _MISREAD as error:
-        raise unreadable(error) from error
-
-
-def unreadable(error: object) -> StreamBroken:
-    return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
-
-
-def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
-    """A call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
-    `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
-    not matter."""
-    value = text
-    if not isinstance(text, Mapping):
-        with contextlib.suppress(ValueError, TypeError):
-            value = canonical.load(text or "{}")
-    if isinstance(value, dict):
-        return value
-    if complete:
-        raise StreamBroken(
-            "the model wrote a tool call that cannot be read",
-            about=str(text)[:200],
-            todo="Resume the run to ask again.",
-        )
-    return {}
 
 
 class LostReplies:
-    """What the replies of one call had used that did not come through, as far as their provider said."""
+    """Sums what the lost replies of one call had used, as far as their provider said."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -197,8 +91,14 @@ class Calling:
 
     @classmethod
     def place(cls, environment: Mapping[str, str]) -> str:
-        """Where the calls go by these variables, as a name: what is warm there is not warm elsewhere."""
+        """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
+
+    @property
+    def account(self) -> str:
+        """Return the scope with a digest of the key: too short to say anything of it."""
+        keys = [self._key or "", *(os.environ.get(name, "") for name in self.vendor.keys)]
+        return f"{self.scope}/{hashlib.sha256(canonical.dump(keys)).hexdigest()[:8]}"
 
     # --- what an adapter fills in ---------------------------------------------------------------------------------
 
@@ -209,41 +109,45 @@ class Calling:
         raise NotImplementedError
 
     def _open(self, transport: Transport) -> Any:
-        """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
+        """Return the SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
         raise NotImplementedError
 
     def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
-        """The reply's events as plain JSON; may raise whatever the SDK raises."""
+        """Return the reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
     def _whole(self, client: object, wire: Wire) -> JsonMapping:
-        """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
+        """Return the reply in one piece as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
     def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
-        """The reply that `_whole` gave, in our words."""
+        """Return the reply that `_whole` gave, in our words."""
         raise NotImplementedError
 
     def used(self, wire: Wire, whole: JsonMapping) -> Usage:
-        """What the reply that `_whole` gave had used, whatever else it holds."""
+        """Return what the reply that `_whole` gave had used, whatever else it holds."""
         raise NotImplementedError
 
     def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
-        """Fields of which every whole reply of this wire has at least one, and nothing else has."""
+        """Return fields that only this wire's replies have. Every whole one has at least one of them."""
         raise NotImplementedError
 
     def _translate(self, error: Exception) -> Exception:
-        """The one place where the SDK's errors become ours."""
+        """Return the one place where the SDK's errors become ours."""
         raise NotImplementedError
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         raise NotImplementedError
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        """Whether `wire.fallback` is worth trying after this error."""
+        """Tell whether `wire.fallback` is worth trying after this error."""
         return False
 
     def _prewarm(self, client: object, wire: Wire) -> Usage:
+        raise NotImplementedError
+
+    def _listed(self, client: object) -> Iterator[ListedModel]:
+        """Yield the provider's own list of models; may raise whatever the SDK raises."""
         raise NotImplementedError
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -260,18 +164,20 @@ class Calling:
         self._begin()
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
-        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
-        `spent` says what the call had used by then."""
+        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`. Its `spent` then
+        says what the call had used."""
         self._begin()
         lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             error.spent = lost.usage.to_json()
             raise
 
     def _ask(self, wire: Wire, on_text: OnText, lost: LostReplies) -> CallAnswer:
-        trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
+        trace = self._require_transport().begin(
+            self._tells_of_waits(on_text), longest_wait=wire.retry_wait, hands_back=wire.hands_back
+        )
         fell_back, tries = False, 0
         while True:
             try:
@@ -290,7 +196,7 @@ class Calling:
                 on_text("restart", "")
 
     def send(self, wire: Wire) -> Iterator[JsonMapping]:
-        """The raw events of a streamed call, as JSON; errors are ours."""
+        """Yield the raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         self._require_transport().expect_attempts()
         with self._errors_are_ours():
@@ -298,7 +204,7 @@ class Calling:
 
     @property
     def can_prewarm(self) -> bool:
-        """Whether this model can be told to fill its prompt cache and to generate nothing."""
+        """Tell whether this model can be told to fill its prompt cache and to generate nothing."""
         return False
 
     def prewarm(self, wire: Wire) -> Usage:
@@ -307,6 +213,13 @@ class Calling:
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         with self._errors_are_ours():
             return self._prewarm(client, wire)
+
+    def listed(self) -> list[ListedModel]:
+        """Ask the provider which models it has now, and their limits where it tells them. It costs nothing."""
+        client = self._begin()
+        self._require_transport().begin(longest_wait=SHORT_WAIT)
+        with self._errors_are_ours():
+            return list(self._listed(client))
 
     def cancel(self) -> None:
         if self._transport is not None:
@@ -318,7 +231,7 @@ class Calling:
         self._client = self._transport = None
 
     def _own_address(self) -> bool:
-        """Whether a server of the user's own is asked, not the vendor's."""
+        """Tell whether a server of the user's own is asked, not the vendor's."""
         return bool(self._base_url or os.environ.get(self.vendor.address)) and not self.simulated
 
     @property
@@ -335,8 +248,12 @@ class Calling:
             raise RunInterrupted("the call was interrupted") from None
         except GaveUp as last:
             raise self.vendor.silence(last) from last.error
+        except SentElsewhere as to:
+            raise self.vendor.moved(to) from None
+        except TooMuch as much:
+            raise self.vendor.endless(much) from None
         except Exception as error:
-            if not isinstance(error, (*self._sdk_errors(), *_MISREAD)):
+            if not isinstance(error, (*self._sdk_errors(), *MISREAD)):
                 raise
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
@@ -350,14 +267,14 @@ class Calling:
         return tell
 
     def _ours(self, error: Exception, *, began: bool) -> Exception:
-        """An SDK's error as ours, with what the answer's headers know. `began`: an answer had begun."""
+        """Return an SDK's error as ours, with what the answer's headers know. `began`: an answer had begun."""
         ours = _seen_from(began, self._translate(error))
         if isinstance(ours, ProviderError):
             self._complete(ours)
         return ours
 
     def _complete(self, error: ProviderError) -> None:
-        """What the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
+        """Add what the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
         transport = self._require_transport()
         error.request_id = error.request_id or self._request_id(transport.trace)
         if isinstance(error, StreamBroken) and no_api(transport.trace):
@@ -370,6 +287,7 @@ class Calling:
         if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
             error.todo = over
         seconds, limit = transport.trace.asked_wait, transport.longest_wait
+        error.asked_wait = seconds
         if seconds and isinstance(error, RateLimited | Overloaded):
             longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
             error.todo = f"Wait {math.ceil(seconds):,} s, then resume the run.{longer}"
@@ -404,6 +322,7 @@ class Calling:
 
     def _streamed(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
         trace.first_event = trace.first_token = trace.last_token = None
+        told = Halves(on_text)
         for event in self.send(wire):
             now = self._clock.monotonic()
             trace.first_event = trace.first_event or now
@@ -412,14 +331,15 @@ class Calling:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
                 trace.thought |= delta[0] == "thinking"
-                on_text(*delta)
+                told(*delta)
+        told.end()
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
             raise RunInterrupted("the call was interrupted")
         return read(decoder.reply, request_id=self._request_id(trace))
 
     def _no_reply(self, wire: Wire, error: ProviderError) -> ProviderError:
-        """The error; or, where what came is JSON of another kind, one that says so and is no matter of trying again."""
+        """Return the error. For JSON of another kind, return one that says so and is not worth another try."""
         body = self._require_transport().body
         try:
             came = canonical.load(body)
@@ -444,21 +364,21 @@ class Calling:
         return self._transport
 
     def _begin(self) -> Any:
-        """The client for a call that begins: another one where the SDK's variables have changed since it was made."""
+        """Return the client for a call that begins: another one where the SDK's variables have changed since it was
+        made."""
         if self._client is not None and self._opened_with != self._variables():
             self.close()
         return self._connect()
 
     def _variables(self) -> int:
-        """The SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
+        """Return the SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
         if self.simulated:
             return 0
         ours = {name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address)}
         return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
 
     def _surely_without_key(self) -> bool:
-        """Whether nothing is set that the SDK could take a key from: then it need not be loaded, for seconds, to say
-        so."""
+        """Tell whether nothing is set that gives the SDK a key. Then it need not be loaded, for seconds, to say so."""
         starts = tuple({f"{name.partition('_')[0]}_" for name in self.vendor.keys})
         given = self._key is not None or self._base_url is not None
         return not (
@@ -483,7 +403,8 @@ class Calling:
 
 
 def _seen_from(began: bool, error: Exception) -> Exception:
-    """One SDK calls it a failed connection when a stream is dropped; once a reply began, it is a reply that broke."""
+    """Return the error as we see it: an SDK calls a dropped stream a failed connection. Once a reply began, that reply
+    broke."""
     if began and isinstance(error, ConnectionFailed | CallTimeout):
         return StreamBroken("the reply broke off", about=error.about, todo="Resume the run to ask again.")
     if began and isinstance(error, RequestRefused) and error.status is None:  # the same exception, for what came back
@@ -492,7 +413,7 @@ def _seen_from(began: bool, error: Exception) -> Exception:
 
 
 def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
-    """What was used for nothing is billed all the same."""
+    """Tell what was used for nothing: it is billed all the same."""
     if not lost.replies:
         return
     what = "1 reply that broke off" if lost.replies == 1 else f"{lost.replies} replies that broke off"
@@ -501,20 +422,20 @@ def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
 
 
 def no_api(trace: CallTrace) -> bool:
-    """Whether the answer was of another type than was asked for: a web page, or anything else than a stream."""
+    """Tell whether the answer's type is not the one asked for: a web page, or anything but a stream."""
     kind = trace.response_headers.get("content-type", "")
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 
 
 def whole_object(value: object) -> JsonObject:
-    """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
+    """Return an SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
         raise unreadable(value)
     return dict(value.to_dict(mode="json", warnings=False))
 
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:
-    """Whether the reply had begun: what failed earlier has been retried by the SDK already."""
+    """Tell whether the reply had begun: what failed earlier has been retried by the SDK already."""
     if no_api(trace):
         return False
     return isinstance(error, StreamBroken) or (trace.first_event is not None and isinstance(error, _BROKEN))

@@ -1,7 +1,7 @@
 """Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
 
-A reply is found by the digests of its request's four layers. Of the request only those, the names and digests of its
-parts and the beginning of the task are recorded; keys and headers never are.
+A reply is found by the digests of its request's four layers. Of the request only those, its parts' names and digests
+and the task's beginning are recorded. Keys and headers never are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
+from agentnb.context.notebook.outputs import steady
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.models.layers import Block, Layer, Prompt, layer_word
 from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
@@ -27,19 +28,29 @@ from agentnb.providers.transport import CallTrace
 FILE = "agentnb-cassette.json"
 FORMAT = 1
 PART_DIGEST = 8  # hex digits: enough to tell two versions of one definition apart
+LONGEST_REPLY = 86_400  # seconds
 PACE_STEP = 0.1  # seconds: what comes in shorter time is recorded as one piece
 
 
 def layer_digests(prompt: Prompt) -> dict[str, str]:
-    """The digest of each layer's blocks, in the order of the layers: what a recorded reply is found by."""
+    """Return the digest of each layer's blocks, in the order of the layers: what a recorded reply is found by.
+
+    Timings and the like in what cells have shown do not count: they differ whenever the same notebook runs.
+    """
     return {
-        layer.value: canonical.digest(b"".join(block.canonical for block in prompt.blocks if block.layer is layer))
+        layer.value: canonical.digest(b"".join(_steady(block) for block in prompt.blocks if block.layer is layer))
         for layer in Layer
     }
 
 
+def _steady(block: Block) -> bytes:
+    text = block.canonical.decode().replace("\\n", "\n")  # lines again, as they stand in the text
+    return block.canonical if (told := steady(text)) == text else told.encode()
+
+
 def layer_parts(prompt: Prompt) -> dict[str, tuple[str, ...]]:
-    """What stands in each layer, as "name digest": the definitions that its blocks hold, or the blocks themselves."""
+    """Return what stands in each layer, as "name digest": the definitions that its blocks hold, or the blocks
+    themselves."""
     parts: dict[str, tuple[str, ...]] = {}
     for layer in Layer:
         names = (name for block in prompt.blocks if block.layer is layer for name in _named(block))
@@ -65,7 +76,8 @@ class Cassette:
 
     @property
     def entries(self) -> list[JsonObject]:
-        """What is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of ours."""
+        """Return what is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of
+        ours."""
         now = self._state()
         if now != self._seen:
             self._entries, self._seen = self._read(), now
@@ -85,7 +97,7 @@ class Cassette:
             ) from error
 
     def find(self, model: str, layers: Mapping[str, str]) -> JsonObject | None:
-        """The newest recording of exactly this request."""
+        """Return the newest recording of exactly this request."""
         found = (e for e in reversed(self.entries) if e["model"] == model and e["layers"] == dict(layers))
         return next(found, None)
 
@@ -98,7 +110,8 @@ class Cassette:
             self._seen = self._state()
 
     def missing(self, model: str, wire: Wire, *, task: str = "") -> NotRecorded:
-        """The error for a request that is not recorded: which layers differ from the nearest recording, and in what."""
+        """Return the error for a request that is not recorded: which layers differ from the nearest recording, and in
+        what."""
         layers = wire.layers
         same = [entry for entry in self.entries if entry["model"] == model]
         if not same:
@@ -118,7 +131,7 @@ class Cassette:
         )
 
     def _state(self) -> tuple[int, int] | None:
-        """What tells one content of the file from another; None where there is no file."""
+        """Return what tells one content of the file from another; None where there is no file."""
         try:
             state = self.path.stat()
         except OSError:
@@ -153,9 +166,10 @@ class Cassette:
 
 
 def _sound(entry: JsonMapping) -> JsonObject:
-    """The entry, if it has what a recording has. Raises what reading it ends with: a person may have edited it."""
-    for name in ("model", "recorded", "task"):
-        str.strip(entry[name])
+    """Return the entry, if it has what a recording has. Raises what reading it ends with: a person may have edited
+    it."""
+    for text in (entry["model"], entry["recorded"], entry["task"], entry.get("pace", "")):
+        str.strip(text)
     dict(entry["layers"])
     reply_from_json(entry["reply"])
     return dict(entry)
@@ -165,7 +179,7 @@ _TODO = "Record it with --replay record, or ask with --replay live."
 
 
 def _difference(layer: str, recorded: str, now: Iterable[str]) -> str:
-    """What of a layer is another one, new or gone, by name; nothing where the recording is too old to tell."""
+    """Return by name what of a layer is changed, new or gone. Nothing where the recording is too old to tell."""
     before, after = _by_name(recorded.split("; ")), _by_name(now)
     changed = [name for name in after if name in before and before[name] != after[name]]
     groups = (
@@ -209,7 +223,7 @@ class Pace:
 
 
 def read_pace(text: str) -> list[tuple[float, str, int]]:
-    """The pieces that `str(Pace)` wrote; none for what cannot be read."""
+    """Return the pieces that `str(Pace)` wrote; none for what cannot be read."""
     out = []
     for piece in text.split("; ") if text else ():
         try:
@@ -217,12 +231,12 @@ def read_pace(text: str) -> list[tuple[float, str, int]]:
             out.append((float(at), channel, int(length)))
         except ValueError:
             return []
-    return out
+    return out if all(0 <= at <= LONGEST_REPLY and length >= 0 for at, _, length in out) else []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Playing:
-    """How recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
+    """Says how recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
 
     `wait` takes seconds and says whether it was interrupted; `task` is what the run was asked.
     """
@@ -247,12 +261,17 @@ class Replaying:
         self._playing = playing or Playing()
         self._task = " ".join(self._playing.task.split())[:80]
 
+    @property
+    def account(self) -> str:
+        return self._inner.account
+
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         wire = self._inner.encode(prompt, marks, previous_message=previous_message)
         return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
-        """The recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones count."""
+        """Return the recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones
+        count."""
         entry = None if self._mode == "record" else self._cassette.find(self.model.name, wire.layers)
         if entry is not None:
             return self._play(entry, on_text)
@@ -273,7 +292,12 @@ class Replaying:
             missing = self._cassette.missing(self.model.name, wire, task=self._task)
             missing.todo = f"To ask for it: {error.what}. {error.todo}"
             raise missing from error
-        self._cassette.put(self._entry(wire, answer.reply, pace))
+        try:
+            self._cassette.put(self._entry(wire, answer.reply, pace))
+        except (OSError, InputError) as error:
+            lost = InputError("the reply came, but could not be recorded", about=f"{self._cassette.path}: {error}")
+            lost.spent = (answer.reply.usage + answer.wasted).to_json()
+            raise lost from error
         return answer
 
     def _play(self, entry: JsonMapping, on_text: OnText) -> CallAnswer:
@@ -352,7 +376,7 @@ def _pieces(reply: Reply) -> Iterator[str]:
 
 
 def reply_to_json(reply: Reply) -> JsonObject:
-    """A reply as JSON, without anything of the connection that brought it."""
+    """Return a reply as JSON, without anything of the connection that brought it."""
     return {
         "content": [content_to_json(part) for part in reply.content],
         "stop": reply.stop.value,
@@ -364,7 +388,7 @@ def reply_to_json(reply: Reply) -> JsonObject:
 
 
 def reply_from_json(value: JsonMapping) -> Reply:
-    """The reply that `reply_to_json` wrote."""
+    """Return the reply that `reply_to_json` wrote."""
     return Reply(
         content=tuple(content_from_json(part) for part in value["content"]),
         stop=StopReason(value["stop"]),

@@ -1,6 +1,6 @@
 """Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
 
-Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase), so that
+Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase). So
 recorded traffic and the SDK's own values decode alike.
 """
 
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, assert_never
 
 from agentnb import canonical
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.errors import (
     AccessRefused,
     AgentnbError,
@@ -22,6 +22,7 @@ from agentnb.errors import (
     RequestRefused,
     StreamBroken,
 )
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -39,8 +40,10 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, cut_off
+from agentnb.providers.calling import Calling
+from agentnb.providers.reading import cut_off
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
+from agentnb.providers.vendor import Vendor
 
 NAME = "google"
 VENDOR = Vendor(
@@ -86,13 +89,17 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
     held = next((mark for mark in marks if mark.holder), None)
     blocks = prompt.blocks[held.index + 1 :] if held else prompt.blocks
     config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
+    if (wanted := prompt.answer_format) is not None:
+        config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(wanted.parameters)}
+    if prompt.effort:
+        config["thinkingConfig"] = {"thinkingLevel": prompt.effort.upper()}
     if held:
         config["cachedContent"] = held.holder
     return {"model": prompt.model, "contents": _contents(blocks), "config": config}
 
 
 def encode_cache(prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonObject:
-    """What to create a cache object from: every block up to and with `last`. `label` tells ours from others'."""
+    """Return what to create a cache object from: every block up to and with `last`. `label` tells ours from others'."""
     blocks = prompt.blocks[: last + 1]
     config = {"ttl": f"{seconds}s", "displayName": label, **_frame(blocks)}
     contents = _contents(blocks)
@@ -126,7 +133,7 @@ def _contents(blocks: Sequence[Block]) -> list[JsonObject]:
 
 
 def encode_content(content: Content) -> JsonObject:
-    """One part of the wire; empty for what only another provider understands."""
+    """Return one part of the wire; empty for what only another provider understands."""
     match content:
         case Text(text):
             return {"text": text}
@@ -166,7 +173,8 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 
 def decode_response(response: JsonMapping, *, request_id: str | None = None) -> Reply:
-    """A whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    """Return a whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    response = storable(response)
     request_id = request_id or response.get("responseId")  # no header of theirs names the request
     candidate = (response.get("candidates") or [{}])[0]
     blocked = inside(response, "promptFeedback").get("blockReason")
@@ -188,7 +196,7 @@ def decode_response(response: JsonMapping, *, request_id: str | None = None) -> 
 
 
 def _finish(candidate: JsonMapping, blocked: str, request_id: str | None) -> str:
-    """The reason for which the reply ended. Raises StreamBroken where it did not, or not with words of use."""
+    """Return the reason for which the reply ended. Raises StreamBroken where it did not, or not with words of use."""
     finish = candidate.get("finishReason") or blocked
     if not finish or finish == "FINISH_REASON_UNSPECIFIED":
         raise cut_off(request_id=request_id)
@@ -208,7 +216,7 @@ def _all_parts(parts: Sequence[JsonMapping], message: str) -> Iterator[Content]:
 
 
 def _decode_part(part: JsonMapping, spare_id: str) -> Iterator[Content]:
-    """A part as our content; a signature stands before the text or call that it came with."""
+    """Yield a part as our content; a signature stands before the text or call that it came with."""
     call = part.get("functionCall")
     text = part.get("text")
     if call is None and (text is None or part.get("thought") or (not text and part.get("thoughtSignature"))):
@@ -247,13 +255,13 @@ class GoogleDecoder:
         return decode_response(self._response | folded, request_id=request_id)
 
     def spent(self) -> Usage:
-        """What the stream has reported so far."""
+        """Return what the stream has reported so far."""
         return decode_usage(inside(self._response, "usageMetadata"))
 
     def _take(self, part: JsonMapping) -> tuple[str, str] | None:
         if "functionCall" in part:
             self._parts.append(dict(part))
-            return "tool", canonical.dump(part["functionCall"].get("args") or {}).decode()
+            return "tool", canonical.dump(storable(part["functionCall"].get("args") or {})).decode()
         last = self._parts[-1] if self._parts else {}
         if _continues(last, part):
             last["text"] += part["text"]
@@ -263,7 +271,7 @@ class GoogleDecoder:
 
 
 def _continues(last: JsonMapping, part: JsonMapping) -> bool:
-    """Text goes on in the next chunk; a part with a signature stays a part of its own, as the docs ask."""
+    """Text goes on in the next chunk. A part with a signature stays a part of its own, as the docs ask."""
     both = (last, part)
     return all("text" in one and "thoughtSignature" not in one for one in both) and (
         bool(last.get("thought")) == bool(part.get("thought"))
@@ -315,7 +323,7 @@ class GoogleProvider(Calling):
         return dict(self._managed(lambda client: client.caches.create(model=body["model"], config=config)))
 
     def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonObject:
-        """A cache object that holds every block up to and with `last`."""
+        """Return a cache object that holds every block up to and with `last`."""
         return self.create_cache(encode_cache(prompt, last, seconds=seconds, label=label))
 
     def extend_cache(self, name: str, *, seconds: int) -> JsonObject:
@@ -323,23 +331,32 @@ class GoogleProvider(Calling):
         return dict(self._managed(lambda client: client.caches.update(name=name, config={"ttl": f"{seconds}s"})))
 
     def delete_cache(self, name: str) -> None:
-        """Delete it; one attempt of a few seconds, since it is asked for at the end, too, when nobody will wait."""
+        """Delete it in one attempt of a few seconds: it is asked for at the end, too, when nobody waits."""
         once = {"http_options": {"timeout": int(DELETE_TIMEOUT * 1000), "retry_options": {"attempts": 1}}}
         self._managed(lambda client: client.caches.delete(name=name, config=once), attempts=1)
 
     def list_caches(self) -> list[JsonObject]:
-        """Every cache object that the key can see."""
+        """Return every cache object that the key can see."""
         found = self._managed(lambda client: list(client.caches.list()))
         return [_plain(one) for one in found]
 
     def _managed(self, act: Any, *, attempts: int = ATTEMPTS) -> Any:
-        """One call about cache objects, its errors ours."""
+        """Make one call about cache objects, its errors ours."""
         client = self._begin()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         self._require_transport().expect_attempts(attempts)
         with self._errors_are_ours():
             result = act(client)
         return result if isinstance(result, list) else _plain(result)
+
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        for info in client.models.list():
+            if "generateContent" in (info.supported_actions or ()):
+                yield ListedModel(
+                    name=(info.name or "").rpartition("/")[2],
+                    window=info.input_token_limit or 0,
+                    max_output=info.output_token_limit or 0,
+                )
 
     # --- what Calling asks for ------------------------------------------------------------------------------------
 
@@ -401,7 +418,7 @@ class GoogleProvider(Calling):
         return translate(error)
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        """A cache object that is gone is a 403 or a 404; the request is then sent whole."""
+        """Tell whether the request is to be sent whole: its cache object is gone, which is a 403 or 404."""
         return "cachedContent" in wire.body["config"] and error.status in (403, 404)
 
 
@@ -413,10 +430,10 @@ def _asks_for_vertex(environment: Mapping[str, str]) -> bool:
 
 
 def _request(body: JsonMapping) -> JsonObject:
-    """The body as arguments of the SDK. What grows goes as `extra_body`, which it sends as it is.
+    """Return the body as arguments of the SDK. What grows goes as `extra_body`, which it sends as it is.
 
-    In arguments each part is made a value with types, and that is taken apart again: nine tenths of a call's CPU time
-    at 40 turns.
+    In arguments each part is made a typed value, which is then taken apart again. That is nine tenths of a call's CPU
+    time at 40 turns.
     """
     from google.genai import types
 
@@ -428,7 +445,7 @@ def _request(body: JsonMapping) -> JsonObject:
 
 
 def _parted(config: JsonMapping) -> tuple[JsonObject, JsonObject]:
-    """What the SDK makes values of, and what it sends as it is."""
+    """Return what the SDK makes values of, and what it sends as it is."""
     large = {name: value for name, value in config.items() if name in _AS_IT_IS}
     return {name: value for name, value in config.items() if name not in _AS_IT_IS}, large
 
@@ -437,14 +454,14 @@ _AS_IT_IS = ("systemInstruction", "tools", "contents")
 
 
 def _plain(value: Any) -> JsonObject:
-    """An SDK value as the REST fields it came from."""
+    """Return an SDK value as the REST fields it came from."""
     out: JsonObject = value.model_dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
     out.pop("sdkHttpResponse", None)
     return out
 
 
 def translate(error: Exception) -> AgentnbError:
-    """The one place where the SDK's errors become ours."""
+    """Return the one place where the SDK's errors become ours."""
     import httpx2
     from google.genai import errors
 

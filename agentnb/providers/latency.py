@@ -1,9 +1,9 @@
 """The timeline of one call and what a client can honestly say about it.
 
-Measured: earlier attempts, connect, headers, first event, TTFT (first thinking, text or tool delta), TPOT = (last -
-first token) / (tokens that came - 1), total. Tokens of thinking that a provider bills and does not send lie before the
-first token; at the pace of those that came they tell how long. Put together, L = retries + connect + T_queue +
-T_prefill + thinking + N x T_tpot. No field of any API separates queue time from prefill, so the queue is an estimate
+Measured: earlier attempts, connect, headers, first event, TTFT (first thinking, text or tool delta) and total. TPOT is
+(last - first token) / (tokens that came - 1). Thinking that a provider bills and does not send lies before the first
+token. The pace of the tokens that came tells how long it took. Put together, L = retries + connect + T_queue +
+T_prefill + thinking + N x T_tpot. No field of any API separates queue time from prefill. So the queue is an estimate
 with its sample count, or unknown. The simulator sends the figures that it modelled; they are shown as modelled.
 """
 
@@ -25,11 +25,11 @@ MIN_SAMPLES = 5
 class Latency:
     """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
 
-    All but `total` count from the start of the attempt that was answered; `retry_wait` is what went before it, and
-    `total` holds both. `thinking` is the part of `ttft` in which the model wrote `hidden` tokens for itself: an
-    estimate at the pace of the tokens that came, 0 where there were none. `expected` is what was predicted of TTFT
-    less connect before the call was made. Of a reply that was not `streamed` the first token cannot be told: `ttft` is
-    when the whole of it came.
+    All but `total` count from the start of the attempt that was answered. `retry_wait` is what went before it, and
+    `total` holds both. `thinking` is the part of `ttft` in which the model wrote `hidden` tokens for itself. It is an
+    estimate at the pace of the tokens that came, 0 where there were none. `expected` is what was predicted of TTFT less
+    connect before the call was made. If a reply was not `streamed`, its first token cannot be told: `ttft` is when the
+    whole of it came.
     """
 
     connect: float
@@ -51,7 +51,7 @@ class Latency:
 
     @property
     def reading(self) -> float:
-        """Seconds from the open connection to the first token that the model made, shown or not: queue and prefill."""
+        """Return the seconds from the open connection to the model's first token, shown or not: queue and prefill."""
         return max(0.0, self.ttft - self.connect - self.thinking)
 
     def to_json(self) -> JsonObject:
@@ -77,7 +77,7 @@ class Latency:
 
 
 def from_trace(trace: CallTrace, *, output_tokens: int, reasoning: int = 0) -> Latency:
-    """The latency of a finished call; the simulator's modelled figures where it sent them.
+    """Return the latency of a finished call; the simulator's modelled figures where it sent them.
 
     `reasoning` is the part of `output_tokens` that was spent on thinking.
     """
@@ -131,7 +131,7 @@ def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int,
 
 
 def _retry_wait(trace: CallTrace) -> float:
-    """Seconds that went into attempts before the last one; 0 for a single attempt."""
+    """Return the seconds that went into attempts before the last one; 0 for a single attempt."""
     return (trace.attempt_started or trace.started) - trace.started if trace.attempts > 1 else 0.0
 
 
@@ -148,7 +148,7 @@ def parse_timing(header: str) -> dict[str, float]:
 
 
 def server_seconds(headers: Mapping[str, str]) -> float | None:
-    """The server's own processing time, where it sends one: openai-processing-ms or server-timing."""
+    """Return the server's own processing time, where it sends one: openai-processing-ms or server-timing."""
     if "openai-processing-ms" in headers:
         return parse_timing(f"ms={headers['openai-processing-ms']}").get("ms", 0.0) / 1000 or None
     for part in headers.get("server-timing", "").replace(",", ";").split(";"):
@@ -219,11 +219,11 @@ class Expected:
 def expect_first_token(
     profile: LatencyProfile, samples: Sequence[tuple[int, float]], *, tokens: int, uncached: int, known: bool = True
 ) -> Expected:
-    """The prediction interval of the next call's time to first token, connection left out.
+    """Return the prediction interval of the next call's time to first token, connection left out.
 
-    From the user's own calls, (uncached tokens, seconds) each: their line, and the tenth and the ninetieth in a hundred
-    of what they lay off it, wider the further the call is from those that were seen. With fewer than 5 of them: the
-    catalogue's curve and its log-normal queue, which are this model's where it is `known`.
+    From the user's own calls, (uncached tokens, seconds) each, a line is fitted. The interval spans the tenth to the
+    ninetieth percentile of the distances from it. It is wider the further the call is from those seen. With fewer than
+    5 calls, the catalogue's curve and its log-normal queue count. They are this model's where it is `known`.
     """
     line = _line(samples) if len(samples) >= MIN_SAMPLES else None
     if line is None:
@@ -243,7 +243,7 @@ _Z_80 = 1.2816  # standard deviations within which 8 of 10 lie
 
 
 def _four_fifths(off: Sequence[float]) -> tuple[float, float]:
-    """The bounds within which the next one lies in 8 of 10 cases, from n ordered earlier ones.
+    """Return the bounds within which the next one lies in 8 of 10 cases, from n ordered earlier ones.
 
     By the ranks of n + 1 (the next one is one of them).
     """
@@ -254,8 +254,8 @@ def _four_fifths(off: Sequence[float]) -> tuple[float, float]:
 def _wider(samples: Sequence[tuple[int, float]], at: int) -> float:
     """By what the residuals of a fitted line grow for a prediction at `at`: sqrt((1 + h) n / (n - 2)).
 
-    h = 1 / n + (at - mean)^2 / sum((x - mean)^2), the leverage (any text on linear regression): two parameters were
-    fitted to the same n, and the line is less certain away from the calls that drew it.
+    h = 1 / n + (at - mean)^2 / sum((x - mean)^2), the leverage (any text on linear regression). Two parameters were
+    fitted to the same n, and the line is less certain far from its calls.
     """
     n = len(samples)
     mean = sum(x for x, _ in samples) / n
@@ -267,9 +267,10 @@ def _wider(samples: Sequence[tuple[int, float]], at: int) -> float:
 def plot_data(
     profile: LatencyProfile, calls: Sequence[tuple[int, int, float]], *, points: int = 40
 ) -> dict[str, list[tuple[int, float]]]:
-    """Time to first token against prompt tokens: (tokens, seconds) of the catalogue's curve `cold` and `cached` (nine
-    tenths read), and of the `calls`, each (tokens, uncached, seconds), as `measured_cold` and `measured_cached`. From 5
-    calls on also their `fit` for prompts of which nothing is cached, and `low` and `high` of the interval."""
+    """Return time to first token against prompt tokens, as points. `cold` and `cached` (nine tenths read) are the
+    catalogue's curve: (tokens, seconds). `measured_cold` and `measured_cached` are the `calls`: (tokens, uncached,
+    seconds) each. From 5 calls on, add their `fit` for prompts with nothing cached, and the interval's `low` and
+    `high`."""
     widest = max([round(1.15 * tokens) for tokens, _, _ in calls] + [5_000]) if calls else 20_000
     grid = [round(widest * i / points) for i in range(points + 1)]
     return _own_curve(profile, [(uncached, seconds) for _, uncached, seconds in calls], grid) | {

@@ -8,13 +8,15 @@ from typing import Any
 
 from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, NoReply, ProviderError, StreamBroken
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, no_api, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, no_api, whole_object
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
+from agentnb.providers.vendor import Vendor
 
 VENDOR = Vendor(
     name=NAME,
@@ -87,6 +89,9 @@ class OpenAIProvider(Calling):
         read = openai_chat.decode_usage if wire.form == CHAT else openai_responses.decode_usage
         return read(inside(whole, "usage"))
 
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        yield from (ListedModel(name=info.id) for info in client.models.list())
+
     @property
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0 and not self._speaks_chat_only
@@ -109,25 +114,24 @@ class OpenAIProvider(Calling):
         return translate(error)
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        # Some servers tell of an unknown path with a 200.
-        unknown = isinstance(error, NoReply) or (
-            isinstance(error, StreamBroken) and no_api(self._require_transport().trace)
-        )
-        if wire.form == RESPONSES and (error.status in _NO_SUCH_PATH or unknown):
-            self._speaks_chat_only = True
-        return self._speaks_chat_only
+        # Some servers tell of an unknown path with a 200. A web page may be a proxy's that is out of order for once.
+        trace = self._require_transport().trace
+        other = isinstance(error, NoReply) or (isinstance(error, StreamBroken) and no_api(trace))
+        page = "html" in trace.response_headers.get("content-type", "")
+        self._speaks_chat_only |= error.status in _NO_SUCH_PATH or (other and not page)
+        return self._speaks_chat_only or other
 
 
 def _create(client: Any, form: str, body: JsonMapping, **options: Any) -> Any:
-    """One request. The body goes as `extra_body`, which the SDK sends as it is; a body in arguments it walks through
-    field by field with the types of each: 40 ms of CPU at 80 messages."""
+    """Make one request. The body goes as `extra_body`, which the SDK sends as it is. Through arguments it
+    would walk field by field, with the types of each: 40 ms of CPU at 80 messages."""
     if form == CHAT:
         return client.chat.completions.create(model=body["model"], messages=[], extra_body=body, **options)
     return client.responses.create(extra_body=body, **options)
 
 
 def translate(error: Exception) -> AgentnbError:
-    """The one place where the SDK's errors become ours."""
+    """Return the one place where the SDK's errors become ours."""
     import openai
 
     if isinstance(error, openai.APIStatusError):

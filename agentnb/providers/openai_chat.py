@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agentnb import canonical
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -22,8 +22,8 @@ from agentnb.models.messages import (
     inside,
     tokens_of,
 )
-from agentnb.providers.calling import cut_off, read_arguments
-from agentnb.providers.openai_responses import data_url, encode_content, failure, split_usage
+from agentnb.providers.openai_responses import data_url, encode_content, failure, named_schema, split_usage
+from agentnb.providers.reading import cut_off, read_arguments
 
 _STOPS = {
     "stop": StopReason.END,
@@ -38,13 +38,17 @@ _STOPS = {
 
 
 def encode(prompt: Prompt) -> JsonObject:
-    """The request body. `max_tokens` is the name that every such server knows."""
+    """Return the request body. `max_tokens` is the name that every such server knows."""
     body: JsonObject = {
         "model": prompt.model,
         "messages": _messages(prompt.blocks),
         "max_tokens": prompt.max_tokens,
     }
+    if prompt.effort:
+        body["reasoning_effort"] = prompt.effort
     tools = [encode_content(block.content) for block in prompt.of_role(Role.TOOLS)]
+    if (wanted := prompt.answer_format) is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": named_schema(wanted)}
     if tools:
         body["tools"] = [{"type": "function", "function": _bare(tool)} for tool in tools]
     return body
@@ -58,7 +62,7 @@ def _messages(blocks: Iterable[Block]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     for block in blocks:
         content = block.content
-        if block.role is Role.TOOLS or isinstance(content, Opaque):
+        if block.role in (Role.FORMAT, Role.TOOLS) or isinstance(content, Opaque):
             continue
         if isinstance(content, ToolResult):
             said = f"Error: {content.text}" if content.is_error else content.text
@@ -72,7 +76,7 @@ def _messages(blocks: Iterable[Block]) -> list[JsonObject]:
 
 
 def _in_words(message: JsonObject) -> JsonObject:
-    """The message with its texts as one, where it has nothing else: many such servers take no list of parts."""
+    """Return the message with its texts as one, where it has nothing else: many servers take no list of parts."""
     parts = message["content"]
     if not isinstance(parts, list) or any(part["type"] != "text" for part in parts):
         return message
@@ -102,7 +106,8 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 
 def decode_completion(completion: JsonMapping, *, request_id: str | None = None) -> Reply:
-    """A whole completion, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    """Return a whole completion, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    completion = storable(completion)
     if completion.get("error"):
         raise failure(completion["error"], request_id=request_id)
     choice = (completion.get("choices") or [{}])[0]
@@ -139,7 +144,7 @@ def _decode_message(message: JsonMapping, *, complete: bool) -> Iterator[Content
 
 
 def _text_of(content: Any) -> str:
-    """Content is a text, or with some servers a list of parts, of which the texts count."""
+    """Return a content's text: itself, or with some servers the texts in a list of parts."""
     if not isinstance(content, list):
         return content or ""
     return "".join(part["text"] for part in content if part.get("type", "text") == "text")
@@ -170,7 +175,7 @@ class ChatDecoder:
         return decode_completion(self._whole | {"choices": [choice]}, request_id=request_id)
 
     def spent(self) -> Usage:
-        """What the stream has reported so far: nothing before its end."""
+        """Return what the stream has reported so far: nothing before its end."""
         return decode_usage(inside(self._whole, "usage"))
 
     def _delta(self, delta: JsonMapping) -> tuple[str, str] | None:
@@ -196,7 +201,7 @@ class ChatDecoder:
         return str(arguments)
 
     def _call_of(self, index: object, call_id: object, *, begins: bool) -> JsonObject:
-        """The call that a piece belongs to. Some servers send no index, or the same one for several calls."""
+        """Return the call that a piece belongs to. Some servers send no index, or the same one for several calls."""
         mine = (one for one in reversed(self._calls) if _is_piece_of(one, index, call_id, begins=begins))
         call = next(mine, None)
         if call is None:
@@ -215,4 +220,4 @@ def _is_piece_of(call: JsonMapping, index: object, call_id: object, *, begins: b
 
 
 _TEXTS = (("reasoning_content", "thinking"), ("reasoning", "thinking"), ("refusal", "text"), ("content", "text"))
-"""What of a chunk is shown, and as what: servers differ in the name of their thinking."""
+"""Shown fields of a chunk, and as what: servers differ in the name of their thinking."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from agentnb import canonical
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.errors import (
     AccessRefused,
     Overloaded,
@@ -37,7 +37,8 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark
-from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments
+from agentnb.providers.reading import cut_off, read_arguments
+from agentnb.providers.vendor import TODO_TOO_LONG, words_of
 
 NAME = "openai"
 TTLS = ("30m", "12h")  # of breakpoints, shortest first
@@ -54,8 +55,8 @@ _ROLES = {Role.SYSTEM: "system", Role.USER: "user", Role.ASSISTANT: "assistant"}
 def encode(
     prompt: Prompt, marks: tuple[Mark, ...], *, breakpoints: bool, previous_message: str | None = None
 ) -> JsonObject:
-    """The request body. With `breakpoints` the marks are explicit and the implicit one at the tail is switched off:
-    behind a changing tail it would write everything anew."""
+    """Return the request body. With `breakpoints` the marks are explicit and the implicit one at the tail is switched
+    off. Behind a changing tail it would write everything anew."""
     ttl = max((mark.ttl for mark in marks if mark.ttl in TTLS), key=TTLS.index, default=TTLS[0])
     points = {mark.index: _breakpoint(mark.ttl, ttl) for mark in marks} if breakpoints else {}
     items = list(_items(prompt.blocks, points))
@@ -69,6 +70,10 @@ def encode(
     tools = [encode_content(block.content) for block in prompt.of_role(Role.TOOLS)]
     if tools:
         body["tools"] = tools
+    if (wanted := prompt.answer_format) is not None:
+        body["text"] = {"format": {"type": "json_schema", **named_schema(wanted)}}
+    if prompt.effort:
+        body["reasoning"] = {"effort": prompt.effort}
     if REASONING.match(prompt.model):
         body["include"] = ["reasoning.encrypted_content"]
     if breakpoints:
@@ -79,10 +84,15 @@ def encode(
     return body
 
 
-def cache_key(prompt: Prompt) -> str:
-    """Requests of one key go to the same machines: the same for every call on one static prefix, at most 64 letters.
+def named_schema(wanted: ToolSpec) -> JsonObject:
+    """Return the answer's schema as both of OpenAI's wires have it."""
+    return {"name": wanted.name, "schema": dict(wanted.parameters), "strict": True}
 
-    The project's part of the frame is not in it: it changes, and tools and instructions are to hit all the same.
+
+def cache_key(prompt: Prompt) -> str:
+    """Requests of one key go to the same machines. All calls on one static prefix have one key, at most 64 letters.
+
+    The project's part of the frame is not in it: that changes, while tools and instructions are to hit.
     """
     static = max((i for i, block in enumerate(prompt.blocks) if block.layer is Layer.STATIC), default=-1)
     return f"agentnb-{prompt.chain[static]}" if static >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
@@ -94,7 +104,7 @@ def _items(blocks: Sequence[Block], points: Mapping[int, JsonObject]) -> Iterato
     message: JsonObject | None = None
     following: JsonObject = {}
     for i, block in enumerate(blocks):
-        if block.role is Role.TOOLS:
+        if block.role in (Role.FORMAT, Role.TOOLS):
             continue
         item = encode_content(block.content)
         if "next" in item:
@@ -134,12 +144,12 @@ def _pointed(part: JsonObject, point: JsonObject | None) -> JsonObject:
 
 
 def _breakpoint(ttl: str, usual: str) -> JsonObject:
-    """A breakpoint of this TTL. It says so where the request as a whole has another one."""
+    """Return a breakpoint of this TTL. It says so where the request as a whole has another one."""
     return {"mode": "explicit", **({"ttl": ttl} if ttl in TTLS and ttl != usual else {})}
 
 
 def encode_content(content: Content) -> JsonObject:
-    """One item or text of the wire; empty for what only another provider understands."""
+    """Return one item or text of the wire; empty for what only another provider understands."""
     match content:
         case Text(text):
             return {"type": "text", "text": text}
@@ -165,7 +175,7 @@ def encode_content(content: Content) -> JsonObject:
 
 
 def data_url(image: Image) -> str:
-    """The picture as both of OpenAI's wires take it."""
+    """Return the picture as both of OpenAI's wires take it."""
     return f"data:{image.media_type};base64,{image.data}"
 
 
@@ -173,7 +183,7 @@ def data_url(image: Image) -> str:
 
 
 def decode_usage(wire: JsonMapping) -> Usage:
-    """The Responses usage in our words: its input includes what was read from and written to the prompt cache.
+    """Return the Responses usage in our words: its input includes what was read from and written to the prompt cache.
 
     Writes for 30 minutes count as 5m writes here.
     """
@@ -187,7 +197,7 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 
 def split_usage(total: int, details: JsonMapping, *, output: int, reasoning: int) -> Usage:
-    """`total` input tokens of which `details` name the cached and the written ones."""
+    """Split `total` input tokens into new ones and the cached and written ones that `details` name."""
     read = min(tokens_of(details, "cached_tokens"), total)
     written = min(tokens_of(details, "cache_write_tokens"), total - read)
     half_a_day = min(tokens_of(inside(details, "cache_write_tokens_details"), "ttl_12h_tokens"), written)
@@ -202,7 +212,8 @@ def split_usage(total: int, details: JsonMapping, *, output: int, reasoning: int
 
 
 def decode_response(response: JsonMapping, *, request_id: str | None = None) -> Reply:
-    """A whole response. Raises StreamBroken when it never came to an end, and what a failed one names."""
+    """Return a whole response. Raises StreamBroken when it never came to an end, and what a failed one names."""
+    response = storable(response)
     status = response.get("status")
     if status == "failed":
         raise failure(response.get("error") or {}, request_id=request_id)
@@ -266,17 +277,20 @@ def _diagnosis(wire: JsonMapping | None) -> str | None:
 _AGAIN: tuple[type[ProviderError], str] = (ServerFault, "Resume the run to ask again.")
 
 
-def failure(said: object, *, request_id: str | None = None) -> ProviderError:
-    """What went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
-    error = said if isinstance(said, Mapping) else {"message": said}
-    code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "no reason given")
+def failure(wire: object, *, request_id: str | None = None) -> ProviderError:
+    """Return what went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
+    error = wire if isinstance(wire, Mapping) else {"message": wire}
+    code, message = (
+        words_of(error.get("code") or error.get("type") or ""),
+        words_of(error.get("message") or "no reason given"),
+    )
     usual = (RequestRefused, "The request itself is wrong.") if _WRONG.search(code) else _AGAIN
     kind, todo = _FAILURES.get(code, usual)
-    return kind(f"OpenAI broke off: {message}"[:600], about=code, todo=todo, status=200, request_id=request_id)
+    return kind(f"OpenAI broke off: {message}"[:600], about=code[:200], todo=todo, status=200, request_id=request_id)
 
 
 _WRONG = re.compile(r"invalid|unsupported|policy|violation|image|string_above|residency")
-"""What the codes of a wrong request have in common; asking again would give, and cost, the same."""
+"""Common part of the codes of a wrong request; asking again would give, and cost, the same."""
 _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
     "rate_limit_exceeded": (RateLimited, "Wait, then resume the run."),
     "429": (RateLimited, "Wait, then resume the run."),
@@ -312,7 +326,7 @@ class ResponsesDecoder:
         return decode_response(folded, request_id=request_id)
 
     def spent(self) -> Usage:
-        """What the stream has reported so far: nothing before its end."""
+        """Return what the stream has reported so far: nothing before its end."""
         return decode_usage(inside(self._response, "usage"))
 
 

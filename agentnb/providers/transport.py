@@ -1,6 +1,6 @@
 """The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
 
-httpx2 calls our trace function at each stage of a request; that gives connect, body sent and headers received in all
+httpx2 calls our trace function at each stage of a request. That gives connect, body sent and headers received in all
 three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].
 """
 
@@ -13,8 +13,9 @@ import math
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentnb.canonical import Clock, JsonMapping
@@ -28,7 +29,11 @@ ATTEMPTS = 3  # what the SDKs make of one call that is refused for now: two retr
 LONGEST_WAIT = 60.0  # seconds, where nobody set another limit; who asks for more is not asked again by itself
 SHORT_WAIT = 5.0  # seconds, likewise, for what only keeps a prompt warm
 FIRST_WAIT = 0.5  # seconds before the first retry where the provider names no time; doubled each time
+MOST_OF_ERROR = 64_000  # bytes that are read of a refusal
+MOST_OF_PIECE = 8_000_000  # bytes of a whole reply, and of one event of a stream: a long reply has about a tenth
+MOST_OF_STREAM = 256_000_000  # bytes of a streamed reply: 128,000 tokens as events of their own take about 30 MB
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
+ASKS_TO_WAIT = (429, 503, 529)  # those of them by which a provider says: later
 
 
 class CallCut(BaseException):
@@ -44,10 +49,22 @@ class GaveUp(BaseException):
 
     @property
     def late(self) -> bool:
-        """Whether there was a connection, and no answer in time."""
+        """Tell whether there was a connection, and no answer in time."""
         import httpx2
 
         return isinstance(self.error, httpx2.TimeoutException) and not isinstance(self.error, httpx2.ConnectTimeout)
+
+
+class SentElsewhere(BaseException):
+    """Says that the answer was another address. Nothing is sent there: key and prompt were meant for this one."""
+
+    def __init__(self, address: str, status: int) -> None:
+        super().__init__(address)
+        self.address, self.status = address, status
+
+
+class TooMuch(BaseException):
+    """Says that the answer is larger than any reply; the rest is not read. No Exception: the SDKs would ask again."""
 
 
 @dataclass(slots=True)
@@ -55,9 +72,9 @@ class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
 
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
-    `asked_wait` is how many seconds the last refusal asked to wait, where it said so.
-    Of a call that was not `streamed` nobody can say when its first token was made. `thought` is True where the model's
-    thinking came as tokens of its own: else what it spent on thinking lies before the first token, unseen.
+    `asked_wait` is how many seconds the last refusal asked to wait, where it said so. Of a call that was not `streamed`
+    nobody can say when its first token was made. `thought` is True where the model's thinking came as tokens of its
+    own. Else it lies before the first token, unseen.
     """
 
     started: float
@@ -86,7 +103,7 @@ def _say_nothing(status: int, seconds: float) -> None:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that the server asks to wait, not below 0; None where it names none that can be read.
+    """Return the seconds that the server asks to wait, at least 0. None where it names none that can be read.
 
     `retry-after` is a number of seconds or an HTTP date (RFC 9110, 10.2.3); `retry-after-ms` is the vendors' own.
     """
@@ -103,7 +120,8 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 def retry_delay(body: bytes) -> float | None:
-    """Seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no retry-after.
+    """Return the seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no
+    retry-after.
 
     `{"error": {"details": [{"@type": "…/google.rpc.RetryInfo", "retryDelay": "34.07s"}]}}`, in a list when streaming.
     """
@@ -135,7 +153,7 @@ class Transport:
         self._socket: socket.socket | None = None
         self._cancelled = threading.Event()
         self._attempts_left = ATTEMPTS
-        self.longest_wait = LONGEST_WAIT
+        self.longest_wait, self._hands_back = LONGEST_WAIT, False
         self._final: httpx2.Response | None = None  # the answer of a provider that asked for a longer wait
         self._answer: httpx2.Response | None = None
         self._on_wait: OnWait = _say_nothing
@@ -144,18 +162,20 @@ class Transport:
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             event_hooks={"request": [self._on_request], "response": [self._on_response]},
             trust_env=trust_environment,
-            follow_redirects=True,
+            follow_redirects=False,
         )
         self._send, self.client.send = self.client.send, self._send_uncut
 
-    def begin(self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT) -> CallTrace:
-        """A fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
+    def begin(
+        self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT, hands_back: bool = False
+    ) -> CallTrace:
+        """Return a fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
 
-        Who asks for more than `longest_wait` seconds is not asked again.
+        Who asks for more than `longest_wait` seconds is not asked again; with `hands_back` nobody who asks for a wait.
         """
         self._cancelled.clear()
         self._on_wait = on_wait or _say_nothing
-        self.longest_wait = longest_wait
+        self.longest_wait, self._hands_back = longest_wait, hands_back
         self.trace = CallTrace(started=self._clock.monotonic())
         self.expect_attempts()
         return self.trace
@@ -184,7 +204,7 @@ class Transport:
 
     @property
     def body(self) -> bytes:
-        """The last answer as it came; empty where there is none, or it was not read in one piece."""
+        """Return the last answer as it came; empty where there is none, or it was not read in one piece."""
         try:
             return bytes(self._answer.content) if self._answer is not None else b""
         except RuntimeError:  # a stream's
@@ -194,8 +214,8 @@ class Transport:
         self.client.close()
 
     def _send_uncut(self, *arguments: Any, **options: Any) -> httpx2.Response:
-        """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
-        provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
+        """Send as the client does, but for what is not to be sent again. That is a cancelled call, and one whose
+        provider asks for a longer wait than ours. One SDK cannot be told so."""
         if self.cancelled:
             raise CallCut
         if self._final is not None:
@@ -206,8 +226,8 @@ class Transport:
         return self._answer
 
     def _answered(self, *arguments: Any, **options: Any) -> httpx2.Response | None:
-        """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
-        the SDKs' own after a bad connection cannot be interrupted."""
+        """Make one attempt. None where it brought no answer and another is worth it, after a wait like that of a
+        refusal. The SDKs' own wait after a bad connection cannot be interrupted."""
         import httpx2
 
         try:
@@ -235,6 +255,9 @@ class Transport:
     def _on_response(self, response: httpx2.Response) -> None:
         self.trace.response_headers = {name.lower(): value for name, value in response.headers.items()}
         self.trace.asked_wait = None
+        if response.has_redirect_location:
+            raise SentElsewhere(_place(response), response.status_code)
+        response.iter_bytes = partial(_capped, response, response.iter_bytes)  # decompressed, a piece at a time
         if response.status_code in RETRIED:
             response.read()
             self.trace.asked_wait = retry_after(response.headers, now=self._clock.now())
@@ -250,7 +273,8 @@ class Transport:
         """
         asked = self.trace.asked_wait
         too_long = asked is not None and asked > self.longest_wait
-        if too_long or response.headers.get("x-should-retry") == "false":
+        handed_back = self._hands_back and response.status_code in ASKS_TO_WAIT
+        if too_long or handed_back or response.headers.get("x-should-retry") == "false":
             response.headers["x-should-retry"] = "false"
             self._final = response
             return
@@ -287,6 +311,33 @@ class Transport:
 
     def _headers_came(self, now: float, _: JsonMapping) -> None:
         self.trace.headers = now
+
+
+def _place(response: httpx2.Response) -> str:
+    """Return where a redirect leads, without what an address may hide: a name, a password, parameters."""
+    url = response.url.join(response.headers["location"])
+    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}"[:200]
+
+
+def _capped(
+    response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
+) -> Iterator[bytes]:
+    """Yield the body while it is of use: of a refusal a beginning. More than a reply holds raises TooMuch."""
+    refused = response.status_code >= 300
+    streamed = "event-stream" in response.headers.get("content-type", "")
+    total = piece = 0
+    for data in read(size):
+        total += len(data)
+        if refused and total > MOST_OF_ERROR:
+            yield data[: MOST_OF_ERROR - total]
+            response.close()
+            return
+        last = data.rfind(b"\n")
+        piece = piece + len(data) if last < 0 or not streamed else len(data) - last
+        if piece > MOST_OF_PIECE or total > MOST_OF_STREAM:
+            response.close()
+            raise TooMuch(f"{total:,} bytes")
+        yield data
 
 
 _STAGES: dict[str, Callable[[Transport, float, JsonMapping], None]] = {

@@ -1,8 +1,8 @@
 """Stand in for model providers on loopback and keep their published rules: wire, prompt cache, TTLs, latency, faults.
 
-It is a judge, so it shares no code with what it judges: it imports the standard library, `agentnb.errors` and the
-catalogue only. No model is behind it, and every reply says so. Importing this package is light; the HTTP server
-is imported when a simulator starts.
+It is a judge, so it shares no code with what it judges. It imports only the standard library, `agentnb.errors` and the
+catalogue. No model is behind it, and every reply says so. Importing this package is light; the HTTP server is imported
+when a simulator starts.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ __all__ = ["SimClock", "Simulator", "serve"]
 class Simulator:
     """A simulated provider at `url`, from `start` to `stop` (or as a context manager).
 
-    `speed`: 1 is real time, 10 ten times as fast, 0 never waits; the modelled seconds stand in each reply's header
-    `agentnb-sim-timing` at any speed. With a virtual `clock` waiting advances it (unless speed is 0). TTLs are judged
+    `speed`: 1 is real time, 10 ten times as fast, 0 never waits. At any speed the modelled seconds stand in each
+    reply's header `agentnb-sim-timing`. With a virtual `clock` waiting advances it (unless speed is 0). TTLs are judged
     by the clock. `seed` fixes the queue's delays. `port` 0 takes a free one. With `record`, `requests` keeps what was
-    received. `limits` are the rate limits, `{"requests": n, "tokens": n}` a minute for each key and model.
-    Raises InputError on a negative speed or another limit, and OSError where the port is taken.
+    received. `limits` are the rate limits, `{"requests": n, "tokens": n}` a minute for each key and model. Raises
+    InputError on a negative speed or another limit, and OSError where the port is taken.
+
+    >>> with agentnb.Simulator(speed=0) as simulator:
+    ...     simulator.url.startswith("http://127.0.0.1:"), simulator.requests
+    (True, [])
     """
 
     def __init__(
@@ -77,11 +81,12 @@ class Simulator:
 
     @property
     def instance(self) -> str:
-        """A random id: what is warm in this simulator lives and dies with it."""
+        """Return a random id: what is warm in this simulator lives and dies with it."""
         return self._engine.instance
 
     @property
     def speed(self) -> float:
+        """Return how fast replies come: 1 is real time, 0 never waits."""
         return self._pacer.speed
 
     @property

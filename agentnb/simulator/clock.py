@@ -1,4 +1,4 @@
-"""Keep the time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
+"""Keep the time: the machine's own, which can be pushed ahead, or one that moves only when told."""
 
 from __future__ import annotations
 
@@ -11,24 +11,37 @@ from agentnb.errors import InputError
 
 
 class SimulatorClock(Protocol):
-    """Tell and move the time: `now` in seconds since the epoch, and `advance` by seconds."""
+    """Tell and move the time: `now` in seconds since the epoch, `monotonic` of a clock that never goes back."""
 
     def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
 
     def advance(self, seconds: float) -> None: ...
 
 
 class SimClock:
-    """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait."""
+    """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait.
+
+    >>> clock = agentnb.SimClock()
+    >>> with agentnb.Agent(clock=clock) as agent:
+    ...     first = agent.run("What does `predict` need?")
+    ...     clock.advance(310)  # the prompt cache of five minutes has lapsed
+    ...     second = agent.run("And what does it give back?")
+    >>> second.cache.read
+    0
+    """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._ahead = start
         self._lock = threading.Lock()
 
     def now(self) -> float:
+        """Return the seconds since the epoch."""
         return self._ahead
 
     def monotonic(self) -> float:
+        """Return the seconds of a clock that never goes back; here the same as `now`."""
         return self._ahead
 
     def advance(self, seconds: float) -> None:

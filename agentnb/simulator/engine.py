@@ -30,9 +30,9 @@ _REMEMBERED = 20_000
 class Print:
     """Hold what is remembered of a request, to say later why the next one's prefix missed.
 
-    `parts` are digests or settings by name, in the order in which a change of them is named; then come the `items` of
-    the conversation, to which the next request may only append. `tokens` could be read again; `settings` are
-    compared by the wire.
+    `parts` are digests or settings by name, in the order in which a change of them is named. Then come the `items` of
+    the conversation, to which the next request may only append. `tokens` could be read again; `settings` are compared
+    by the wire.
     """
 
     owner: str
@@ -48,7 +48,7 @@ class Print:
 
 
 def digest(data: bytes) -> bytes:
-    """A short digest, to compare prints by."""
+    """Return a short digest, to compare prints by."""
     return hashlib.sha256(data).digest()[:12]
 
 
@@ -72,7 +72,8 @@ class Engine:
         self._lock = threading.Lock()
 
     def timing(self, row: Model, *, tokens: int, uncached: int, output: int) -> Timing:
-        """The modelled latency of one call; the queue's part is drawn anew, in a sequence that the seed fixes."""
+        """Return the modelled latency of one call; the queue's part is drawn anew, in a sequence that the seed
+        fixes."""
         with self._lock:
             if row.name not in self._queues:
                 self._queues[row.name] = random.Random(f"{self._seed}:{row.name}")  # noqa: S311 - modelling, no secret
@@ -89,7 +90,8 @@ class Engine:
         return TextCounter(self, row)
 
     def remembered_count(self, text: str, family: str) -> int:
-        """The tokens of `text`; long texts are remembered by digest, since every step of an agent sends them again."""
+        """Return the tokens of `text`; long texts are remembered by digest, since every step of an agent sends them
+        again."""
         if len(text) < 200:
             return count(text, family)
         key = (family, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
@@ -116,7 +118,7 @@ class Engine:
                 memory.popitem(last=False)
 
     def new_id(self, prefix: str) -> str:
-        """An id that no other simulator gives out."""
+        """Return an id that no other simulator gives out."""
         with self._lock:
             self._serial += 1
             serial = self._serial

@@ -16,12 +16,13 @@ KINDS = (*STATUS_KINDS, "refusal", "pause", "refuse", "stall", "drop", "error_ev
 class Fault:
     """One fault.
 
-    `kind`: an HTTP status ("429" "500" "503" "529"); "refusal" (the model declines, in a well-formed reply); "pause"
-    (on Anthropic's wire the model pauses its turn in the middle of its text); "refuse" (the connection is reset before
-    any answer); "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events, or before
-    the last one where there are fewer: "stall" (silence for `seconds`, then it goes on), "drop" (the connection is
-    reset), "error_event", "garbage". `seconds` are real ones at any speed, since they are for testing timeouts.
-    `retry_after` (seconds) is sent as the header of that name, or in the body where the provider does so (Google).
+    `kind` is an HTTP status ("429" "500" "503" "529") or a word. "refusal": the model declines, in a well-formed reply.
+    "pause": on Anthropic's wire the model pauses its turn in the middle of its text. "refuse": the connection is reset
+    before any answer. "slow_headers": nothing comes for `seconds`. The others strike in mid-reply: after `after_events`
+    stream events, or before the last one where there are fewer. "stall" is silence for `seconds`, then it goes on;
+    "drop" resets the connection; "error_event" and "garbage" are sent. `seconds` are real ones at any speed, since they
+    are for testing timeouts. `retry_after` (seconds) is sent as the header of that name, or in the body where the
+    provider does so (Google).
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Hold what passes between the HTTP edge and the wires: one request as it came, one outcome as it will go out."""
+"""Hold what passes between the HTTP edge and the wires: one request as it came, one outcome to send."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ WireMapping: TypeAlias = Mapping[str, Any]
 class Incoming:
     """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken.
 
-    `declined`: the model is to decline it, `paused`: to pause in mid-reply where its wire knows that, because a fault
-    says so.
+    By a fault's word, `declined` makes the model decline it; `paused` makes it pause in mid-reply, where its wire can.
     """
 
     method: str
@@ -90,7 +89,7 @@ class Recorded:
 
 
 def small_groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """One token, then two, three, one, two, … : pieces of uneven size, as a real stream has."""
+    """Yield one token, then two, three, one, two, … : pieces of uneven size, as a real stream has."""
     at, size = 0, 1
     while at < len(tokens):
         yield tokens[at : at + size]

@@ -1,7 +1,7 @@
 """Read pictures in a request: what the APIs refuse of them, and how many tokens they count for. Pure.
 
-A judge shares no code with the judged: sizes are read from the picture's own bytes, and the published rules, whose
-figures the catalogue holds, are worked out here once more.
+A judge shares no code with the judged. Sizes are read from the picture's own bytes. The published rules, whose figures
+the catalogue holds, are worked out here once more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GI
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Hold what the bytes of a picture say: its media type, its size in pixels (0 where that is not read) and bytes."""
+    """Hold what a picture's bytes say: its media type, its size in pixels (0 where not read) and the bytes."""
 
     media_type: str
     width: int
@@ -32,7 +32,7 @@ class Picture:
 
 
 def read_base64(data: object) -> bytes | None:
-    """The bytes; None where it is no base64."""
+    """Return the bytes; None where it is no base64."""
     try:
         return base64.b64decode(data, validate=True) if isinstance(data, str) and data else None
     except (binascii.Error, ValueError):
@@ -54,14 +54,14 @@ def read_picture(data: bytes) -> Picture | None:
 
 
 def tokens_of(row: Model, data: object) -> int:
-    """Tokens of a base64 picture for this model; 0 for what is none."""
+    """Return the tokens of a base64 picture for this model; 0 for what is none."""
     raw = read_base64(data)
     found = read_picture(raw) if raw is not None else None
     return counted(row, found.width, found.height) if found else 0
 
 
 def counted(row: Model, width: int, height: int) -> int:
-    """The published rule of the row's model. A model without one is given the simplest of them."""
+    """Return the published rule of the row's model. A model without one is given the simplest of them."""
     rules = row.images
     if rules is None:
         return math.ceil(width * height / 750)
@@ -102,7 +102,7 @@ def _gif(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """The frame header: the first SOF marker."""
+    """Return the frame header: the first SOF marker."""
     at = 2
     while at + 9 < len(data):
         if data[at] != 0xFF:
@@ -154,7 +154,7 @@ def refusal_of_anthropic(source: object) -> str:
 
 
 def refusal_of_google(where: str, inline: WireMapping) -> str:
-    """Return what the Gemini API says of inline data that it does not take; empty where it does, or for other media."""
+    """Return what the Gemini API says of inline data that it refuses. Empty where it takes it, and for other media."""
     kind = str(inline.get("mimeType") or "")
     if not kind:
         return f"* GenerateContentRequest.{where}.inline_data.mime_type: must be set.\n"
@@ -193,5 +193,5 @@ def refusal_of_openai(param: str, url: object) -> str:
 
 
 def data_of(url: object) -> str:
-    """The base64 of a data URL; empty for any other address."""
+    """Return the base64 of a data URL; empty for any other address."""
     return url.partition(",")[2] if isinstance(url, str) and url.startswith("data:") else ""

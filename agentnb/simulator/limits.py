@@ -23,7 +23,7 @@ class RefusedForNow(RequestRefused):
 
 
 class OverLimit(RefusedForNow):
-    """429: `asked` of `kind` would go over `limit` a minute, of which `used` are taken.
+    """429: `asked` of `kind` would go over `limit` a minute, with `used` taken already.
 
     `wait` is None where the request alone is larger than the limit.
     """
@@ -72,7 +72,7 @@ class RateLimits:
             self._levels.clear()
 
     def state(self) -> dict[str, int]:
-        """The limits, by kind."""
+        """Return the limits, by kind."""
         return dict(self._a_minute)
 
     def admit(self, scope: Scope, tokens: int) -> tuple[Left, ...]:

@@ -1,8 +1,8 @@
 """Apply OpenAI's and Google's published rules of prompt caching, as pure functions. Anthropic's: promptcache_rules.
 
-Automatic (OpenAI up to GPT-5.5): whole steps of 128 tokens from 1024 on, never the last token. Breakpoints (GPT-5.6
-and later): exact positions that are marked, plus an implicit one at the end unless that is switched off. Implicit
-(Google): whole parts that an earlier request began with.
+Automatic (OpenAI up to GPT-5.5): whole steps of 128 tokens from 1024 on, never the last token. Breakpoints (GPT-5.6 and
+later): exact marked positions, and an implicit one at the end unless that is switched off. Implicit (Google): whole
+parts that an earlier request began with.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Use:
 
 
 def step_digests(blocks: Iterable[PrefixBlock], family: str, salt: bytes = b"") -> list[str]:
-    """The digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
+    """Return the digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
     running = hashlib.sha256(salt)
     tokens: list[str] = []
     for block in blocks:
@@ -97,8 +97,8 @@ def breakpoints(
 ) -> Use:
     """Explicit breakpoints, and with `implicit` (its TTL) one more at the end of the last item.
 
-    The latest four are written, the implicit one among them. Matching considers the latest 80 marked positions; the
-    implicit mode matches at the ends of items too, since there stood the implicit breakpoints of earlier requests.
+    The latest four are written, the implicit one among them. Matching considers the latest 80 marked positions. The
+    implicit mode matches at the ends of items too: there stood the implicit breakpoints of earlier requests.
     """
     ends = list(_running(blocks))
     marked = {i: block.ttl for i, block in enumerate(blocks) if block.ttl}
@@ -119,7 +119,7 @@ def breakpoints(
 
 
 def _charged(positions: Sequence[tuple[int, str]], read: int) -> dict[str, int]:
-    """Tokens written beyond `read`, each charged once, with the TTL of the next position after it."""
+    """Return the tokens written beyond `read`, each charged once, with the TTL of the next position after it."""
     charged: dict[str, int] = {}
     at = read
     for end, ttl in sorted(positions):

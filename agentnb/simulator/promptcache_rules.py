@@ -1,7 +1,7 @@
 """Apply Anthropic's published rules of prompt caching, as pure functions over the pieces of one request.
 
-Only marked positions are written; a mark looks back over at most 20 positions, its own being the first; what lies
-below the model's minimum is ignored without a word. Which rule comes from where: tests/simulator/CONFORMANCE.md.
+Only marked positions are written. A mark looks back over at most 20 positions, its own being the first. What lies below
+the model's minimum is ignored without a word. Which rule comes from where: tests/simulator/CONFORMANCE.md.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class CachePlan:
 
     @property
     def uncached(self) -> int:
-        """Tokens that have to be computed: all that was not read."""
+        """Return the tokens that have to be computed: all that was not read."""
         return self.total - self.read
 
     @property
     def plain(self) -> int:
-        """Tokens that were neither read nor written."""
+        """Return the tokens that were neither read nor written."""
         return self.total - self.read - self.write_5m - self.write_1h
 
 
 def chain(pieces: Iterable[PromptPiece], salts: Mapping[str, bytes]) -> list[str]:
-    """The digest of the prefix that ends with each piece.
+    """Return the digest of the prefix that ends with each piece.
 
     `salts[section]` is mixed in where a section begins: settings that invalidate it and what follows.
     """
@@ -124,7 +124,7 @@ class PromptCaches:
         self._lock = threading.Lock()
 
     def live(self, scope: tuple[str, str], now: float) -> Mapping[str, CachedPrefix]:
-        """The unexpired entries of a scope, by digest. Expired ones are dropped for good."""
+        """Return the unexpired entries of a scope, by digest. Expired ones are dropped for good."""
         with self._lock:
             kept = {key: entry for key, entry in self._entries.get(scope, {}).items() if entry.expires > now}
             self._entries[scope] = kept

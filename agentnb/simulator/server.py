@@ -145,7 +145,7 @@ class HttpHandler(BaseHTTPRequestHandler):
         )
 
     def _body(self) -> bytes | None:
-        """The body; None where it is longer than the limit, what is too much being read and dropped."""
+        """Return the body; None where it is longer than the limit, what is too much being read and dropped."""
         out, size = bytearray(), 0
         for length in self._lengths():
             size += length
@@ -265,7 +265,7 @@ class HttpHandler(BaseHTTPRequestHandler):
 
 
 def turned_away(incoming: Incoming) -> HttpAnswer | None:
-    """Refuse what a web page could send: by another host's name, from an origin elsewhere, or as a form or text."""
+    """Refuse what a web page could send: by another host's name, from another origin, or as a form or text."""
     origin = incoming.headers.get("origin")
     hosts = [f"//{incoming.headers.get('host', '')}", *([origin] if origin is not None else [])]
     if not all(_is_loopback(address) for address in hosts):

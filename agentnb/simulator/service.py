@@ -53,7 +53,7 @@ class Service:
         }
 
     def take_fault(self, incoming: Incoming) -> Fault | None:
-        """The fault that this request meets, if one waits."""
+        """Return the fault that this request meets, if one waits."""
         wire = self._wire(incoming)
         return self.engine.faults.take() if wire.generates(incoming) else None
 
@@ -69,7 +69,7 @@ class Service:
         except RequestRefused as error:
             return wire.error(error, incoming.request_id)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
-            # What the checks let through and the reading stumbled over: a field of another type than the API's.
+            # The checks let it through and the reading stumbled: a field of another type than the API's.
             message = f"The request has a field of an unexpected shape ({type(error).__name__}: {error})"
             return wire.error(RequestRefused(message, status=400), incoming.request_id)
 

@@ -1,7 +1,7 @@
 """Cut text into tokens of the simulator's own: deterministic word pieces, one scale per family.
 
-It is nobody's real tokenizer and is not meant to agree with any estimate: like the real ones it cuts words, and
-families differ (English prose has about 1.3 times as many tokens in claude-5 as in claude-4). In claude-4 a token is
+It is nobody's real tokenizer and is not meant to agree with any estimate. Like the real ones it cuts words, and
+families differ. English prose has about 1.3 times as many tokens in claude-5 as in claude-4. In claude-4 a token is
 about 4.3 characters of English prose and 3.4 of code.
 """
 
@@ -23,7 +23,7 @@ _PARTS = re.compile(
 
 
 def pieces(text: str, family: str) -> list[str]:
-    """The tokens of `text`; joined they are `text` again."""
+    """Return the tokens of `text`; joined they are `text` again."""
     longest = _PIECES.get(family, _PIECES["claude-4"])
     out: list[str] = []
     for part in _PARTS.findall(text):

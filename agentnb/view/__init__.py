@@ -1,1 +1,1 @@
-"""How runs look: html, Markdown and plain text from documents and figures. Pure."""
+"""Render runs: html, Markdown and plain text from documents and figures. Pure."""

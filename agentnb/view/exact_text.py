@@ -1,4 +1,4 @@
-"""A call as it is shown before a person lets it run: every character of it, and nothing that hides or moves. Pure.
+"""Show a call before a person lets it run: every character of it, and nothing that hides or moves. Pure.
 
 Whatever a screen would not show, or would show elsewhere, is written out in angle brackets: `⟨U+200B⟩`, `⟨300 spaces⟩`.
 Blank lines that follow each other are one line with their number. A text that itself reads like such a mark has its
@@ -50,7 +50,8 @@ class ArgumentText(NamedTuple):
 
 
 def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
-    """The arguments of a call in their order; of a change to a file every line of both texts, as a difference."""
+    """Return a call's arguments in their order. Of a change to a file, return every line of both texts, as a
+    difference."""
     old, new = arguments.get("old"), arguments.get("new")
     if tool != "edit_file" or not isinstance(old, str) or not isinstance(new, str):
         return arguments_shown(arguments)
@@ -62,7 +63,7 @@ def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
 
 
 def whole_difference(old: str, new: str) -> Iterator[str]:
-    """Every line of both texts behind its sign: `-` of the old one, `+` of the new one, a space of both."""
+    """Yield every line of both texts behind its sign: `-` of the old, `+` of the new, else a space."""
     before, after = old.split("\n"), new.split("\n")
     for kind, i, j, k, m in difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
         if kind == "equal":
@@ -73,7 +74,7 @@ def whole_difference(old: str, new: str) -> Iterator[str]:
 
 
 def arguments_shown(arguments: JsonMapping) -> list[ArgumentText]:
-    """The arguments of a call in their order."""
+    """Return the arguments of a call in their order."""
     code = arguments.get("code")
     if len(arguments) == 1 and isinstance(code, str):
         return [ArgumentText(f"Code, {_size(code)}:", exact(code), "python")]
@@ -95,7 +96,7 @@ def _size(text: str) -> str:
 
 
 def exact(text: str) -> str:
-    """The text with everything written out that a screen would hide, move or let vanish beyond an edge."""
+    """Return the text with everything written out that a screen would hide, move or let vanish beyond an edge."""
     lines: list[str] = []
     for blank, found in groupby(text.split("\n"), key=lambda line: bool(_BLANK.fullmatch(line))):
         run = list(found)
@@ -138,7 +139,7 @@ def _in_order(line: str) -> Iterator[str]:
 
 
 def hides(character: str) -> bool:
-    """Whether nothing is seen of it, or a space that is none, or whether it moves what stands around it."""
+    """Tell whether nothing of it is seen, it is a false space, or it moves what stands around it."""
     if " " <= character <= "~":
         return False
     kind = unicodedata.category(character)

@@ -30,7 +30,10 @@ LONGEST = 4_000
 def folds_html(doc: Doc) -> str:
     """Return the folds, closed, and which run, thread and model this was."""
     folds = [
+        fold("Children", "".join(map(line_html, say.child_lines(doc)))),
+        fold("Plan", "".join(map(line_html, say.plan_lines(doc)))),
         fold(say.steps_title(doc), _steps_html(doc)),
+        fold("Thinking", _thinking_html(doc)),
         fold(say.definitions_title(doc), _definitions_html(doc)),
         fold(say.images_title(doc), "".join(map(_image_html, say.dicts(doc, "images")))),
         fold("Question", f'<pre style="{PRE}">{esc(cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
@@ -93,6 +96,13 @@ def _tool_html(step: Doc, tool: Doc) -> str:
     )
 
 
+def _thinking_html(doc: Doc) -> str:
+    """Return what the model showed of its thinking, as it was written: plain text, one paragraph a block."""
+    return "".join(
+        f'<pre style="{PRE};white-space:pre-wrap">{esc(cut(text))}</pre>' for text in say.items(doc, "thinking")
+    )
+
+
 def _definitions_html(doc: Doc) -> str:
     found = say.dicts(doc, "definitions")
     more = len(found) - MOST_ROWS + int(number(doc.get("definitions_more")) or 0)
@@ -101,7 +111,7 @@ def _definitions_html(doc: Doc) -> str:
 
 
 def _definition_html(item: Doc) -> str:
-    """One paragraph, so that a narrow window shows all of it."""
+    """Return one paragraph, so that a narrow window shows all of it."""
     facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", say.place(item)]
     facts += [clean(item.get("reason") or ""), f"≈ {count(item.get('tokens'))} tokens"]
     name = f'<code style="{SMALL_CODE}">{esc(item.get("name") or "?")}</code>'
@@ -110,7 +120,8 @@ def _definition_html(item: Doc) -> str:
 
 
 def _image_html(item: Doc) -> str:
-    """What was sent, small; the document may come from anywhere, so only a picture's own letters reach the address."""
+    """Return what was sent, small; the document may come from anywhere, so only a picture's own letters reach the
+    address."""
     kind, data = str(item.get("media_type") or ""), str(item.get("data") or "")
     picture = ""
     if kind in ("image/png", "image/jpeg") and _BASE64.fullmatch(data):

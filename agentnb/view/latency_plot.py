@@ -1,4 +1,4 @@
-"""A plot of time to first token against prompt tokens, as SVG and as html that holds it as a picture. Pure."""
+"""Plot time to first token against prompt tokens, as SVG and as html that holds it as a picture. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 
 from agentnb.view.style import esc
 
-# A front end shows it as a picture that knows nothing of the theme: without a background, in colours for both.
+# A front end shows it as a picture that knows no theme: without a background, in colours for both.
 INK = "#7d7d7d"
 BROWN, BLUE = "#b0650f", "#3b7bcf"
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 600, 320, 44, 26, 40, 92
@@ -27,7 +27,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def latency_svg(title: str, data: Mapping[str, Points]) -> str:
-    """The plot of `latency.plot_data`: curves as lines, calls as dots or rings, the calls' fit and its interval.
+    """Return the plot of `latency.plot_data`: curves as lines, calls as dots or rings, the calls' fit and its interval.
 
     Both axes begin at zero. What the interval holds above everything else is cut off at the top.
     """
@@ -55,7 +55,7 @@ def latency_svg(title: str, data: Mapping[str, Points]) -> str:
 
 
 def picture_html(svg: str, alt: str) -> str:
-    """The SVG as a picture in the page: it shrinks with the window, and an untrusted notebook keeps it."""
+    """Return the SVG as a picture in the page: it shrinks with the window, and an untrusted notebook keeps it."""
     data = base64.b64encode(svg.encode()).decode()
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{esc(alt)}" style="max-width:100%;margin:0 0 8px 0">'
 
@@ -115,13 +115,13 @@ def _axes(wide: float, high: float) -> str:
 
 
 def _level(y: float, label: str, x0: float, x1: float) -> str:
-    """A value of the left axis, with a faint line across."""
+    """Return a value of the left axis, with a faint line across."""
     line = f'<path d="M{x0:.0f},{y:.1f} H{x1:.0f}" stroke="{INK}" stroke-opacity="0.12"/>'
     return f'{line}<text x="{x0 - 6:.0f}" y="{y + 4:.0f}" text-anchor="end">{label}</text>'
 
 
 def _round_values(most: float) -> list[float]:
-    """Three to six round values up to `most`, zero left out: steps of 1, 2 or 5 times a power of ten."""
+    """Return three to six round values up to `most`, without zero. Steps are 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(most))
     step = next(step for step in (power * part for part in (0.1, 0.2, 0.5, 1, 2)) if most / step < 7)
     return [round(step * i, 9) for i in range(1, math.floor(most / step + 1e-9) + 1)]

@@ -7,11 +7,11 @@ from datetime import datetime
 
 UNKNOWN = "–"
 ASTRONOMICAL = 1e15
-"""From here on a figure is no figure of a run: it is shown short, so that a damaged document still fits a page."""
+"""From here on it is no figure of a run. It is shown short, so that a damaged document fits a page."""
 
 
 def number(value: object) -> float | None:
-    """The value if it is a finite number, else None. Booleans are no numbers here."""
+    """Return the value if it is a finite number, else None. Booleans are no numbers here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -93,7 +93,7 @@ def short_dollars(value: object) -> str:
 
 
 def time_of_day(epoch: object) -> str:
-    """Seconds since the epoch -> `20:33:30` on this machine's clock."""
+    """Return the seconds since the epoch -> `20:33:30` on this machine's clock."""
     known = number(epoch)
     if known is None:
         return UNKNOWN
@@ -106,3 +106,12 @@ def time_of_day(epoch: object) -> str:
 def plural(value: object, one: str, many: str = "") -> str:
     """`1 step`, `3 steps`, `2 retries`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def day_and_time(epoch: object) -> str:
+    """Return the seconds since the epoch -> `2026-11-30 20:33` on this machine's clock."""
+    known = number(epoch)
+    try:
+        return datetime.fromtimestamp(known).astimezone().strftime("%Y-%m-%d %H:%M") if known is not None else UNKNOWN
+    except (OverflowError, OSError, ValueError):
+        return UNKNOWN

@@ -1,4 +1,4 @@
-"""A run in one line: how it ended, how long it took, what it cost and saved, and what it saw. Pure."""
+"""Tell a run in one line: how it ended, how long it took, what it cost, saved and saw. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def outcome_items(doc: Doc) -> list[str]:
     """Return the pieces of the line without the labels. A run that ended well needs no word for it."""
     mark, word, _ = say.state_words(doc)
     if stopped := say.stopped_line(doc):
-        return [f"{mark} {stopped}", *filter(None, [_context(doc)])]
-    rest = [item for item in (_time(doc), _cost(doc), _context(doc)) if item]
+        return [f"{mark} {stopped}", *filter(None, [_context(doc), say.plan_words(doc)])]
+    rest = [item for item in (_time(doc), _cost(doc), _context(doc), say.plan_words(doc)) if item]
     if doc.get("state") != "COMPLETED" or not rest:
         return [f"{mark} {word}", *rest]
     return [f"{mark} {rest[0]}", *rest[1:]]
@@ -49,6 +49,6 @@ def saved_words(total: float, uncached: float | None) -> str:
 
 
 def _context(doc: Doc) -> str:
-    """`4 cells, 3 definitions`: what of the notebook the model had before it."""
+    """Tell how much of the notebook the model had before it: `4 cells, 3 definitions`."""
     counted = ((len(say.items(doc, name)), one) for name, one in (("cells", "cell"), ("definitions", "definition")))
     return ", ".join(plural(number_of, one) for number_of, one in counted if number_of)

@@ -148,14 +148,14 @@ def _panel(heading: str, body: str) -> str:
 
 
 def _heads(name: str, *heads: str) -> str:
-    """The header row: a name, a bar without a head, then the figures."""
+    """Return the header row: a name, a bar without a head, then the figures."""
     cells = [f'<th scope="col" style="{NAME};{FAINT}">{esc(name)}</th><th style="{BAR}"></th>']
     cells += [f'<th scope="col" style="{HEAD}">{esc(head)}</th>' for head in heads]
     return f'<tr style="{ROW}">{"".join(cells)}</tr>'
 
 
 def _cells_row(style: str, name: str, bar: str, *values: str) -> str:
-    """A row of finished html: name, bar, figures right-aligned."""
+    """Return a row of finished html: name, bar, figures right-aligned."""
     cells = [f'<th scope="row" style="{NAME}">{name}</th><td style="{BAR}">{bar}</td>']
     cells += [f'<td style="{FIGURE}">{value}</td>' for value in values]
     return f'<tr style="{style}">{"".join(cells)}</tr>'

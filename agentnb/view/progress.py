@@ -1,4 +1,4 @@
-"""A run that goes on, as a fold over its events: its stage, the answer so far, and the parts of its live view. Pure.
+"""Fold a run's events while it goes on: its stage, the answer so far, and its live view's parts. Pure.
 
 What it keeps does not grow with the run: the newest steps alone, and the text of the present call.
 """
@@ -16,6 +16,8 @@ from agentnb.view.style import SMALL, clean, esc
 
 NEWEST = 5
 """Steps shown while the run goes on."""
+THOUGHT = 100
+"""Letters of thinking shown while the model thinks."""
 USUAL_FIRST_TOKEN = 1.5
 """Seconds, where nothing is known of the model."""
 LOADING = "loading"
@@ -38,7 +40,7 @@ BAR_STYLES = (
 
 
 class ProgressEvent(Protocol):
-    """What is read of one of a run's events."""
+    """Names what is read of one of a run's events."""
 
     kind: Any
     step: Any
@@ -58,6 +60,9 @@ class Progress:
     text: str = ""
     stage: str = ""
     cost: float = 0.0
+    plan: str = ""
+    children: tuple[str, ...] = ()
+    """A line for each child at work, or of the step before."""
     loading: float = 0.0
     """Seconds that went into loading the provider's SDK."""
     newest: deque[str] = field(default_factory=lambda: deque(maxlen=NEWEST))
@@ -67,6 +72,8 @@ class Progress:
     ready: float | None = None
     """When the SDK was loaded and the model began to read."""
     first_token: float | None = None
+    thought: str = ""
+    """The newest letters of what the model shows of its thinking."""
     sent: str = ""
     _parts: list[str] = field(default_factory=list)
     _loading_since: float | None = None
@@ -79,12 +86,14 @@ class Progress:
             self._phase(clean(event.data.get("text") or ""), now)
         elif event.kind == "view":
             self._view(event.data.get("context") or {}, now)
+        elif event.kind == "children":
+            self.children = tuple(say.child_lines(event.data))
         elif event.kind in ("step", "failed"):
             self._step(event)
 
     @property
     def answer(self) -> str:
-        """The text of the present call, joined only when it is looked at."""
+        """Return the text of the present call, joined only when it is looked at."""
         if self._parts:
             self.text += "".join(self._parts)
             self._parts.clear()
@@ -94,11 +103,14 @@ class Progress:
         channel = data.get("channel")
         if channel == "restart":  # the reply broke off and begins anew
             self.text, self.stage, self.first_token = "", "asking again: the reply broke off", None
+            self.thought = ""
             self._parts.clear()
             return
         self.first_token = self.first_token or now
         if channel == "text":
             self._parts.append(str(data.get("text") or ""))
+        elif channel == "thinking":
+            self.thought = (self.thought + str(data.get("text") or ""))[-THOUGHT:]
         self.stage = {"text": "writing", "thinking": "thinking"}.get(str(channel), "calling a tool")
 
     def _phase(self, text: str, now: float) -> None:
@@ -114,12 +126,13 @@ class Progress:
     def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
+        self.plan = say.plan_now(context)
         last = context.get("last") or {}
         latency = last.get("latency") or {}
         if "ttft" not in latency:  # a call that is about to be made
             self.call_began, self.ready, self.first_token = now, None, None
             self.expected = number((latency.get("expected") or {}).get("middle"))
-            self.state, self.text = "THINKING", ""
+            self.state, self.text, self.thought = "THINKING", "", ""
             self._parts.clear()
             self.sent = _sent(last)
 
@@ -140,31 +153,34 @@ class Progress:
             return f"{word}: {self.stage}" if self.stage and self.state != "AWAITING_APPROVAL" else word
         if self.first_token is not None and self.stage in ("writing", "thinking", "calling a tool"):
             doing = {"writing": "writes", "thinking": "thinks", "calling a tool": "calls a tool"}[self.stage]
-            return f"{word}: the model {doing}"
+            thought = clean(" ".join(self.thought.split())) if self.stage == "thinking" else ""
+            return f"{word}: the model {doing}{f': … {thought}' if thought else ''}"
         if self.stage.startswith("waiting for the first token") or not self.stage:
             return f"{word}: the model reads{f' {self.sent}' if self.sent else ''}"
         return f"{word}: {self.stage}"
 
     def aside(self, beside: str = "") -> list[str]:
-        """What stands beside the stage: steps, cost so far, and what the figures are not."""
+        """Return what stands beside the stage: steps, the plan, cost so far, and what the figures are not."""
         return [
             *([f"step {count(self.steps + 1)}"] if self.steps > 1 else []),
+            *([self.plan] if self.plan else []),
             *([f"{short_dollars(self.cost)} so far"] if self.cost else []),
             *([beside] if beside else []),
             *(["simulated"] if self.simulated else []),
         ]
 
     def line(self, now: float, beside: str = "") -> str:
-        """All of it on one line, for a terminal."""
+        """Return all of it on one line, for a terminal."""
         return " · ".join([f"● {self.stage_words()}", *self.aside(beside), short_seconds(now - self.began)])
 
     def stage_html(self, beside: str = "") -> str:
         words = " · ".join(map(esc, [self.stage_words(), *self.aside(beside)]))
         colour = say.state_words({"state": self.state, "live": {}})[2]
-        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}</div>'
+        children = "".join(f'<div style="margin:0 0 0 16px">{esc(line)}</div>' for line in self.children)
+        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}{children}</div>'
 
     def clock_html(self, now: float) -> str:
-        """The bar and the time. The mark in its middle is where the first token is expected."""
+        """Return the bar and the time. The mark in its middle is where the first token is expected."""
         parts = "".join(f'<i class="{kind}" style="width:{width:.1f}%"></i>' for kind, width in self._bar(now))
         mark = "<b></b>" if self.call_began is not None and self.first_token is None else ""
         time = short_seconds(max(0.0, now - self.began))
@@ -173,7 +189,7 @@ class Progress:
     def _bar(self, now: float) -> list[tuple[str, float]]:
         """Connecting, reading and writing of the present call, each with its width in percent.
 
-        The bar has no end that could be known: after t seconds it is t / (t + expected) long, so it always grows.
+        The bar has no end that could be known. After t seconds it is t / (t + expected) long, so it always grows.
         """
         if self.call_began is None:
             return []
@@ -184,7 +200,7 @@ class Progress:
         return [("c", ends[0]), ("r", ends[1] - ends[0]), *([("w", ends[2] - ends[1])] if self.first_token else [])]
 
     def steps_html(self) -> str:
-        """The newest steps; all are told when the run ends."""
+        """Return the newest steps; all are told when the run ends."""
         before = self.steps - len(self.newest)
         earlier = [f"{plural(before, 'earlier step')} …"] if before > 0 else []
         return f'<div style="{SMALL}">{"<br>".join(map(esc, [*earlier, *self.newest]))}</div>'

@@ -1,4 +1,4 @@
-"""A request as it is sent: the exact text, a fold for each layer, what the provider's prompt cache had shaded. Pure."""
+"""Show a request as it is sent: the exact text, a fold for each layer, what was cached shaded. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PromptPart:
 
 
 def cached_shares(tokens: Sequence[int], read: int) -> list[float]:
-    """The share of each block that a read of so many tokens covers: a cache holds a prefix."""
+    """Return the share of each block that a read of so many tokens covers: a cache holds a prefix."""
     shares = []
     for size in tokens:
         taken = min(size, max(read, 0))

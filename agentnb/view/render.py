@@ -1,10 +1,13 @@
-"""How a run looks: a run document in, html, markdown and plain text out. Pure; no widget, no IPython.
+"""Show a run: a run document in; html, Markdown and plain text out. Pure; no widget, no IPython.
 
-The document (mime type `MIME`) is plain JSON; any of its fields may be missing or null while the run goes on.
+The document (mime type `MIME`) is plain JSON. While the run goes on, any field may be missing or null.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from agentnb.agent.way_on import RESUME
 from agentnb.canonical import JsonObject
 from agentnb.view import timeline
 from agentnb.view import view_text as say
@@ -12,7 +15,7 @@ from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.answer.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.answer.terminal import answer_text
-from agentnb.view.exact_text import ArgumentText, call_shown
+from agentnb.view.exact_text import ArgumentText, call_shown, exact
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
@@ -39,7 +42,6 @@ from agentnb.view.tables import MOST_ROWS
 from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
-RESUME = "%agent_runs resume"
 CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
 
 
@@ -58,7 +60,8 @@ def whole(doc: Doc) -> JsonObject:
 
 
 def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) -> JsonObject:
-    tells = RESUME in clean(say.part(doc, "error").get("todo") or "")
+    error = say.part(doc, "error")
+    tells = any(RESUME in clean(error.get(name) or "") for name in ("message", "todo"))
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows
     return {
@@ -70,8 +73,8 @@ def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) 
 
 
 def run_html(doc: Doc, *, full: bool = False) -> str:
-    """Return the run as one static piece of html: the answer, one line that opens to the rest, and what waits for a
-    person's word last, since the buttons stand below it."""
+    """Return the run as one static piece of html: the answer, and one line that opens to the rest. What waits for a
+    person's word comes last, since the buttons stand below it."""
     told = f'<div class="{NO_MATH}">{_error(doc)}{_remarks(doc)}</div>'  # sums in dollars, never formulas
     return wrap(f'{_answer(doc)}{told}{_outcome(doc, full=full)}<div class="{NO_MATH}">{_questions(doc)}</div>')
 
@@ -83,7 +86,7 @@ def _answer(doc: Doc) -> str:
 
 
 def _cut_off(doc: Doc) -> str:
-    """What had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
+    """Return what had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
     text = say.part(doc, "stopped").get("text")
     return f'<div style="{CUT_OFF}">{markup.to_html(text)}</div>' if isinstance(text, str) and text.strip() else ""
 
@@ -122,7 +125,7 @@ def _remarks(doc: Doc) -> str:
 
 
 def _questions(doc: Doc) -> str:
-    """Every call that waits, whole: what is approved must be what was read."""
+    """Return every call that waits, whole: what is approved must be what was read."""
     found = say.questions(doc) if doc.get("state") == "WAITING" else []
     if not found:
         return ""
@@ -148,7 +151,10 @@ def _question_html(question: Doc) -> str:
 
 
 def _shown(question: Doc) -> list[ArgumentText]:
-    return call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    """The call's arguments, and under them what came of trying it."""
+    call = call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    tried = question.get("rehearsal")
+    return [*call, ArgumentText("Tried first:", exact(str(tried)), "")] if tried else call
 
 
 def _argument_html(shown: ArgumentText) -> str:
@@ -177,11 +183,12 @@ def run_markdown(doc: Doc, *, full: bool = False) -> str:
 def _details_markdown(doc: Doc) -> list[str]:
     table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
-    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc))]
+    lists = ["\n".join(f"- {_md(line)}" for line in lines) for lines in (say.child_lines(doc), say.plan_lines(doc))]
+    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc)), *lists]
 
 
 def _sentences(doc: Doc) -> list[str]:
-    """What the panels say, in lines."""
+    """Return what the panels say, in lines."""
     lines = [
         *say.count_lines(doc),
         *say.cache_lines(doc),
@@ -206,7 +213,7 @@ def _questions_markdown(doc: Doc) -> list[str]:
 
 
 def questions_text(doc: Doc) -> str:
-    """What waits, for a terminal: every call whole."""
+    """Return what waits, for a terminal: every call whole."""
     found = say.questions(doc) if doc.get("state") == "WAITING" else []
     parts = [wrapped(say.question_heading(doc))] if found else []
     for question in found:
@@ -241,7 +248,10 @@ def details_text(doc: Doc) -> str:
     parts = [
         "\n".join(_layers_text(doc)),
         "\n".join(map(wrapped, _sentences(doc))),
+        _listed("Children", say.child_lines(doc)),
+        _listed("Plan", say.plan_lines(doc)),
         _steps_text(doc),
+        _thinking_text(doc),
         _definitions_text(doc),
         "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
     ]
@@ -275,6 +285,10 @@ def _text_bar(layer: Doc, widest: float) -> str:
     return "█" * solid + "░" * (length - solid)
 
 
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"{title}:", *(wrapped(f"  {line}", indent=4) for line in lines)]) if lines else ""
+
+
 def _steps_text(doc: Doc) -> str:
     lines = []
     for step in say.dicts(doc, "steps"):
@@ -288,6 +302,11 @@ def _steps_text(doc: Doc) -> str:
     earlier = say.earlier_steps_line(doc)
     lines += [wrapped(earlier)] if earlier else []
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
+
+
+def _thinking_text(doc: Doc) -> str:
+    lines = [wrapped(f"     {clean(text)}", indent=5) for text in say.items(doc, "thinking")]
+    return "\n".join(["thinking:", *lines]) if lines else ""
 
 
 def _definitions_text(doc: Doc) -> str:
@@ -307,7 +326,8 @@ def _definitions_text(doc: Doc) -> str:
 
 
 def _md(line: str) -> str:
-    """Plain words as Markdown: nothing in them is markup; a bar would end the table's cell, a dollar open a formula."""
+    """Return plain words as Markdown that marks up nothing. A bar would end the table's cell, a dollar open a
+    formula."""
     safe = clean(line).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for active in "`*_[]|$#":
         safe = safe.replace(active, f"\\{active}")

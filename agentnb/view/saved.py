@@ -13,7 +13,10 @@ from agentnb.view.number_format import number
 from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
 
 STEPS, DEFINITIONS, REMARKS = 12, 30, 20
-"""So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks."""
+"""So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.
+
+Of cells and of children as many as of definitions.
+"""
 RESULT = 240
 """Characters of a tool's result or argument that are kept."""
 PICTURES = 20_000
@@ -27,12 +30,14 @@ def saved(doc: Doc) -> JsonObject:
         kept["steps"] = [_step(step) for step in steps[-STEPS:]]
         kept["steps_before"] = len(steps) - len(kept["steps"]) + int(number(doc.get("steps_before")) or 0)
         kept["clock"] = dict(part(doc, "clock")) | {"seconds": run_seconds(doc)}
-    for name, most in (("definitions", DEFINITIONS), ("cells", DEFINITIONS), ("left_out", DEFINITIONS)):
-        if len(items(doc, name)) > most:
-            kept[name] = items(doc, name)[:most]
-            kept[f"{name}_more"] = len(items(doc, name)) - most
+    for name in ("definitions", "cells", "left_out", "children"):
+        if len(items(doc, name)) > DEFINITIONS:
+            kept[name] = items(doc, name)[:DEFINITIONS]
+            kept[f"{name}_more"] = len(items(doc, name)) - DEFINITIONS
     if len(items(doc, "notes")) > REMARKS:
         kept["notes"] = items(doc, "notes")[-REMARKS:]
+    if thinking := items(doc, "thinking"):
+        kept["thinking"] = [_cut(text) for text in thinking[-STEPS:]]
     if images := dicts(doc, "images"):
         kept["images"] = _images(images)
     return kept
@@ -53,7 +58,7 @@ def _step(step: Doc) -> JsonObject:
 
 
 def _cut(value: object) -> Any:
-    """A value as it is where it is short; else the beginning of its text."""
+    """Return a value as it is where it is short; else the beginning of its text."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if len(text) <= RESULT:
         return value
@@ -63,7 +68,7 @@ def _cut(value: object) -> Any:
 
 
 def _images(images: list[Doc]) -> list[JsonObject]:
-    """The pictures, smallest first in the budget; one that is left out keeps its line."""
+    """Return the pictures, smallest first in the budget; one that is left out keeps its line."""
     left = PICTURES
     kept: dict[int, bool] = {}
     for at in sorted(range(len(images)), key=lambda at: len(str(images[at].get("data") or ""))):

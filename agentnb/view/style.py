@@ -1,8 +1,8 @@
 """Inline styles and the escaping that every piece of html goes through. Pure.
 
 The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts, read
-2026-11-22): no <style>, no svg, no ids, no var(), no rgb(); plain inline declarations (flex among them, and where it is
-dropped things stand below each other), 8-digit hex colours and pictures in the page pass. Colours are inherited or
+2026-11-22). It drops <style>, svg, ids, var() and rgb(). It lets pass plain inline declarations, 8-digit hex colours
+and pictures in the page. flex passes too; where it is dropped, things stand below each other. Colours are inherited or
 translucent, so that they hold on light and dark; nothing is told by colour alone. Sizes are shares of the page's own,
 so that a class reads them on a projector.
 """
@@ -24,7 +24,7 @@ PRE = (
     "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
 )
 SMALL_CODE = CODE.replace("0.9em", "1em")
-"""Where the text around it is small already."""
+"""For places where the text around is small already."""
 TEAL = "#1a8f7a"
 BLUE = "#3f7fd0"
 HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501
@@ -33,7 +33,7 @@ ROOT = "line-height:1.5;max-width:58em;margin:0;padding:0;overflow-wrap:break-wo
 NO_MATH = "mathjax_ignore tex2jax_ignore"
 FAINT = "opacity:0.72"
 SMALL = "font-size:0.9em;line-height:1.5"
-# Side by side where there is room, else below each other and as wide as the frame: the right edges meet either way.
+# Side by side where there is room, else below each other as wide as the frame: right edges always meet.
 PANELS = "display:flex;flex-wrap:wrap;gap:0 24px"
 PANEL = "flex:1 1 25em;min-width:0;box-sizing:border-box;margin:0;padding:0 0 8px 0"
 LABEL = "border:1px dashed #808080;border-radius:3px;padding:0 5px"
@@ -65,7 +65,7 @@ def esc(value: object) -> str:
 
 
 def wrap(inner: str) -> str:
-    """The frame around one part or all of them. The class gives widgets the look of other rendered html."""
+    """Return the frame around one part or all of them. The class gives widgets the look of other rendered html."""
     return f'<div class="jp-RenderedHTMLCommon agentnb-run" style="{ROOT}">{inner}</div>'
 
 

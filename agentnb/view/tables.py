@@ -47,7 +47,7 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Bar:
-    """A prompt in a table: tokens read from the prompt cache, new ones, and those stored in it; `widest` is full."""
+    """A prompt in a table: tokens read from the prompt cache, new ones, those stored; `widest` fills it."""
 
     cached: float
     new: float
@@ -85,7 +85,7 @@ class Bar:
 class Stacked:
     """A cell of two lines: what counts, and below it facts that wrap between each other where room is short.
 
-    One such cell takes the place of several columns, so that a table can be read in a narrow window and a terminal.
+    One such cell takes the place of several columns. So a table can be read in a narrow window and a terminal.
     """
 
     main: str
@@ -108,7 +108,7 @@ def table_html(
     *,
     figure: str = "",
 ) -> str:
-    """A titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped.
+    """Return a titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped.
 
     `figure` is finished html between the title and the table.
     """
@@ -119,13 +119,14 @@ def table_html(
 
 
 def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
-    """The same for a terminal, 80 columns: sentences wrap, the widest other columns are cut with `…`, names last."""
+    """Return the same for a terminal, 80 columns: sentences wrap, the widest other columns are cut with `…`, names
+    last."""
     parts = [title] if title else []
     if rows:
         parts.append(_grid(columns, rows[:MOST_ROWS]))
     parts += [f"and {count(len(rows) - MOST_ROWS)} more"] if len(rows) > MOST_ROWS else []
     parts += [wrapped(note) for note in notes]
-    return "\n".join(parts)
+    return clean("\n".join(parts))
 
 
 def table_bundle(
@@ -146,7 +147,7 @@ def table_bundle(
 def filled(
     columns: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """The columns in which any row has something to say."""
+    """Return the columns in which any row has something to say."""
     keep = [i for i in range(len(columns)) if any(row[i] not in (None, "") for row in rows)]
     return tuple(columns[i] for i in keep), [tuple(row[i] for i in keep) for row in rows]
 
@@ -177,7 +178,7 @@ def _wraps(value: object) -> bool:
 
 
 def _cell(value: object, right: bool, *, wraps: bool) -> str:
-    """Only a long sentence keeps a width of its own: a wide one, so that it does not become a tower of words."""
+    """Only a long sentence keeps a width of its own, a wide one, lest it become a tower of words."""
     if isinstance(value, Bar):
         return f'<td style="{_cell_style(False)};white-space:nowrap">{value.html()}</td>'
     main = value.main if isinstance(value, Stacked) else value
@@ -233,7 +234,7 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _natural(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[int]:
-    """How wide each column would like to be."""
+    """Return how wide each column would like to be."""
     return [
         max(len(line) for row in (columns, *rows) if i < len(row) for line in _text_lines(row[i], 10 * WIDTH) or [""])
         for i in range(len(columns))
@@ -249,9 +250,9 @@ def _wrapped_cell(value: object, width: int) -> list[str]:
 
 
 def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> list[int]:
-    """The widths, the widest made narrower again and again until all fit in 80 columns.
+    """Return the widths, the widest made narrower again and again until all fit in 80 columns.
 
-    First what wraps, down to 16 characters; then what is cut, names and ids last: what is cut cannot be typed after it.
+    First what wraps, down to 16 characters; then what is cut, names and ids last: they are typed again.
     """
     fitted = [min(width, WIDTH) for width in widths]
     kinds = [(LAST, True, None), (NARROWEST, False, False), (NARROWEST, False, True)]
@@ -266,7 +267,7 @@ def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> lis
 
 
 def _row_lines(row: Sequence[object], widths: Sequence[int], right: Sequence[bool], wraps: Sequence[bool]) -> list[str]:
-    """One row: what wraps goes on below itself, the rest is cut."""
+    """Return one row: what wraps goes on below itself, the rest is cut."""
     cells = [
         _text_lines(value, width) if wrapping else [_cut(value, width)]
         for value, width, wrapping in zip(row, widths, wraps, strict=False)

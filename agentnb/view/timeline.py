@@ -21,7 +21,7 @@ class Phase(NamedTuple):
     estimated: bool = False
 
     def after(self, seconds: float) -> Phase:
-        """The same, so many seconds later."""
+        """Return the same, so many seconds later."""
         return self if self.start is None else self._replace(start=self.start + seconds)
 
 
@@ -39,7 +39,7 @@ def rows(doc: Doc) -> list[Phase]:
 
 
 def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
-    """The call that was answered. Queue and prefill cannot be told apart without an estimate."""
+    """Return the call that was answered. Queue and prefill cannot be told apart without an estimate."""
     connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
     total, headers = number(latency.get("total")), number(latency.get("headers"))
     above = number(part(latency, "queue_estimate").get("seconds"))
@@ -64,7 +64,8 @@ def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
 
 
 def notes(doc: Doc) -> list[str]:
-    """When the first token came beside what was expected of it; and what of the timeline is an estimate, from what."""
+    """Return when the first token came beside what was expected, and which figures of the timeline are estimates, from
+    what."""
     latency = part(doc, "latency")
     if was_instant(doc):
         return []
@@ -110,7 +111,7 @@ def _queue_basis(latency: Doc) -> str:
 
 
 def was_instant(doc: Doc) -> bool:
-    """Whether a recording was played at once: how long that took says nothing."""
+    """Tell whether a recording was played at once: how long that took says nothing."""
     total = number(part(doc, "latency").get("total"))
     return bool(recorded(doc)) and total is not None and total < INSTANT
 

@@ -1,7 +1,7 @@
-"""What a run document says, in words and figures: the sentences that html, Markdown and plain text share. Pure.
+"""Put a run document into words and figures: the sentences that html, Markdown and plain text share. Pure.
 
-Any field of the document may be missing or null while the run goes on, and any value is only believed to be what it
-is checked to be.
+Any field of the document may be missing or null while the run goes on. Any value is believed only to be what it is
+checked to be.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ STATES = {
     "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
     "THINKING": ("●", "Asking", "#3f7fd0"),
     "ACTING": ("●", "Running a tool", "#3f7fd0"),
+    "CONDENSING": ("●", "Condensing", "#3f7fd0"),
 }
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "WAITING", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
@@ -90,12 +91,12 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
 
 
 def ended(doc: Doc) -> bool:
-    """Whether nothing more is coming: what is unknown now stays unknown."""
+    """Tell whether nothing more is coming: what is unknown now stays unknown."""
     return doc.get("state") in tuple(ENDED) or bool(part(doc, "error")) or not isinstance(doc.get("live"), Mapping)
 
 
 def is_forecast(doc: Doc) -> bool:
-    """Whether the prompt cache's figures are what is expected, not what a reply reported."""
+    """Tell whether the prompt cache's figures are what is expected, not what a reply reported."""
     reason = part(doc, "cache").get("reason")
     return doc.get("state") == "DRY_RUN" or (isinstance(reason, str) and reason.startswith(EXPECTED))
 
@@ -110,7 +111,7 @@ def recorded(doc: Doc) -> str:
 
 
 def labels(doc: Doc) -> list[str]:
-    """What the figures are not: those of a provider, those of now."""
+    """Return what the figures are not: those of a provider, those of now."""
     return [*(["simulated"] if simulated(doc) else []), *([f"recorded {recorded(doc)}"] if recorded(doc) else [])]
 
 
@@ -121,7 +122,7 @@ def _short(value: object) -> str:
 
 
 def totals_line(doc: Doc) -> str:
-    """What all calls of the run sent and got; nothing for a single call, whose panel says it."""
+    """Return what all calls of the run sent and got; nothing for a single call, whose panel says it."""
     usage, calls = part(doc, "usage"), number(part(doc, "usage").get("calls")) or 0
     tokens = input_tokens(usage)
     if calls < 2 or not tokens:
@@ -131,13 +132,13 @@ def totals_line(doc: Doc) -> str:
 
 
 def cached_word(doc: Doc) -> str:
-    """The head of the column of shares: a forecast must not look like a report."""
+    """Return the head of the column of shares: a forecast must not look like a report."""
     return "expected" if is_forecast(doc) else "cached"
 
 
 def run_seconds(doc: Doc) -> float | None:
-    """Seconds from the question to the end, once the run is over: by the clock that ran meanwhile, where there was one;
-    by its steps, where they say more, as a simulated call counts with its modelled time."""
+    """Return the seconds from the question to the end, once the run is over. The clock that ran meanwhile tells them,
+    where there was one. Its steps tell them where they say more: a simulated call counts with its modelled time."""
     if not ended(doc):
         return None
     known = [*map(_step_seconds, dicts(doc, "steps")), number(part(doc, "stopped").get("seconds"))]
@@ -151,13 +152,13 @@ def _step_seconds(step: Doc) -> float | None:
 
 
 def input_tokens(usage: Doc) -> float:
-    """All input of the calls: new, read from the prompt cache, written to it."""
+    """Return all input of the calls: new, read from the prompt cache, written to it."""
     parts = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_12h")
     return sum(number(usage.get(name)) or 0 for name in parts)
 
 
 def layer_rows(doc: Doc) -> list[Doc]:
-    """The four layers; those not known yet are empty, so that the table keeps its height."""
+    """Return the four layers; those not known yet are empty, so that the table keeps its height."""
     known = dicts(doc, "layers") if layer_totals(doc)[0] is not None else []
     return known or [{"name": name} for name in LAYERS]
 
@@ -199,7 +200,7 @@ def approximate(layer: Doc) -> str:
 
 
 def count_lines(doc: Doc) -> list[str]:
-    """How far the counts of a forecast may be off; nothing once a reply has reported the sum."""
+    """Return how far the counts of a forecast may be off; nothing once a reply has reported the sum."""
     error = part(doc, "token_error")
     calls, within = number(error.get("calls")), number(error.get("within"))
     if not error or not is_forecast(doc) or layer_totals(doc)[0] is None:
@@ -239,7 +240,7 @@ def _first_call(cache: Doc) -> str:
 
 
 def _cache_reason(reason: str) -> str:
-    """The reason as a sentence that names the prompt cache once."""
+    """Return the reason as a sentence that names the prompt cache once."""
     reason = reason.strip().rstrip(".")
     if not reason:
         return ""
@@ -264,7 +265,7 @@ def _cache_figures(cache: Doc, *, told: bool) -> str:
 
 
 def cost_lines(doc: Doc) -> list[str]:
-    """What the run cost, and what it would have cost without the prompt cache."""
+    """Return what the run cost, and what it would have cost without the prompt cache."""
     cost = part(doc, "cost")
     total, uncached = number(cost.get("total")), number(cost.get("uncached"))
     if cost.get("known") is False:
@@ -308,7 +309,7 @@ def error_message(error: Doc) -> str:
 
 
 def refusal_line(doc: Doc) -> str:
-    """Which tools were refused unasked, and how they are allowed."""
+    """Tell which tools were refused unasked, and how they are allowed."""
     tools = [
         tool
         for step in dicts(doc, "steps")
@@ -338,14 +339,17 @@ def identity(doc: Doc) -> list[str]:
     branch = ", a new branch" if doc.get("branch") else ""
     run = f"run {clean(doc['run_id'])}" if doc.get("run_id") else ""
     model = clean(doc.get("model") or doc.get("label") or "")
+    if doc.get("child_of"):
+        return [part for part in (run, f"part of {clean(doc['child_of'])}", model) if part]
     return [part for part in (run, f"{thread}{turn}{branch}" if thread else "", model) if part]
 
 
 def go_on_line(doc: Doc) -> str:
-    """How a run that stopped before its end goes on; nothing where an error says it, here or right below."""
-    state, run_id = doc.get("state"), clean(doc.get("run_id") or "")
+    """Return how a run that stopped before its end goes on; nothing where an error below says it."""
+    state, run_id = clean(doc.get("state") or ""), clean(doc.get("run_id") or "")
     paused = state == "PAUSED" and doc.get("error_follows")
-    if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
+    stands = state in ("FAILED", "PAUSED") or (state not in ("", *ENDED) and ended(doc))
+    if not run_id or not stands or paused or doc.get("tells_how"):
         return ""
     if part(doc, "stopped"):
         return "%agent_runs resume goes on where it was stopped; running the cell again asks anew."
@@ -399,7 +403,7 @@ def cell_words(definition: Doc) -> str:
 
 
 def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> JsonObject:
-    """The document with the number of each definition's cell: it stands beside the cell, and its id nowhere."""
+    """Return the document with the number of each definition's cell: it stands beside the cell, and its id nowhere."""
     found = [_with_number(item, numbers.get(str(item.get("cell")))) for item in dicts(doc, "definitions")]
     return dict(doc) | ({"definitions": found} if found else {})
 
@@ -418,14 +422,45 @@ def steps_title(doc: Doc) -> str:
 
 
 def earlier_steps_line(doc: Doc) -> str:
-    """Where the steps are that a notebook does not keep."""
+    """Return where the steps are that a notebook does not keep."""
     before, run_id = number(doc.get("steps_before")), clean(doc.get("run_id") or "")
     return f"{plural(before, 'earlier step')}: %agent_runs show {run_id} --all" if before and run_id else ""
 
 
 def is_failed_attempt(step: Doc) -> bool:
-    """Whether nothing of it was committed but that it failed: the next attempt has the same number."""
+    """Tell whether nothing of it was committed but that it failed: the next attempt has the same number."""
     return step.get("failed") is True
+
+
+def plan_words(doc: Doc) -> str:
+    """`plan: 2 of 5 done`; nothing where the model keeps none."""
+    steps = dicts(doc, "plan")
+    return f"plan: {sum(item.get('state') == 'done' for item in steps)} of {len(steps)} done" if steps else ""
+
+
+def plan_now(doc: Doc) -> str:
+    """`plan: 2 of 5 done, now fit the model`: with the step that the run is at."""
+    now = next((clean(item.get("text") or "") for item in dicts(doc, "plan") if item.get("state") == "doing"), "")
+    return f"{plan_words(doc)}{f', now {now[:60]}' if now else ''}"
+
+
+def child_lines(doc: Doc) -> list[str]:
+    """Say of each child of the run its task, how it stands, its cost and its time: `✓ read the log · $0.004 · 5 s`."""
+    return [" · ".join(filter(None, _child_words(child))) for child in dicts(doc, "children")]
+
+
+def _child_words(child: Doc) -> tuple[str, ...]:
+    mark, word, _ = state_words({"state": child.get("state"), "live": {}})
+    cost, taken = number(child.get("cost")), number(child.get("seconds"))
+    said = "" if child.get("state") == "COMPLETED" else word
+    what = f"{mark} {clean(child.get('task') or '')}"
+    return what, said, short_dollars(cost) if cost else "", short_seconds(taken) if taken else ""
+
+
+def plan_lines(doc: Doc) -> list[str]:
+    """`✓ load the table`: each step of the plan, with a mark for how it stands."""
+    marks = {"done": "✓", "doing": "●"}
+    return [f"{marks.get(str(item.get('state')), '○')} {clean(item.get('text') or '')}" for item in dicts(doc, "plan")]
 
 
 def definitions_title(doc: Doc) -> str:
@@ -476,7 +511,7 @@ VOUCHED = {"button": "by a button", "command": "by command", "terminal": "in the
 
 
 def questions(doc: Doc) -> list[Doc]:
-    """The calls that wait for a person's word."""
+    """Return the calls that wait for a person's word."""
     return dicts(part(doc, "approvals"), "waiting")
 
 
@@ -505,12 +540,14 @@ def question_title(question: Doc) -> str:
 
 
 def answer_line(doc: Doc) -> str:
-    """How a waiting run is answered where no button is at hand."""
+    """Return how a waiting run is answered where no button is at hand."""
     run_id = clean(doc.get("run_id") or "")
     if not questions(doc) or not run_id:
         return ""
     asks = [item for item in questions(doc) if item.get("asks")]
-    runs = f"%agent_runs approve {run_id} lets it run, %agent_runs deny {run_id} WHY tells the model no."
+    digest = clean(part(doc, "approvals").get("digest") or "")
+    shown = f"{run_id} --digest {digest}" if digest else run_id
+    runs = f"%agent_runs approve {shown} lets it run, %agent_runs deny {run_id} WHY tells the model no."
     if not asks:
         return f"Without buttons, or after a restart: {runs}"
     answers = f"%agent_runs answer {run_id} WORDS answers the question"
@@ -519,7 +556,7 @@ def answer_line(doc: Doc) -> str:
 
 
 def decision_lines(doc: Doc) -> list[str]:
-    """What a person said of each call that was asked about."""
+    """Return what a person said of each call that was asked about."""
     return [_decision_line(item) for item in dicts(part(doc, "approvals"), "decided")]
 
 

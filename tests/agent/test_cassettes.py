@@ -13,7 +13,7 @@ from agentnb.errors import InputError, NotRecorded, RunInterrupted
 from agentnb.models import catalog
 from agentnb.models.messages import Reply, StopReason, Text, Usage
 from agentnb.providers.base import CallAnswer, OnText, Wire
-from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying
+from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying, read_pace
 from agentnb.providers.transport import CallTrace
 
 
@@ -268,3 +268,19 @@ def test_what_is_missing_and_cannot_be_asked_for_says_both(book: Any, monkeypatc
     said = str(book.errors[0])
     assert "Conversation changed" in said
     assert "ANTHROPIC_API_KEY is not set" in said
+
+
+@pytest.mark.parametrize("pace", ["nan text 5", "inf text 5", "1e300 text 5", "-1 text 5", "1 text -5", "soon"])
+def test_a_pace_that_nobody_can_keep_is_none(pace: str) -> None:
+    assert read_pace(pace) == []
+
+
+@pytest.mark.parametrize("pace", [5, None, ["1 text 5"], {}])
+def test_a_pace_that_is_no_text_is_a_clear_error(book: Any, beside_the_notebook: Path, pace: Any) -> None:
+    book.ask("Say hello.", replay="record")
+    file = beside_the_notebook
+    written = json.loads(file.read_text())
+    written["entries"][0]["pace"] = pace
+    file.write_text(json.dumps(written))
+    run = book.ask("Say hello.", replay="replay")
+    assert "the recorded replies cannot be read" in run.error.message

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+import agentnb
+from agentnb import session
 from agentnb.agent.request import Limits
-from agentnb.errors import ActionUnsure, InputError
+from agentnb.errors import ActionUnsure, InputError, RunUnknown
 
 
 def loop(book: Any) -> Any:
@@ -32,6 +34,25 @@ def test_a_changed_notebook_shows_in_the_replay(book: Any) -> None:
     machine = book.session.agent().machine
     assert machine.replay(run.run_id, 2).same, "the reply is the recorded one"
     assert not machine.replay(run.run_id, 3).same, "inspect finds another definition now"
+
+
+def test_a_replay_calls_no_tool_of_the_users(book: Any) -> None:
+    """However safe they say that it is: it may take an hour, or cost something."""
+    called = []
+
+    @agentnb.tool(safe=True)
+    def weigh(thing: str) -> str:
+        """Weigh a thing."""
+        called.append(thing)
+        return f"{len(called)} g"
+
+    book.session.extra_tools["weigh"] = weigh
+    run = book.ask("Use weigh on `pear` please.", tools=("weigh",))
+    assert called == ["pear"]
+    machine = book.session.agent().machine
+    replays = [machine.replay(run.run_id, step) for step in range(1, machine.get(run.run_id).step + 1)]
+    assert called == ["pear"]
+    assert all(replay.same for replay in replays)
 
 
 def test_a_fork_goes_its_own_way(book: Any) -> None:
@@ -79,6 +100,21 @@ def test_a_run_taken_up_again_keeps_the_stale_limit(book: Any) -> None:
     assert "return x + 1" in whole
     assert "Explain `tax`" in whole
     assert book.ask("Next?").state == "COMPLETED"
+
+
+def test_a_run_is_named_by_its_id_however_old_it_is(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command finds its run by this: show, resume, approve, pause, fork, replay, export, --from."""
+    run = book.ask("Say hello.")
+    machine = book.session.machine()
+    before = book.session.full_run_id(run.run_id)
+    monkeypatch.setattr(session, "NEWEST", 3)
+    for number in range(4):
+        machine.fork(run.run_id, 0, f"later-{number}")
+    assert before == book.session.full_run_id(run.run_id) == run.run_id
+    assert book.session.find_run(run.run_id).text == run.text
+    assert book.session.origin(f"{run.run_id}:1") == (run.run_id, 1)
+    with pytest.raises(RunUnknown, match="no run is called"):
+        book.session.full_run_id("r-never")
 
 
 def test_a_raised_limit_lets_a_run_go_on(book: Any) -> None:

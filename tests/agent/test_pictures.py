@@ -71,7 +71,7 @@ def test_the_receipt_and_the_view_say_what_was_sent(book: Any, figure: Any) -> N
     page = run_html(run.receipt)
     assert f'<img src="data:image/png;base64,{item["data"]}" alt="fig: matplotlib figure' in page
     assert "≈ 410 tokens" in page
-    assert "fig · 640 x 480 pixels" in run_text(run.receipt)
+    assert "fig · 640 x 480 pixels" in run_text(run.receipt, full=True)
     json.dumps(run.receipt)
     bad = dict(item) | {"data": '"><script>', "media_type": "image/png"}
     assert "<script>" not in run_html(dict(run.receipt) | {"images": [bad]})
@@ -113,7 +113,7 @@ def test_the_first_picture_makes_anthropics_messages_be_written_anew_and_that_is
     book.ask("Explain `tide`.")
     run = book.ask("What does `fig` show?")
     assert run.cache.read == pytest.approx(run.cache.expected, abs=129)
-    assert run.cache.read < 2500, "tools and system only: the definitions before it are read anew"
+    assert run.cache.read < 3000, "tools and system only: the definitions before it are read anew"
     assert book.ask("And so?").cache.read > run.cache.read
 
 

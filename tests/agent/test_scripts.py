@@ -37,6 +37,26 @@ def test_a_setting_of_another_type_says_what_to_give() -> None:
         agentnb.Agent(budget="5 cents")
 
 
+def test_a_pause_by_a_clock_of_ones_own_takes_no_time_and_lets_the_prompt_cache_lapse() -> None:
+    clock = agentnb.SimClock()
+    with agentnb.Agent(clock=clock) as agent:
+        runs = [agent.run("What is a tide?")]
+        for pause in (200, 8000):
+            clock.advance(pause)
+            runs.append(agent.run("And why?"))
+    assert [bool(run.cache.read) for run in runs] == [False, True, False]
+    assert runs[2].receipt["steps"][0]["at"] - runs[1].receipt["steps"][-1]["at"] >= 8000
+
+
+def test_the_agents_machine_is_drawn_with_a_runs_path() -> None:
+    with agentnb.Agent() as agent:
+        run = agent.run("What is a tide?")
+        told = repr(agent.drawing(run))
+        assert "HYDRATING -> THINKING (1x)" in told
+        assert "* COMPLETED" in told
+        assert "<svg" in agent.drawing(run).svg
+
+
 @pytest.mark.parametrize("task", ["", "  ", 5, None])
 def test_a_task_that_is_none(task: Any) -> None:
     with agentnb.Agent() as agent, pytest.raises(InputError, match="task"):

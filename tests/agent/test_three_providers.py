@@ -145,7 +145,7 @@ def test_a_new_segment_is_compared_with_the_one_before_it_by_the_provider_too(bo
     book.ask("Explain `tide`.", model=model)
     book.session.extra_tools["long"] = described("Answer questions about tides.")
     second = book.ask("And now?", model=model, tools=["inspect", "long"])
-    assert "the tools changed: read_cell, run_code gone; long new" in second.cache.reason
+    assert "the tools changed: plan, propose_cell, read_cell, run_code gone; long new" in second.cache.reason
     assert ("the provider says tools_changed" in second.cache.reason) == ("claude" in model), "OpenAI names our own key"
     third = book.ask("And for others?", model="sim:gemini-2.5-flash")
     assert "the model changed" in third.cache.reason

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections import Counter
 from typing import Any
 
 import pytest
-
-
-def blocks_of(body: dict[str, Any]) -> list[str]:
-    """The blocks in render order as canonical JSON without cache_control: what DESIGN calls the prefix."""
-    items = [("tools", tool) for tool in body.get("tools", [])]
-    items += [("system", block) for block in body["system"]]
-    for message in body["messages"]:
-        assert isinstance(message["content"], list), "content is always a list of blocks"
-        items += [(message["role"], block) for block in message["content"]]
-    bare = [[role, {name: v for name, v in block.items() if name != "cache_control"}] for role, block in items]
-    return [json.dumps(item, sort_keys=True) for item in bare]
-
-
-def is_prefix(short: list[str], long: list[str]) -> bool:
-    return long[: len(short)] == short
+from sent import blocks_of, is_prefix
 
 
 def definitions_in(blocks: list[str]) -> list[str]:
@@ -93,6 +78,7 @@ def test_running_a_cell_again_branches_and_later_cells_follow_the_newest_branch(
     book.ask("Third question", "three")
     again = book.ask("Second question, asked better", "two")
     assert again.receipt["branch"]
+    assert "Re-asked question 2; later answers stay in the old branch." in again.receipt["notes"]
     book.ask("Fourth question", "four")
     sent = [blocks_of(body) for body in book.bodies]
     assert is_prefix(sent[0], sent[3])

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from agentnb.agent import run_document
 from agentnb.agent.conversation.threads import Threads
+from agentnb.agent.kernel_context import Hydrator
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.models import catalog
@@ -32,6 +34,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(catalog, "lookup", "lookup")
     count(AgentStateMachine, "get", "get")
     count(EmbeddedJournal, "_read", "read")
+    count(Hydrator, "refresh", "refresh")
+    count(run_document, "run_document", "documents")
     return counted
 
 
@@ -45,6 +49,8 @@ def test_a_follow_up_task(book: Any, calls: Counter[str]) -> None:
     assert calls["lookup"] <= 3
     assert calls["get"] <= 4
     assert calls["read"] <= 8
+    assert calls["refresh"] == 1, "what the thread holds is compared with what is there once"
+    assert calls["documents"] == 1, "the one that is given back"
 
 
 def test_each_tool_round_reads_no_more(book: Any, calls: Counter[str]) -> None:

@@ -1,21 +1,30 @@
-"""How long finding the context of a question takes: CPU milliseconds in a notebook of 100 cells and ten packages."""
+"""How long finding the context of a question takes: CPU milliseconds in a notebook of 100 cells and ten packages.
+
+Each turn runs a cell, then asks: a real shell, the real agent, the simulator. What counts is the thread's own CPU time
+from the question to the blocks that are sent: where the turn hangs, what changed, which cells and definitions go along.
+"""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import cProfile
 import importlib.util
-import linecache
+import io
+import os
+import pstats
 import statistics
 import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agentnb.agent.kernel_context import Hydrator
-from agentnb.agent.scrubber import Scrubber
-from agentnb.context.notebook.cells import CellIndex
-from agentnb.prompt.blocks import receipt_entry
+from bench_questions import shell_of
+
+from agentnb.agent.states.hydrating import Hydrating
 
 GOAL = 30.0
 """Milliseconds of CPU at the 95th percentile."""
@@ -57,65 +66,113 @@ NOWHERE = "What is `no_such_name_{i}`?"
 """All packages in use are searched for such a name."""
 
 
-def count(text: str) -> int:
-    return len(text) // 4 + 1
+OBJECTS = (
+    ("numpy", "array = np.arange(12.0).reshape(3, 4)"),
+    ("networkx", "graph = nx.path_graph(5)"),
+    ("matplotlib.pyplot", "figure, axes = plt.subplots(); plt.close(figure)"),
+    ("sklearn.linear_model", "ridge = linear.Ridge(alpha=0.5)"),
+    ("polars", "frame = pl.DataFrame({'a': [1, 2]})"),
+    ("sqlalchemy", "engine = sa.create_engine('sqlite://')"),
+    ("jinja2", "template = jinja2.Template('{{ a }}')"),
+)
+"""A variable of each package: the notebook's own values say what `x.fit` may mean."""
 
 
-def notebook(folder: Path) -> tuple[CellIndex, dict[str, Any]]:
-    """A hundred cells that ran: imports, functions that use each other and the packages, a class and its instance."""
+def cells_of(folder: Path) -> list[str]:
+    """A hundred cells: imports, variables of the packages, a class and its instance, functions that use each other."""
     (folder / "tools.py").write_text(MODULE)
-    sys.path.insert(0, str(folder))
     known = {name: short for name, short in PACKAGES.items() if importlib.util.find_spec(name.partition(".")[0])}
     cells = ["\n".join(f"import {name} as {short}" for name, short in known.items()) + "\nimport tools"]
-    cells += [
-        "table = {'a': [1, 2], 'b': [3, None]}" if "pd" not in known.values() else "table = pd.DataFrame({'a': [1]})"
-    ]
+    cells += ["table = pd.DataFrame({'a': [1, 2, 3], 'b': [1.5, None, 2.5]})" if "pandas" in known else "table = {}"]
+    cells += [code for name, code in OBJECTS if name in known]
     cells += [
         "class Thick(tools.Base):\n    def check(self, x):\n        if x < 0: raise ValueError(x)\nthick = Thick()"
     ]
     calls = [call for call in CALLS if call.partition(".")[0] in known.values()]
-    for i in range(97):
+    for i in range(100 - len(cells)):
         before = f"step_{i - 1}(x)" if i else "x"
-        uses = f"    y = {before}\n    z = tools.tool_{i % 40}(y)\n    return z or {calls[i % len(calls)]}"
+        uses = (
+            f"    y = {before}\n    z = tools.tool_{i % 40}(y)\n    return {calls[i % len(calls)]} if z is None else z"
+        )
         cells.append(f"def step_{i}(x):\n{uses}")
-    index, namespace = CellIndex(str), {"__name__": "__main__"}
-    for number, source in enumerate(cells, 1):
-        index.record(source, cell_id=f"cell-{number}", number=number)
-        file = f"/tmp/ipykernel_7/{number}.py"
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        exec(compile(source, file, "exec"), namespace)
-    return index, namespace
+    return cells
 
 
-def main(turns: int = 80, *, show: bool = True) -> tuple[float, float, float]:
-    """Return (median, 95th percentile) of a turn's milliseconds, and those of a name that is nowhere.
+class Stopwatch:
+    """CPU milliseconds of the thread that opens and fills turns."""
 
-    One cell runs again before each turn; what the thread holds is compared twice, as a turn does.
-    """
-    folder = Path(tempfile.mkdtemp())
-    cells, namespace = notebook(folder)
-    hydrator = Hydrator(cells=cells, namespace=namespace, scrub=Scrubber(), project=folder)
-    held: dict[str, dict[str, Any]] = {}
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self.profile: cProfile.Profile | None = None
 
-    def took(task: str, turn: int) -> float:
-        cells.record(f"result = step_{turn}(1)", cell_id=f"new-{turn}", number=101 + turn)
-        started = time.process_time()
-        hydrator.refresh(held, count)
-        found = hydrator.select(task, mode="auto", count=count, budget=4000)
-        hydrator.describe_values(task, mode="auto")
-        hydrator.refresh(held, count)
-        held.update((chosen.definition.name, receipt_entry(chosen)) for chosen in found.chosen)
-        return 1000 * (time.process_time() - started)
+    def timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            begun = time.thread_time()
+            try:
+                return self.profile.runcall(work, *given) if self.profile else work(*given)
+            finally:
+                self.spent += 1000 * (time.thread_time() - begun)
 
-    taken = [took(QUESTIONS[i % len(QUESTIONS)].format(i=7 * i % 97, j=5 * i % 40), i) for i in range(turns)]
-    nowhere = took(NOWHERE.format(i=turns), turns)
+        return run
+
+
+@contextmanager
+def watched() -> Iterator[Stopwatch]:
+    watch, opening, fill = Stopwatch(), Hydrating.opening, Hydrating.fill
+    Hydrating.opening, Hydrating.fill = watch.timed(opening), watch.timed(fill)  # type: ignore[method-assign]
+    try:
+        yield watch
+    finally:
+        Hydrating.opening, Hydrating.fill = opening, fill  # type: ignore[method-assign]
+
+
+def main(turns: int = 80, *, show: bool = True, profile: bool = False) -> tuple[float, float, float]:
+    """Return (median, 95th percentile) of a turn's milliseconds, and those of a name that is nowhere."""
+    warnings.simplefilter("ignore")
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as home, watched() as watch:
+        os.environ |= {"AGENTNB_HOME": f"{home}/data", "AGENTNB_MODEL": "sim:claude-sonnet-4-6"}
+        os.environ |= {"AGENTNB_SIM_SPEED": "0"}
+        sys.path.insert(0, home)
+        shell, notebook = shell_of(Path(home))
+        for source in cells_of(Path(home)):
+            run_cell(shell, source)
+        if profile:
+            watch.profile = cProfile.Profile()
+        taken = []
+        for i in range(turns):
+            run_cell(shell, f"result_{i % 7} = step_{i}(0)")
+            taken.append(turn(notebook, watch, QUESTIONS[i % len(QUESTIONS)].format(i=7 * i % 80, j=5 * i % 40), i))
+        nowhere = turn(notebook, watch, NOWHERE.format(i=turns), turns)
+        notebook.close()
+        sys.path.remove(home)
+        os.chdir(here)
     middle, high = statistics.median(taken), statistics.quantiles(taken, n=20)[18]
+    if watch.profile:
+        pstats.Stats(watch.profile).sort_stats("cumtime").print_stats(70)
     if show:
-        print(f"{turns} turns, {len(held)} definitions held at the end; the first took {taken[0]:.0f} ms")
+        print(f"{turns} turns; the first took {taken[0]:.0f} ms")
         print(f"median {middle:.1f} ms, 95th percentile {high:.1f} ms (goal {GOAL:g} ms), worst {max(taken):.1f} ms")
         print(f"a name that is nowhere: {nowhere:.0f} ms")
     return middle, high, nowhere
 
 
+def run_cell(shell: Any, source: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        shell.run_cell(source, store_history=True).raise_error()
+
+
+def turn(notebook: Any, watch: Stopwatch, task: str, number: int) -> float:
+    """One question asked and answered; the milliseconds until its blocks stood."""
+    notebook.observe()
+    session = notebook.session
+    agent, run_id, watch.spent = session.agent(), session.new_run_id(), 0.0
+    agent.begin(session.request(task, cell=f"ask-{number}", execution=str(number), tools=()), run_id)
+    agent.drive(run_id)
+    if agent.raised is not None:
+        raise agent.raised
+    return watch.spent
+
+
 if __name__ == "__main__":
-    main()
+    main(profile="--profile" in sys.argv)

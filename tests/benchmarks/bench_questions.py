@@ -1,9 +1,10 @@
 """Do the facts that a question needs stand in the request, and for how many tokens? Questions about notebooks.
 
 Each file in data/questions is a notebook (cells after `# %%`) and, after `# ?`, its questions: `[N]` asks after the
-Nth cell, else at the end; after `=>` stand the facts that an answer needs, as text. Half of the notebooks were looked
-at while the selection was written ("develop"), half were not ("held out"). Beside it stand two plain ways: the whole
-notebook with all its outputs, and the last three cells.
+Nth cell, else at the end; `&` follows up on the question above it, in its conversation; after `=>` stand the facts that
+an answer needs, as text. Most of the notebooks were looked at while the selection was written ("develop"), the others
+were not ("held out"). Beside it stand two plain ways: the whole notebook with all its outputs, and the last three
+cells.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Asked:
     text: str
     after: int
     facts: tuple[str, ...]
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,10 @@ def read(path: Path) -> Written:
     questions = []
     for line in asked.strip().splitlines():
         place = re.match(r"\[(\d+)\]\s*", line)
-        words, _, facts = line[place.end() if place else 0 :].partition(" => ")
-        after = int(place.group(1)) if place else len(cells)
-        questions.append(Asked(words, after, tuple(fact.strip() for fact in facts.split(" | "))))
+        follows = line.startswith("&")
+        words, _, facts = line[place.end() if place else 0 :].removeprefix("&").strip().partition(" => ")
+        after = questions[-1].after if follows else int(place.group(1)) if place else len(cells)
+        questions.append(Asked(words, after, tuple(fact.strip() for fact in facts.split(" | ")), follows))
     return Written(path.stem, "# develop" in parts[0], tuple(cells), tuple(questions))
 
 
@@ -99,6 +102,7 @@ def shell_of(folder: Path) -> tuple[Any, Any]:
     from agentnb.notebook import magics
 
     os.chdir(folder)
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in a kernel
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
     magics.load(shell)
@@ -113,9 +117,11 @@ def asked(written: Written) -> Iterator[Outcome]:
         for number, source in enumerate(written.cells, 1):
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 shell.run_cell(source, store_history=True)
+            thread = ""
             for question in written.questions:
                 if question.after == number:
-                    yield outcome(written, question, notebook)
+                    thread = thread if question.follows else f"q-{time.monotonic_ns()}"
+                    yield outcome(written, question, notebook, thread)
         notebook.close()
         os.chdir("/")
 
@@ -131,18 +137,25 @@ def _all(written: Written) -> list[Outcome]:
     return list(asked(written))
 
 
-def outcome(written: Written, question: Asked, notebook: Any) -> Outcome:
+def outcome(written: Written, question: Asked, notebook: Any, thread: str) -> Outcome:
+    """What the question brings; of a follow-up the facts may stand in the conversation before it."""
+    from agentnb.agent.state import AgentState
+
     notebook.observe()
     session = notebook.session
-    request = session.request(question.text, thread=f"q-{time.monotonic_ns()}", context=None)
-    agent = session.agent()
-    run_id = session.new_run_id()
+    request = session.request(question.text, thread=thread, cell=f"ask-{time.monotonic_ns()}", tools=())
+    agent, run_id = session.agent(), session.new_run_id()
+    agent.begin(request, run_id)
     begun = time.process_time()
-    state, _ = agent._hydrating.opening(request, run_id)
-    state = agent._hydrating.fill(state, run_id)
+    opened = AgentState.from_json(agent.machine.get(run_id).context)
+    state = agent._hydrating.fill(opened, run_id)
     spent = time.process_time() - begun
+    if any(other.follows for other in written.questions):
+        agent.drive(run_id)
     count = session.samples.counter_for(request.model).count
+    before = [block for block in agent._hydrating._threads.before(state) if block.role.value == "user"]
     text = "\n".join(getattr(block.content, "text", "") for block in state.blocks)
+    known = "\n".join(getattr(block.content, "text", "") for block in before if question.follows)
     told = [whole_cell(run) for run in session.log.runs]
     whole, three = "\n".join(told), "\n".join(told[-3:])
     library = sum(item["tokens"] for item in state.definitions if item["file"])
@@ -151,7 +164,7 @@ def outcome(written: Written, question: Asked, notebook: Any) -> Outcome:
         develop=written.develop,
         many=len(told) > MANY,
         question=question.text,
-        missing=lacking(question.facts, text),
+        missing=lacking(question.facts, f"{known}\n{text}"),
         facts=len(question.facts),
         tokens=count(text) - count(question.text),
         library=library,
@@ -190,11 +203,17 @@ def told(outcomes: Sequence[Outcome], name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--develop", action="store_true", help="only the notebooks that were looked at")
+    parser.add_argument("--only", default="", help="only this notebook")
     parser.add_argument("--missing", action="store_true", help="print each fact that is missing")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     books = [read(path) for path in sorted(DATA.glob("*.txt"))]
-    outcomes = [each for book in books if book.develop or not given.develop for each in apart(book)]
+    outcomes = [
+        each
+        for book in books
+        if (book.develop or not given.develop) and given.only in book.name
+        for each in apart(book)
+    ]
     for each in outcomes if given.missing else ():
         if each.missing:
             print(f"{each.notebook}: {each.question}  lacks {list(each.missing)}")

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,14 @@ class Lab:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
 
+    def end_kernels(self) -> None:
+        """End every kernel of the server, as a person does who shuts all of them down."""
+        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=30) as answer:
+            running = json.load(answer)
+        for kernel in running:
+            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
+            urllib.request.urlopen(request, timeout=30).close()
+
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
     code = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
@@ -132,20 +140,32 @@ class Page:
         self.cell(index).locator(".cm-content").click(timeout=PATIENCE)
         self.page.keyboard.press("Shift+Enter")
 
-    def wait_done(self, index: int) -> None:
+    def wait_done(self, index: int, *, fails: bool = False) -> None:
         prompt = self.cell(index).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]"))
         prompt.wait_for(timeout=PATIENCE)
         failed = self.output(index).locator(ERROR)
-        assert failed.count() == 0, failed.all_inner_texts()
+        assert (failed.count() > 0) is fails, failed.all_inner_texts()
 
-    def run_all(self) -> None:
-        """Every code cell from top to bottom, each awaited."""
+    def ran(self, index: int) -> str:
+        """Run a cell to its end; its outputs' text."""
+        self.run(index)
+        self.wait_done(index)
+        return str(self.output(index).inner_text())
+
+    def reload(self) -> None:
+        """Load the page anew, whatever is not saved."""
+        self.page.on("dialog", lambda dialog: dialog.accept())
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
+    def run_all(self, *, failing: Collection[int] = ()) -> None:
+        """Every code cell from top to bottom, each awaited; those in `failing` end with an error."""
         for index in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
             cell = self.cell(index)
             cell.scroll_into_view_if_needed(timeout=PATIENCE)
             if "jp-CodeCell" in (cell.get_attribute("class") or ""):
                 self.run(index)
-                self.wait_done(index)
+                self.wait_done(index, fails=index in failing)
 
     def save(self, path: Path) -> dict[str, Any]:
         """Save with the keyboard and return the notebook once the file is newer than before."""
@@ -201,10 +221,11 @@ def lab_environment(base: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in KEYS}
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "AGENTNB_HOME")
     env |= {name: str(made(base / name.lower())) for name in places}
-    # The extension as the tree has it, whatever is installed: this directory is looked through first.
-    extension = base / "jupyter_data_dir" / "labextensions" / "agentnb-jupyter"
-    extension.parent.mkdir()
+    # The extension as the tree has it, whatever is installed: this path is looked through before any other.
+    extension = base / "jupyter_path" / "labextensions" / "agentnb-jupyter"
+    extension.parent.mkdir(parents=True)
     extension.symlink_to(ROOT / "agentnb" / "notebook" / "lab" / "built")
+    env |= {"JUPYTER_PATH": str(base / "jupyter_path")}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(base / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces")}
     startup = base / "ipythondir" / "profile_default" / "startup"
     startup.mkdir(parents=True)
@@ -267,24 +288,14 @@ def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
     yield opened
     for context in contexts:
         context.close()
-    end_kernels(lab)
-
-
-def end_kernels(lab: Lab) -> None:
-    """Lab gives a notebook that is opened again its old kernel; a test must not inherit one."""
-    with urllib.request.urlopen(f"{lab.url}/api/kernels", timeout=30) as answer:
-        running = json.load(answer)
-    for kernel in running:
-        request = urllib.request.Request(f"{lab.url}/api/kernels/{kernel['id']}", method="DELETE")
-        urllib.request.urlopen(request, timeout=30).close()
+    lab.end_kernels()  # Lab gives a notebook that is opened again its old one; a test must not inherit it
 
 
 @pytest.fixture
 def quickstart(lab: Lab) -> Path:
-    """A fresh copy of the quickstart, with the module beside it."""
-    for source in (ROOT / "notebooks").iterdir():
-        if source.suffix in (".ipynb", ".py"):
-            (lab.files / source.name).write_bytes(source.read_bytes())
+    """A fresh copy of the quickstart, with what lies beside it."""
+    hidden = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "notebooks", lab.files, ignore=hidden, dirs_exist_ok=True)
     return lab.files / "01-quickstart.ipynb"
 
 
@@ -301,3 +312,18 @@ def at_once(lab: Lab) -> Iterator[None]:
     (lab.files / "at-once").touch()
     yield
     (lab.files / "at-once").unlink()
+
+
+@pytest.fixture(params=["lab", "notebook"])
+def front(request: pytest.FixtureRequest, lab: Lab, open_page: Any, light: None) -> Any:
+    """Open a notebook with these cells in each of the two front ends, and run those before `upto`."""
+
+    def opened(name: str, cells: list[Any], *, upto: int = 1) -> tuple[Page, Path]:
+        path = lab.put(f"{name}-{request.param}.ipynb", cells)
+        page: Page = open_page(path.name, in_notebook=request.param == "notebook")
+        page.wait_idle()
+        for index in range(upto):
+            page.ran(index)
+        return page, path
+
+    return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,28 @@ def test_a_click_lets_the_call_run_and_the_output_tells_it(lab: Any, open_page: 
     output.get_by_text("✓", exact=True).wait_for()
     output.get_by_text("Note: Approved by a button at").wait_for()
     assert output.locator("button").count() == 0
+    left = output.locator(".jp-OutputArea-child").nth(1)
+    assert left.evaluate("row => row.offsetHeight") == 0, "the row of buttons leaves no line"
     page.picture("approval-done", of=output)
     done = page.save(path)["cells"][1]["outputs"]
     assert done[0]["data"][MIME]["state"] == "COMPLETED"
     assert not any(WIDGET_VIEW in item["data"] for item in done)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can a copy of the kernel be shut in")
+def test_what_the_code_would_do_stands_in_the_question(lab: Any, open_page: Any, light: None) -> None:
+    cells = [f"{LOAD}\n%config AgentNB.rehearse = True", TASK]
+    page, _ = asked(lab, open_page, "rehearsed", cells)
+    output = page.output(1)
+    output.get_by_text("Tried first:").wait_for()
+    assert (
+        "[3, 4]\nIt makes `level`; changes `log`.\nTried in a copy of the kernel"
+        in output.locator("pre").last.inner_text()
+    )
+    page.picture("approval-rehearsed", of=output)
+    output.get_by_role("button", name="Run", exact=True).click()
+    output.get_by_text("✓", exact=True).wait_for()
+    assert output.get_by_text("Tried first:").count() == 0
 
 
 def test_the_keyboard_is_enough(lab: Any, open_page: Any, light: None) -> None:
@@ -65,7 +84,7 @@ def test_the_keyboard_is_enough(lab: Any, open_page: Any, light: None) -> None:
         reached.append(page.page.evaluate(FOCUSED))
         if reached[-1] == "Deny":
             break
-    assert reached[-3:] == ["Run", "Always in this conversation", "Deny"], reached
+    assert reached[-4:] == ["Run", "Edit first", "Insert as cell", "Deny"], reached
     style = "() => getComputedStyle(document.activeElement).outlineStyle"
     assert page.page.evaluate(style) == "solid", "the focus is seen"
     page.picture("approval-focus", of=output)

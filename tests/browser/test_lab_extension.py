@@ -32,36 +32,8 @@ ASK = "%%agent\nRun this, please:\n```\nlog.append(1)\nlog\n```"
 MARKED = {"run": "r-1", "model": "sim:claude-sonnet-4-6", "accepted": True}
 
 
-@pytest.fixture(params=["lab", "notebook"])
-def front(request: pytest.FixtureRequest, lab: Any, open_page: Any, light: None) -> Any:
-    """Open a notebook with these cells in each of the two front ends, and run those before `upto`."""
-
-    def opened(name: str, cells: list[Any], *, upto: int = 1) -> tuple[Any, Path]:
-        path = lab.put(f"{name}-{request.param}.ipynb", cells)
-        page = open_page(path.name, in_notebook=request.param == "notebook")
-        page.wait_idle()
-        for index in range(upto):
-            ran(page, index)
-        return page, path
-
-    return opened
-
-
-def ran(page: Any, index: int) -> str:
-    """Run a cell; its outputs' text."""
-    page.run(index)
-    page.wait_done(index)
-    return str(page.output(index).inner_text())
-
-
 def source(page: Any, path: Path, index: int) -> str:
     return "".join(page.save(path)["cells"][index]["source"])
-
-
-def reload(page: Any) -> None:
-    page.page.on("dialog", lambda dialog: dialog.accept())
-    page.page.reload()
-    page.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
 
 def test_a_cell_is_inserted_below_with_who_wrote_it_and_undone(front: Any) -> None:
@@ -75,8 +47,8 @@ def test_a_cell_is_inserted_below_with_who_wrote_it_and_undone(front: Any) -> No
     page.page.keyboard.press("Escape")
     page.page.keyboard.press("z")
     page.cell(4).wait_for(state="detached")
-    assert source(page, path, 3) == ENDS, "one undo takes it away"
-    assert "inserted" in ran(page, 3)
+    assert page.cell(3).locator(".cm-content").inner_text().strip() == ENDS.strip(), "one undo takes it away"
+    assert "inserted" in page.ran(3)
 
 
 def test_a_replacement_is_shown_as_a_difference_and_accepted_by_the_keyboard(front: Any) -> None:
@@ -97,7 +69,7 @@ def test_a_replacement_is_shown_as_a_difference_and_accepted_by_the_keyboard(fro
     made = page.save(path)["cells"][3]
     assert "".join(made["source"]) == AFTER
     assert made["metadata"]["agentnb"] == MARKED
-    assert "accepted" in ran(page, 4)
+    assert "accepted" in page.ran(4)
     page.cell(3).locator(".cm-content").click()
     page.page.keyboard.press("Control+z")
     undone = page.save(path)["cells"][3]
@@ -118,17 +90,17 @@ def test_a_cell_that_has_changed_since_is_not_replaced(front: Any) -> None:
     proposal.get_by_role("button", name="Reject").click()
     proposal.wait_for(state="detached")
     assert source(page, path, 3) == BEFORE + "  # mine"
-    assert "changed" in ran(page, 4)
+    assert "changed" in page.ran(4)
 
 
 def test_what_was_not_answered_is_asked_again_after_a_reload(front: Any) -> None:
     page, path = front("again", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
     page.cell(3).locator(".agentnb-proposal").wait_for()
     page.save(path)
-    reload(page)
+    page.reload()
     page.cell(3).get_by_role("button", name="Reject").click()
     page.wait_idle()
-    assert "rejected" in ran(page, 4)
+    assert "rejected" in page.ran(4)
     assert source(page, path, 3) == BEFORE
 
 
@@ -137,8 +109,8 @@ def test_the_kernel_has_the_notebook_before_the_cell_that_asks_runs(front: Any) 
     again = f"seen = front_end.notebook()\nprint('at', seen.position, seen.cells[0].source)\n{CONNECTED}"
     text = {"cell_type": "markdown", "id": "words", "metadata": {}, "source": "# Ärger ∑ 🌊"}
     page, _ = front("cells", [text, LOAD, show, again], upto=0)
-    ran(page, 1)
-    told = ran(page, 2)
+    page.ran(1)
+    told = page.ran(2)
     assert "['words', 'markdown', '# Ärger ∑ 🌊', None]" in told
     assert "['cell-1', 'code', '%load_ext agentn', 1]" in told, "with the number of a cell that has run"
     assert "['cell-2', 'code', 'for c in front_e', None]" in told
@@ -146,7 +118,48 @@ def test_the_kernel_has_the_notebook_before_the_cell_that_asks_runs(front: Any) 
     page.cell(0).locator(".cm-content").click()
     page.page.keyboard.press("Control+End")
     page.page.keyboard.type("!")
-    assert "at 3 # Ärger ∑ 🌊!" in ran(page, 3)
+    assert "at 3 # Ärger ∑ 🌊!" in page.ran(3)
+
+
+def test_what_a_task_points_at_is_found_by_its_place_on_the_page(front: Any) -> None:
+    """The cell above is the one above, whichever ran last; Markdown is told, and nothing that waits further down."""
+    words = {"cell_type": "markdown", "id": "words", "metadata": {}, "source": "The tide gauges of Brest."}
+    told = (
+        "print([(c['execution_count'], c['reason']) for c in _agent.receipt['cells'] if c['involved']])\n"
+        "%agent_context prompt"
+    )
+    cells = [
+        LOAD,
+        CONNECTED,
+        words,
+        "gauge = 7\ngauge",
+        "%%agent\nExplain the cell above.",
+        "omega = 9",
+        "never = 1",
+        told,
+    ]
+    page, _ = front("place", cells, upto=2)
+    for index in (5, 3):
+        page.ran(index)
+    page.ran(5)  # it has run last
+    page.ran(4)
+    shown = page.ran(7)
+    assert "(4, 'the cell above')" in shown
+    assert "omega" not in shown.partition("]")[0]
+    prompt = page.output(7).text_content()
+    assert "The tide gauges of Brest." in prompt
+    assert "never = 1" not in prompt, "it stands below"
+
+
+def test_a_task_about_a_cell_that_has_not_run_names_it_before_it_is_asked(front: Any) -> None:
+    page, _ = front("waits", [LOAD, CONNECTED, "height = 3\nheight", "%%agent\nExplain the cell above."], upto=2)
+    page.run(3)
+    page.output(3).get_by_text("nothing was asked").wait_for()
+    said = " ".join(page.output(3).inner_text().split())
+    assert "the cell above has not run since the kernel started; nothing was asked" in said
+    assert "Run the cell above that has not run (Run > Run All Above): `height = 3`." in said
+    page.ran(2)
+    assert "nothing was asked" not in page.ran(3)
 
 
 def test_run_all_from_a_fresh_kernel_tells_the_notebook_too(front: Any) -> None:
@@ -164,7 +177,7 @@ def test_texts_of_all_lengths_arrive_and_one_that_is_too_large_is_left_out(front
     raw = [{"cell_type": "raw", "id": f"raw-{n}", "metadata": {}, "source": text} for n, text in enumerate(texts)]
     show = f"{CONNECTED}\nprint([len(c.source or '-') for c in front_end.notebook().cells][2:])"
     page, _ = front("lengths", [LOAD, show, *raw])
-    assert str([*range(1, 2), *range(1, 130), 300_000, 1, 1]) in ran(page, 1)
+    assert str([*range(1, 2), *range(1, 130), 300_000, 1, 1]) in page.ran(1)
 
 
 def test_a_word_on_a_call_can_be_a_button_in_the_runs_output(front: Any) -> None:
@@ -179,7 +192,7 @@ for run in ("r-1", ""):
     page.output(2).locator("input").first.fill("not now")
     page.output(2).get_by_role("button", name="No").first.click()
     assert page.output(2).get_by_role("button", name="No").first.is_disabled()
-    assert "[('r-1', 'd', 'deny', 'not now')]" in ran(page, 3)
+    assert "[('r-1', 'd', 'deny', 'not now')]" in page.ran(3)
 
 
 def test_a_task_is_highlighted_as_prose_and_code_as_code(front: Any) -> None:
@@ -225,7 +238,7 @@ def test_an_approval_that_is_clicked_after_a_reload_shows_what_came_of_it(front:
     page, path = front("approval", [LOAD + "\nlog = []", ASK], upto=2)
     page.output(1).get_by_role("button", name="Run", exact=True).wait_for()
     page.save(path)
-    reload(page)
+    page.reload()
     page.output(1).get_by_role("button", name="Run", exact=True).click()
     page.output(1).get_by_text("✓", exact=True).wait_for()
     assert page.output(1).get_by_text("Nothing of it has run").count() == 0
@@ -241,11 +254,36 @@ def test_an_answer_that_came_while_the_page_was_loaded_anew_is_there(front: Any,
     page.output(1).get_by_text("Asking: ").first.wait_for()
     if saved:
         page.save(path)
-    reload(page)
+    page.reload()
     page.output(1).get_by_text("✓", exact=True).wait_for()
     assert page.output(1).get_by_text("model not found").count() == 0
     data = [output["data"] for output in page.save(path)["cells"][1]["outputs"]]
     assert [each[MIME]["state"] for each in data] == ["COMPLETED"]
+
+
+def test_a_question_of_before_the_page_was_loaded_anew_has_its_buttons_unsaved(front: Any) -> None:
+    page, _ = front("lost", [LOAD + "\nlog = []", ASK, "log"], upto=2)
+    page.output(1).get_by_role("button", name="Run", exact=True).wait_for()
+    page.reload()
+    page.output(1).get_by_role("button", name="Run", exact=True).click()
+    page.output(1).get_by_text("✓", exact=True).wait_for()
+    assert "[1]" in page.ran(2)
+
+
+def test_a_notebook_saved_in_mid_run_says_what_is_true_when_its_kernel_is_gone(front: Any, lab: Any) -> None:
+    page, path = front("gone", [LOAD, "%%agent\nTell me about the sea."], upto=1)
+    page.run(1)
+    page.output(1).get_by_text("Asking: ").first.wait_for()
+    page.save(path)
+    lab.end_kernels()
+    page.reload()
+    page.output(1).get_by_text("Going on when this was shown. %agent_runs show r-").wait_for()
+    assert page.output(1).get_by_text("rror displaying widget").count() == 0
+    page.wait_idle()
+    page.ran(0)
+    # A kernel that is told to end may still commit that the run was stopped.
+    page.output(1).get_by_text(re.compile("Not finished: it stopped while|Stopped by you after")).first.wait_for()
+    assert page.output(1).get_by_text(re.compile("%agent_runs resume")).count() > 0
 
 
 def test_the_page_does_nothing_but_what_the_protocol_names(front: Any) -> None:
@@ -278,7 +316,7 @@ def test_how_a_proposal_looks(lab: Any, open_page: Any, theme: str, light: None)
     page = open_page(path.name, width=900, height=1400)
     page.wait_idle()
     for index in (0, 1, 2, 4):
-        ran(page, index)
+        page.ran(index)
     page.run(5)
     page.cell(5).get_by_role("button", name="Fix").wait_for()
     page.cell(1).locator(".agentnb-proposal").wait_for()

@@ -18,8 +18,18 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 def asking(path: Path) -> list[int]:
     """The places of the cells that ask a model."""
+    return [n for n, text in enumerate(sources(path)) if text.startswith(("%%agent", "%agent --fix"))]
+
+
+def sources(path: Path) -> list[str]:
+    return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]]
+
+
+def failing(path: Path) -> int:
+    """The place of the cell that ends with an error."""
     cells = json.loads(path.read_text())["cells"]
-    return [n for n, cell in enumerate(cells) if "".join(cell["source"]).startswith("%%agent")]
+    (found,) = (n for n, cell in enumerate(cells) if "raises-exception" in cell["metadata"].get("tags", ()))
+    return found
 
 
 def run_before(page: Any, path: Path, last: int) -> None:
@@ -57,12 +67,12 @@ def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
 ) -> None:
     page = open_page(quickstart.name, width=1060, height=1400)
     page.wait_idle()
-    page.run_all()
+    page.run_all(failing={failing(quickstart)})
     asked = asking(quickstart)
     page.cell(asked[-1]).scroll_into_view_if_needed()
     page.output(asked[-1]).get_by_text("✓", exact=True).wait_for()
     page.cell(asked[1]).scroll_into_view_if_needed()
-    page.picture("dashboard", of=page.cell(asked[1]))  # the README's picture: notebooks/images/dashboard.png
+    page.picture("dashboard", of=page.cell(asked[1]))
     notebook = page.save(quickstart)
     runs = runs_in(notebook)
     assert [run["state"] for run in runs] == ["COMPLETED"] * len(asked)
@@ -71,6 +81,46 @@ def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
     assert second["cache"]["read"] * 2 >= second["cache"]["prefix"], "the second call reads at least half"
     shows_in_html(quickstart, runs)
     shows_untrusted_without_kernel(quickstart, notebook, open_page)
+
+
+def test_a_cell_is_proposed_inserted_and_run_and_an_error_is_mended(
+    quickstart: Path, open_page: Any, light: None, at_once: None
+) -> None:
+    page = open_page(quickstart.name, height=1400)
+    page.wait_idle()
+    _, write, fix = asking(quickstart)
+    broken = failing(quickstart)
+    run_before(page, quickstart, write)
+    page.run(write)
+    page.cell(write).get_by_role("button", name="Insert").click()
+    page.wait_done(write)
+    inserted = page.cell(write + 1)
+    inserted.locator(".cm-content", has_text="def tidal_range").wait_for()
+    assert page.output(write + 1).inner_text() == "", "nothing has run"
+    page.run(write + 1)
+    page.wait_done(write + 1)
+    assert page.output(write + 1).locator("pre").inner_text().startswith("3.6")
+    page.run(broken + 1)  # each stands one further down now
+    page.wait_done(broken + 1, fails=True)
+    page.run(fix + 1)
+    page.cell(broken + 1).get_by_role("button", name="Replace").click()
+    page.wait_done(fix + 1)
+    page.run(broken + 1)
+    page.wait_done(broken + 1)
+    page.output(broken + 1).get_by_text("highest level: 3.92 m").wait_for()
+
+
+def test_an_answer_to_a_question_is_checked(quickstart: Path, open_page: Any, light: None, at_once: None) -> None:
+    page = open_page(quickstart.name, height=1400)
+    page.wait_idle()
+    question = next(n for n, text in enumerate(sources(quickstart)) if "Question 1" in text)
+    run_before(page, quickstart, question)
+    for answer, said in (("...", "Write your answer"), ("7", "Not yet."), ("1", "Right: 1")):
+        page.cell(question).locator(".cm-content").click()
+        page.page.keyboard.press("Control+a")
+        page.page.keyboard.insert_text(sources(quickstart)[question].replace("check(...", f"check({answer}"))
+        page.page.keyboard.press("Shift+Enter")
+        page.output(question).get_by_text(said).wait_for()
 
 
 def shows_in_html(path: Path, runs: list[dict[str, Any]]) -> None:

@@ -113,6 +113,7 @@ from pathlib import Path
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.redaction.redactor import redact
 from agentnb.prompt.blocks import TurnParts, semi_static_block, turn_blocks
+from agentnb.prompt.thread import held_definitions
 from agentnb.agent.kernel_context import Hydrator, Observed
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.scrubber import Scrubber
@@ -141,7 +142,7 @@ parts = TurnParts(
     task=task, selection=selection, values=hydrator.describe_values(task, mode="auto"),
     failure=hydrator.failure(mode="auto", selection=selection), parts=hydrator.parts(len),
 )
-out = block.canonical + b"".join(one.canonical for one in turn_blocks(parts, [block]))
+out = block.canonical + b"".join(one.canonical for one in turn_blocks(parts, held_definitions([block])))
 sys.stdout.buffer.write(out)
 """
 

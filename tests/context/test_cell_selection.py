@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, choose, names_spoken_of
+from agentnb.context.cell_selection import CellChoice, HeldCell, choose
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, stem
 from agentnb.context.notebook.outputs import Output
+from agentnb.context.question_words import CellQuestion, names_spoken_of
 
 
 def count(text: str) -> int:
@@ -151,7 +152,7 @@ def test_inflections_share_a_stem() -> None:
 
 def test_a_follow_up_keeps_what_it_speaks_of() -> None:
     log = log_of(*FILLER)
-    choice = chosen(log, "and why is that?", earlier="Explain `step_12`.")
+    choice = chosen(log, "and why is that?", earlier=("Explain `step_12`.",))
     assert reasons(choice)[12] == "binds step_12"
 
 
@@ -215,3 +216,116 @@ def test_hidden_cells_and_our_own_are_no_context() -> None:
     assert [run.number for run in log.runs] == [3]
     assert isinstance(log.of_cell("s"), CellRun)
     assert log.of_number(4) is None
+
+
+def test_the_functions_and_methods_that_a_spoken_of_cell_calls_come_along() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[3] = "def rate(x):\n    return x * 2" + "\n# padding" * 20
+    cells[6] = "class Till:\n    def settle(self, x):\n        return rate(x)" + "\n# padding" * 20
+    cells[20] = "till.settle(4)"
+    why = reasons(chosen(log_of(*cells), "Explain cell 21."))
+    assert why[7] == "defines settle, which cell 21 calls"
+    assert why[4] == "defines rate, which cell 7 calls"
+
+
+def test_the_cells_in_which_an_error_was_raised_come_along() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[5] = "def pick(rows):\n    return rows.pop(99)" + "\n# padding" * 20
+    cells[20] = ("go()", "error", "IndexError: pop index out of range\n    go()\n        return rows.pop(99)")
+    assert reasons(chosen(log_of(*cells), "Why did it fail?"))[6] == "an error was raised in it"
+
+
+def test_which_of_several_plots_is_meant_is_said_by_the_words_before() -> None:
+    cells: list[Any] = [*FILLER]
+    for place in (4, 12, 25):
+        cells[place] = (f"plt.plot(x{place})", "figure", "Figure: 1 line")
+    log = log_of(*cells)
+    for task, number in (
+        ("What does the last plot show?", 26),
+        ("Describe the first plot.", 5),
+        ("And the second figure?", 13),
+        ("What does the plot before that show?", 13),
+        ("Describe the previous chart", 13),
+    ):
+        assert [n for n, why in reasons(chosen(log, task)).items() if "figure" in why] == [number], task
+    both = reasons(chosen(log, "Compare both plots."))
+    assert {5, 13, 26} == {n for n, why in both.items() if why == "one of the figures"}
+
+
+@pytest.mark.parametrize(
+    ("task", "number"), [("the cell after step_9", 10), ("What does the cell before step_9 do?", 8)]
+)
+def test_a_cell_beside_one_that_is_named(task: str, number: int) -> None:
+    assert number in numbers(chosen(log_of(*FILLER), task))
+
+
+def test_the_function_above_is_the_last_that_was_defined() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[10] = "def tidy(x):\n    return x"
+    assert 11 in numbers(chosen(log_of(*cells), "Write a test for the function above."))
+
+
+def test_the_other_one_is_what_has_a_part_of_its_name() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[3], cells[30] = "thin_model = 1" + "\n# padding" * 20, "thick_model = 2" + "\n# padding" * 20
+    earlier = ("And why?", "How good is the thick model?")
+    why = reasons(chosen(log_of(*cells), "And the other one?", earlier=earlier))
+    assert why[4] == "binds thin_model"
+    assert 31 in why
+
+
+@pytest.mark.parametrize(
+    ("task", "source"),
+    [
+        ("Wie viele Patienten fehlen?", "patient_table = 3"),
+        ("Why did ann have to pay?", "print('paid by', 4)"),
+        ("Is it rising over the years?", "slope = np.polyfit(a, b, 1)"),
+    ],
+)
+def test_words_in_other_forms_find_their_cells(task: str, source: str) -> None:
+    cells: list[Any] = [*FILLER]
+    cells[8] = source
+    assert 9 in numbers(chosen(log_of(*cells), task))
+
+
+def test_the_cell_that_was_written_anew_after_one_that_failed_comes_along() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[8] = ("rows = read('a.csv', sepp=';')", "error", "TypeError: unexpected keyword 'sepp'")
+    cells[9] = "rows = read('a.csv', sep=';')"
+    assert reasons(chosen(log_of(*cells), "What was the error?"))[10] == "is much like cell 9, which failed"
+
+
+def test_a_verb_that_asks_for_a_plot_points_at_none() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[4] = ("plt.plot(x)", "figure", "Figure: 1 line")
+    log = log_of(*cells)
+    for task in ("Plot step_20 over time.", "Please plot step_20.", "Thanks. Now plot step_20"):
+        assert "the last figure" not in reasons(chosen(log, task)).values(), task
+    assert "the last figure" in reasons(chosen(log, "Label the axes of the plot.")).values()
+
+
+def test_a_parameter_of_one_letter_and_a_word_with_a_capital_inside_are_words() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[6] = "def elo(k=24):\n    return k * 2" + "\n# padding" * 20
+    cells[16] = "# pH of the sample" + "\n# padding" * 20
+    log = log_of(*cells)
+    assert 7 in numbers(chosen(log, "What changes with a larger k?"))
+    assert 17 in numbers(chosen(log, "Explain the formula for the pH."))
+
+
+def test_an_older_run_that_is_named_takes_no_newer_ones_place() -> None:
+    log = log_of("limit = 1", *FILLER)
+    log.record("limit = 2", cell=log.of_number(1).cell, number=60)
+    held = {log.of_number(60).cell: HeldCell(number=60, form="cell")}
+    (picked,) = [item for item in chosen(log, "Explain In[1].", held=held).picked if item.run.number == 1]
+    assert picked.older
+    assert '<cell number="1" older_than="60">' in picked.text
+
+
+def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
+    cells = [f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station" for i in range(60)]
+    log = log_of(*cells)
+    vague, clear = chosen(log, "Warum ist das so?"), chosen(log, "Why is `level_7` so high?")
+    assert len(vague.picked) == len(cells)
+    assert len(clear.picked) < len(cells)
+    assert len(chosen(log, "Warum ist das so?", budget=500).picked) < len(cells)

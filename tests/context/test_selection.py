@@ -87,6 +87,20 @@ def test_unresolved_marks_become_notes_and_python_words_do_not(notebook) -> None
     assert "Did you mean clean?" in selection.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("task", "noted"),
+    [
+        ("Write a function `tidal_range` that gives the range, and try it on `data`", False),
+        ("Please make a class called `Gauge`", False),
+        ("What does the function `tidal_range` do?", True),
+        ("Write a test. What does the function `tidal_range` do?", True),
+    ],
+)
+def test_a_name_for_what_is_to_be_written_is_no_missing_one(notebook, task: str, noted: bool) -> None:
+    notebook.run(SETUP)
+    assert bool(select(task, notebook.resolver, count=count).notes) is noted
+
+
 def test_the_budget_holds_and_what_is_left_out_is_said(notebook) -> None:
     notebook.run(SETUP + "\n    def huge():\n" + "        x = helper(1)\n" * 400)
     selection = select("`huge` `clean`", notebook.resolver, count=count, budget=300)

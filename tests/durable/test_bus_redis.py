@@ -213,6 +213,14 @@ def test_a_wrong_password_is_told_without_it(locked_server, machine, caplog):
     assert SECRET not in repr(Settings(bus=right))
 
 
+@pytest.mark.parametrize("option", ["foo=1", "db=x", "socket_timeout=soon", "ssl_cert_reqs=none", "protocol=9"])
+def test_an_option_that_the_client_does_not_take_is_refused_when_it_is_set(option, caplog):
+    """It once ended the thread that sends, with the client's own error."""
+    with pytest.raises(SettingsError, match=r"redis://h:6379/0.*AGENTNB_BUS") as caught:
+        RedisBus(f"redis://ann:hunter2@h/0?{option}")
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("address", ["", "localhost:6379", "http://host", "redis://", "redis://h:port", "redis://h:-1"])
 def test_an_address_that_is_none_is_refused_when_it_is_set(address):
     with pytest.raises(SettingsError, match="AGENTNB_BUS"):

@@ -173,6 +173,8 @@ class TwoWorkers(RuleBasedStateMachine):
             state = machine.execute_step(run_id)
         except (LeaseHeld, RunPaused, RunCancelled, ContextNotStorable) as error:
             self.refused(error, run_id, before)
+            if superseded and isinstance(error, ContextNotStorable):  # refused before it could learn of that
+                self.superseded.add((run_id, who))
             machine.journal.dies = None
             return
         except StepConflict:  # what a worker that was taken over learns, and nobody else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from contextlib import closing
 
@@ -94,10 +95,51 @@ def test_a_tampered_event_is_refused(machine, database):
         machine.history("r")
 
 
-def test_a_tampered_chain_ends(machine, database):
-    tamper(database, "UPDATE agentnb_history SET prev = 999 WHERE step = 2")
+@pytest.mark.parametrize("prev", ["999", "seq", "seq + 1", "-1"])
+def test_a_tampered_chain_ends(machine, database, prev):
+    tamper(database, f"UPDATE agentnb_history SET prev = {prev} WHERE step = 2")
     with pytest.raises(AgentnbError):
         machine.context_at("r", 1)
+    machine.history("r")
+
+
+@pytest.mark.slow
+def test_whatever_a_row_holds_is_read_or_is_an_error_of_ours(machine, tmp_path):
+    """Each column of each table with values of other kinds: bytes that are no text, numbers, nothing, foreign JSON."""
+    machine.journal.close()
+    original = (tmp_path / "cache.db").read_bytes()
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as connection:
+        found = connection.execute(
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+        )
+        columns = [(table, column) for table, column in found if table.startswith("agentnb_")]
+    for number, (table, column) in enumerate(columns):
+        for value in ("x'ff'", "CAST(x'ff80' AS TEXT)", "NULL", "-1", "'[1'", "'[]'"):
+            database = tmp_path / f"{number}.db"
+            database.write_bytes(original)
+            with closing(sqlite3.connect(database)) as connection, contextlib.suppress(sqlite3.IntegrityError):
+                connection.execute(f"UPDATE {table} SET {column} = {value}")
+                connection.commit()
+            use(database)
+            for file in tmp_path.glob(f"{number}.db*"):
+                file.unlink()
+
+
+def use(database):
+    with contextlib.suppress(AgentnbError):
+        machine = AgentStateMachine(EmbeddedJournal(database, synchronous="OFF"))
+        machine.register_state("FILL", fill)
+        for act in (
+            lambda: (machine.get("r"), machine.journal.runs(limit=5)),
+            lambda: machine.history("r"),
+            lambda: machine.context_at("r", 1),
+            lambda: machine.run_to_end("r", max_steps=1),
+            lambda: machine.fork("r", 1, "f"),
+            lambda: machine.resume("r"),
+        ):
+            with contextlib.suppress(AgentnbError):
+                act()
+        machine.journal.close()
 
 
 def test_diskcaches_own_housekeeping_leaves_the_runs_alone(tmp_path):
@@ -118,6 +160,12 @@ def test_addresses(tmp_path, monkeypatch):
         open_journal(tmp_path / "file.db")
     with pytest.raises(InputError, match="mysql"):
         open_journal("mysql://x")
+    monkeypatch.chdir(tmp_path)
+    for settings in ("host=db user=ann password=hunter2", "password='hunter2'", "postgres:ann:hunter2@db/runs"):
+        with pytest.raises(InputError, match="postgresql://user@host") as caught:
+            open_journal(settings)
+        assert "hunter2" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.db"]
     first = open_journal(tmp_path / "runs")
     assert open_journal(str(tmp_path / "runs"), clock=SystemClock()) is first
     assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700

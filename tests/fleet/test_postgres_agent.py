@@ -101,8 +101,8 @@ def test_the_command_line_lists_the_runs_of_any_journal(postgres, tmp_path, caps
         assert main(arguments) == 0
         assert "look at the tides" in capsys.readouterr().out
         monkeypatch.setenv("AGENTNB_JOURNAL", postgres)
-    assert main(["runs", "--where", str(tmp_path / "none")]) == 0
-    assert capsys.readouterr().out == "No run yet.\n"
+    assert main(["runs", "--where", str(tmp_path / "none")]) == 1
+    assert "there is no such directory" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
     assert main(["runs", "--where", "postgresql://ann:hidden@127.0.0.1:1/db"]) == 1
     said = capsys.readouterr().err

@@ -1,7 +1,8 @@
 """Real IPython kernels, driven as a front end drives them: execute requests with cell ids, outputs, interrupts.
 
-A kernel takes two seconds to start and import everything, a test a tenth of that. So tests take a kernel over from the
-ones before, and find it as if it had just started: nothing of agentnb is imported, no name is defined, no cell has run.
+A kernel takes three seconds to start and import everything, a test a tenth of that. So tests take a kernel over from
+the ones before: the extension is unloaded, no name is defined, no cell has run. Only the imported packages are still
+there. So a test of what is imported when takes a new kernel, and one that changes agentnb puts back what it changed.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Process:
             self.manager.shutdown_kernel(now=True)
 
 
-# All that a restart does, but for the packages of others that are imported.
+# All that a restart does, but for the packages that are imported.
 AS_NEW = """
 import importlib, os, sys
 shell = get_ipython()
@@ -98,7 +99,7 @@ for name, hooks in shell.hooks_at_start.items():
 if "matplotlib.pyplot" in sys.modules:
     sys.modules["matplotlib.pyplot"].close("all")
 for name, module in list(sys.modules.items()):
-    if name.partition(".")[0] == "agentnb" or str(getattr(module, "__file__", "")).startswith({tests!r}):
+    if str(getattr(module, "__file__", "")).startswith({tests!r}):
         del sys.modules[name]
 os.environ.clear()
 os.environ.update({environment!r})
@@ -257,11 +258,16 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(
-    work: Path, environment: dict[str, str], idle: list[Process], tmp_path_factory: pytest.TempPathFactory
+    work: Path,
+    environment: dict[str, str],
+    idle: list[Process],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Kernel]]:
     """Start kernels, or take them over. `start(NAME="value")` sets variables for one; `start(new=True)` is for what
-    happens once in a process."""
+    happens once in a process. Where a test fails, nobody takes its kernels over."""
     taken: list[Process] = []
+    failed = request.session.testsfailed
 
     def make(*, new: bool = False, **changes: str) -> Kernel:
         taken.append(idle.pop() if idle and not new else Process(tmp_path_factory.mktemp("kernel"), environment))
@@ -271,7 +277,11 @@ def start(
         return Kernel(work, taken[-1])
 
     yield make
-    idle += [process for process in taken if process.manager.is_alive()]
+    if request.session.testsfailed == failed:
+        idle += [process for process in taken if process.manager.is_alive()]
+    else:
+        for process in taken:
+            process.stop()
 
 
 @pytest.fixture

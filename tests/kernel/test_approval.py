@@ -105,7 +105,7 @@ def test_a_click_approves_and_the_run_goes_on_in_the_same_output(desk: Desk) -> 
     assert run["approvals"]["decided"][0]["by"] == "button"
     assert "Approved by a button at" in shown.displays[0]["text/markdown"]
     assert len(shown.displays) == 2
-    assert WIDGET not in shown.displays[1]
+    assert set(shown.displays[1].values()) == {""}, "the row of buttons leaves no line"
     assert not desk.buttons()
 
 
@@ -138,6 +138,7 @@ def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) 
 def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
     """The second half of it hits the button that has just appeared in the same place."""
     desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
+    before = set(desk.models)
     desk.click("Run")
     fresh: list[str] = []
 
@@ -145,7 +146,7 @@ def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
         fresh[:] = [
             comm
             for comm, state in desk.models.items()
-            if state.get("description") == "Run" and state.get("disabled") is True
+            if comm not in before and state.get("description") == "Run" and state.get("disabled") is True
         ]
         return bool(fresh)
 
@@ -170,13 +171,21 @@ def test_several_calls_are_decided_one_by_one(desk: Desk) -> None:
     assert desk.value("log") == [1]
 
 
+def approval(shown: Any) -> str:
+    """The command that approves what a cell has shown, as its view gives it."""
+    words = " ".join(shown.text.split())
+    found = re.search(r"%agent_runs approve \S+ --digest [0-9a-f]{16}", words)
+    assert found, words
+    return found.group()
+
+
 def test_a_command_in_another_cell_answers_and_the_old_buttons_go(desk: Desk) -> None:
     shown = desk.ok("%agent Run `log.append(1)` please")
     run_id = shown.run["run_id"]
     buttons = desk.buttons()
     listed = desk.ok("%agent_runs list").text
-    assert "◔ Waiting" in listed
-    done = desk.ok(f"%agent_runs approve {run_id}")
+    assert "Waiting" in listed
+    done = desk.ok(approval(shown))
     assert done.run["state"] == "COMPLETED"
     assert desk.value("_agent.state") == "COMPLETED"
     desk.until_state(shown, "COMPLETED")
@@ -185,6 +194,22 @@ def test_a_command_in_another_cell_answers_and_the_old_buttons_go(desk: Desk) ->
     assert desk.value("log") == [1]
     assert "does not wait" in desk.kernel.run(f"%agent_runs approve {run_id}").error
     assert done.run["approvals"]["decided"][0]["by"] == "command"
+
+
+def test_an_approval_is_of_what_was_shown_alone(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
+    run_id, first = shown.run["run_id"], approval(shown)
+    blind = desk.kernel.run(f"%agent_runs approve {run_id}")
+    assert "an approval names what was shown; nothing was approved" in blind.error
+    assert "log.append(1)" in blind.text, "it is shown again"
+    assert approval(blind) == first
+    assert desk.value("log") == []
+    second = desk.ok(first)
+    assert desk.value("log") == [1]
+    assert "other calls wait by now; nothing was approved" in desk.kernel.run(first).error
+    assert desk.value("log") == [1], "the word on the first call says nothing of the second"
+    desk.ok(approval(second))
+    assert desk.value("log") == [1, 2]
 
 
 def test_commands_that_make_no_sense_say_so(desk: Desk) -> None:
@@ -209,13 +234,13 @@ def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..
     first.stop()
     second = start()
     second.ok("%load_ext agentnb\nlog = []")
-    assert "◔ Waiting" in second.ok("%agent_runs list").text
+    assert "Waiting" in second.ok("%agent_runs list").text
     shown = second.ok(f"%agent_runs show {run_id}")
     assert shown.run["state"] == "WAITING"
     assert "log.append(1)" in shown.text
     asked_again = second.ok(f"%agent_runs resume {run_id}")
     assert WIDGET in asked_again.displays[1], "with live buttons"
-    assert second.ok(f"%agent_runs approve {run_id} --rest").run["state"] == "COMPLETED"
+    assert second.ok(f"{approval(shown)} --rest").run["state"] == "COMPLETED"
     assert second.value("log") == [1]
 
 
@@ -275,7 +300,7 @@ def test_unloading_takes_the_buttons_along(desk: Desk) -> None:
     desk.press(buttons["Run"])
     assert desk.value("log") == []
     desk.ok("%load_ext agentnb")
-    assert desk.ok(f"%agent_runs approve {shown.run['run_id']}").run["state"] == "COMPLETED"
+    assert desk.ok(approval(shown)).run["state"] == "COMPLETED"
 
 
 def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -> None:
@@ -339,8 +364,9 @@ def test_a_command_runs_what_was_shown_after_a_restart(proposing: Callable[[], D
     run_id = first.ok("%agent --tools run_code go").run["run_id"]
     first.kernel.stop()
     second = proposing()
-    in_every_form(second.ok(f"%agent_runs show {run_id}").displays[0])
-    assert second.ok(f"%agent_runs approve {run_id}").run["state"] == "COMPLETED"
+    shown = second.ok(f"%agent_runs show {run_id}")
+    in_every_form(shown.displays[0])
+    assert second.ok(approval(shown)).run["state"] == "COMPLETED"
     assert second.value("log") == [1, 2]
 
 

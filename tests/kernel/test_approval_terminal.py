@@ -95,9 +95,9 @@ def test_whoever_leaves_the_question_finds_the_run_waiting(terminal: Terminal) -
     terminal.leave()
     terminal.wait(r"In \[\d+\]: ")
     assert "[] 'WAITING'" in terminal.run("print(log, repr(_agent.state))")
-    terminal.say("run_id = _agent.run_id")
+    terminal.say('word = f\'approve {_agent.run_id} --digest {_agent.receipt["approvals"]["digest"]}\'')
     terminal.wait(r"In \[\d+\]: ")
-    assert "✓" in terminal.run("get_ipython().run_line_magic('agent_runs', f'approve {run_id}')")
+    assert "✓" in terminal.run("get_ipython().run_line_magic('agent_runs', word)")
     assert "[1] 'COMPLETED'" in terminal.run("print(log, repr(_agent.state))")
 
 

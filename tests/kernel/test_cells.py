@@ -133,7 +133,8 @@ def test_a_task_that_points_at_nothing_is_told_before_it_is_asked_and_may_be_ask
 def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> None:
     kernel.ok("private = 'my own business'\nprivate", cell="private")
     kernel.ok("shared = 2\nprint('shared words')", cell="shared")
-    kernel.ok("%agent_context hide private", cell="hide")
+    told = kernel.ok("%agent_context hide private", cell="hide").text
+    assert "These cells say private and are still sent: [" in told
     number = kernel.client.execute(
         "", silent=True, store_history=False, user_expressions={"n": "len(In) - 3"}, reply=True, timeout=30
     )["content"]["user_expressions"]["n"]["data"]["text/plain"]

@@ -230,3 +230,26 @@ def test_the_output_of_a_run_says_which_run_it_shows(kernel: Any) -> None:
     shown = [m["content"] for m in result.messages if m["header"]["msg_type"] == "display_data"]
     assert [each["metadata"]["agentnb"] for each in shown] == [{"run": result.run["run_id"]}]
     assert shown[0]["transient"]["display_id"] == result.run["run_id"]
+
+
+def test_a_press_on_a_block_brings_the_journals_own_text_and_bad_ones_are_told_why(kernel: Any) -> None:
+    task = ("c", "code", "%%agent --tools inspect\nWrite a function called `mean` of values, please.")
+    old = ("d", "code", "def mean(values):\n    return 0")
+    page = FakePage(kernel, order=lines(task, old))
+    page.tell([task, old], asking="c")
+    run = kernel.ok(task[2], "c").run
+    code = run["text"].partition("```python\n")[2].partition("\n```")[0]
+    press = {"type": "code", "run": run["run_id"], "block": 1, "use": "insert", "cell": "c"}
+    insert, said = page.send(**press)
+    assert (insert["type"], insert["below"], insert["source"]) == ("insert", "c", code)
+    assert insert["mark"] == {"run": run["run_id"], "model": run["model"]}
+    assert said == {"type": "said", "run": run["run_id"], "block": 1, "text": "", "cell": None}
+    propose, said = page.send(**press | {"use": "replace"})
+    assert (propose["type"], propose["cell"], propose["digest"]) == ("propose", "d", digest(old[2]))
+    assert (said["text"], said["cell"]) == ("", "d")
+    (said,) = page.send(**press | {"block": 2})
+    assert "no such block" in said["text"]
+    (said,) = page.send(**press | {"run": "r-19990101-000000-000000"})
+    assert "does not know" in said["text"]
+    for bad in ({"block": "1"}, {"block": True}, {"use": "run"}, {"cell": None}, {"run": 7}):
+        assert page.send(**press | bad) == []

@@ -23,7 +23,6 @@ def test_a_figure_of_the_inline_backend_goes_along_and_stays_as_it_was(kernel: A
     kernel.ok("assert called == [] and before == (fig.dpi, fig.canvas, plt.get_fignums(), plt.get_backend())")
     assert [item["new"] for item in kernel.ok("%%agent\nAnd `ax` again?").run["images"]] == [False]
     assert kernel.ok("%%agent --context none\nWhat does fig show?").run["images"] == []
-    assert "1 picture, 1 sent with this task" in first.text
     kernel.ok("%%agent\nAnd `fig` once more?")
     assert "Picture: fig" in kernel.ok("%agent_context show").text
 

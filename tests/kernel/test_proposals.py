@@ -124,14 +124,14 @@ def test_a_page_is_shown_each_proposal_with_the_text_that_it_is_for(kernel: Any,
     request = kernel.send("%agent go", "ask")
     shown = kernel.collect(request)
     assert shown.status == "ok", shown.error
-    second_last = page.proposed()
-    assert [(item["cell"], item["digest"], item["source"]) for item in second_last] == [
-        ("cell-three", digest("total = 2 - 3\ntotal"), "total = 2 + 3\ntotal"),
-        ("ask", None, "b = 2"),
+    proposed = page.proposed()
+    assert [(item["cell"], item["digest"], item["source"]) for item in proposed] == [
         ("ask", None, "a = 1"),
-    ]
-    assert second_last[0]["mark"] == {"run": shown.run["run_id"], "model": shown.run["model"]}
-    assert second_last[0]["why"] == "A sum."
+        ("ask", None, "b = 2"),
+        ("cell-three", digest("total = 2 - 3\ntotal"), "total = 2 + 3\ntotal"),
+    ], "in the order in which they were proposed"
+    assert proposed[2]["mark"] == {"run": shown.run["run_id"], "model": shown.run["model"]}
+    assert proposed[2]["why"] == "A sum."
     assert kernel.value("total") == -1
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+import agentnb
 from agentnb.models import catalog
 from agentnb.models.messages import Usage
 from agentnb.models.prices import cost_of, storage_cost, storage_price
@@ -212,3 +213,9 @@ def test_a_retirement_is_told_of_two_months_ahead_and_ever_after() -> None:
         assert not told or "-m openai:gpt-6.2-sol" in said
     assert "was retired" in said
     assert catalog.retirement(catalog.default_for("anthropic"), CHECKED) == ""
+
+
+def test_anybody_can_ask_what_tokens_cost() -> None:
+    paid = {kind: agentnb.price("sim:claude-sonnet-4-6", **{kind: 1_000_000}) for kind in ("input", "cache_read")}
+    assert paid == {"input": 3.0, "cache_read": 0.3}
+    assert agentnb.price("anthropic:some-model-of-tomorrow", input=1) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 from types import SimpleNamespace
@@ -111,6 +112,29 @@ def test_a_tick_repaints_the_clock_alone(made: Any, wire: Wire) -> None:
     assert max(map(len, sent)) < 400
 
 
+def test_a_view_is_built_only_when_it_is_shown(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard, run, clock, _ = made
+    built: Counter[str] = Counter()
+    for name in ("stage_html", "steps_html", "clock_html"):
+        monkeypatch.setattr(Progress, name, counting(built, name))
+    for _ in range(1000):
+        run.feed(text("Because "), clock.monotonic())
+        dashboard.update(run)
+        clock.advance(INTERVAL / 100)
+    assert set(built) == {"stage_html", "steps_html", "clock_html"}
+    assert max(built.values()) <= 1000 / 100 + 1
+
+
+def counting(counted: Counter[str], name: str) -> Any:
+    real = getattr(Progress, name)
+
+    def call(*given: Any) -> Any:
+        counted[name] += 1
+        return real(*given)
+
+    return call
+
+
 def test_the_end_comes_at_once_and_once(made: Any) -> None:
     dashboard, run, _, screen = made
     dashboard.update(run)
@@ -193,6 +217,7 @@ def replayed(events: list[Any], steps: int) -> Iterator[list[Any]]:
                 group = []
 
 
+@pytest.mark.slow
 def test_a_step_costs_the_same_at_any_time_and_little(
     made: Any, wire: Wire, events: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

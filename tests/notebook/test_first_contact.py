@@ -1,4 +1,4 @@
-"""The one line that a machine's first load shows says whom agentnb asks, and never names a key."""
+"""What a machine's first load shows says whom agentnb asks, and never names a key."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import pytest
 
 from agentnb.notebook.hooks.first_contact import greet_once
 
+NARROW = 60
+"""Characters of code that fit into an output of JupyterLab in a window of 1,000 px with the file browser open."""
+
 
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "agentnb asks its simulator, for no API key is set. "),
-        ({"OPENAI_API_KEY": "sk-canary"}, "agentnb asks the model of your OPENAI_API_KEY. "),
-        ({"AGENTNB_MODEL": "google:gemini-2.5-flash", "OPENAI_API_KEY": "sk-canary"}, "asks google:gemini-2.5-flash. "),
+        ({}, "agentnb asks its simulator, for no API key is set."),
+        ({"OPENAI_API_KEY": "sk-canary"}, "agentnb asks the model of your OPENAI_API_KEY."),
+        ({"AGENTNB_MODEL": "google:gemini-2.5-flash", "OPENAI_API_KEY": "sk-canary"}, "asks google:gemini-2.5-flash."),
     ],
 )
 def test_it_names_the_model_or_the_variable_once(tmp_path: Path, environment: dict[str, str], said: str) -> None:
     here = environment | {"AGENTNB_HOME": str(tmp_path / "home")}
-    line = greet_once(here)
-    assert said in line
-    assert "canary" not in line
-    assert "\n" not in line
-    assert "%%agent" in line
+    shown = greet_once(here)
+    asked, how = shown.split("\n")
+    assert said in asked
+    assert "canary" not in shown
+    assert max(map(len, (asked, how))) <= NARROW
+    assert how == "Write %%agent and a question below it. Help: %%agent?"
     assert greet_once(here) == ""
 
 

@@ -11,6 +11,7 @@ from agentnb.prompt.thread import (
     Turn,
     held_definitions,
     is_branch,
+    leaves_answers,
     needed,
     parent_for,
     path_to,
@@ -49,6 +50,15 @@ def test_later_cells_go_on_from_the_newest_branch() -> None:
     parent = parent_for(turns, cell="five", execution="5")
     assert parent is not None
     assert [t.run_id for t in path_to(turns, parent)] == ["a", "d"]
+
+
+def test_answers_are_left_behind_where_some_came_after() -> None:
+    assert leaves_answers(ABC, cell="two", execution="4")
+    assert not leaves_answers(ABC, cell="three", execution="4"), "nothing came after the last"
+    assert not leaves_answers(ABC, cell="three", execution="3"), "the cell goes on, and is not run again"
+    assert not leaves_answers(ABC, cell="four", execution="4"), "a new cell"
+    failed = [*ABC, turn("d", "c", "four", "4", complete=False)]
+    assert not leaves_answers(failed, cell="three", execution="5"), "what failed is no answer"
 
 
 def test_two_uses_in_one_cell_follow_each_other() -> None:

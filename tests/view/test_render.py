@@ -635,3 +635,9 @@ def test_where_the_prefix_broke(cached: tuple[int, ...], broke: str) -> None:
     layers = [layer | {"cached_tokens": read} for layer, read in zip(full()["layers"], cached, strict=True)]
     drawn = visible(prefix_html(changed(layers=layers)))
     assert (f"◀ the prefix broke here, in {broke}" in drawn) is bool(broke)
+
+
+def test_a_files_name_moves_no_terminal() -> None:
+    rows = [("a\x1b[2Jb.py", "named \x07"), (Code("\x9b31m.py"), 1)]
+    shown = table_text("Files", ("name", "why"), rows, ["\x1b]0;x\x07"])
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)

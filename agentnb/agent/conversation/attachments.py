@@ -60,7 +60,7 @@ def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules, new: b
 
 
 def with_data(listed: Iterable[SentPicture], blocks: Iterable[Block]) -> list[JsonObject]:
-    """The receipt's list with the pictures themselves (base64), where these blocks hold them."""
+    """Return the receipt's list with the pictures themselves (base64), where these blocks hold them."""
     images = (block.content for block in blocks if isinstance(block.content, Image))
     data = {digest(image.data): image.data for image in images}
     return [dict(item) | ({"data": data[item["digest"]]} if item["digest"] in data else {}) for item in listed]

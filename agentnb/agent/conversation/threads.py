@@ -1,4 +1,22 @@
-"""A thread as the journal has it: its turns, a path's blocks as this segment sends them, and where a request ended."""
+"""Read a thread from the journal: its turns, a path's blocks as this segment sends them, where a request ended.
+
+Nothing of a conversation is kept beside the journal. Each turn is a run, and its run keeps the blocks that it added, as
+they were sent and answered. So a kernel that comes new to a thread sends the very same bytes, and the provider's prompt
+cache hits. A finished turn never changes; it is read once and remembered.
+
+A request is put together from three places. The segment's root has the frozen blocks: tools, instructions, project. The
+path from the thread's root to this turn has the turns' own blocks. This turn adds the last ones.
+
+Three cases break the plain order. Each keeps a prefix warm, or leaves out text that would only cost.
+
+- A turn from before the segment began is folded. Its definitions stand in the frozen section already, so their old text
+  gives way to one sentence.
+- A turn of another kind (another model, other tools) goes on as plain text. Its tool traffic names tools that this
+  request does not offer.
+- A segment with a base sends the kept turns as the base did. The provider still holds those bytes.
+
+Do not build a path by what the turns' own segments sent: those may differ in every block.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +36,6 @@ from agentnb.providers.promptcache import Sent
 
 STEADY = 8
 """Turns for which a definition must have stood unchanged to be written into the project section again."""
-EARLIER = "(earlier turn)"
-"""Ends the reason of a definition that is held but that the turn did not touch."""
 MOST_PATHS = 32
 """Paths that are kept: those of the turns that runs are just at work on."""
 FOLDED = "(This definition now stands in another place of this conversation.)"
@@ -34,7 +50,7 @@ class Threads:
         self._paths: dict[str, tuple[Turn, ...]] = {}
 
     def _state(self, run_id: str) -> AgentState:
-        """The state of a turn as it stands. Raises RunUnknown."""
+        """Return the state of a turn as it stands. Raises RunUnknown."""
         if run_id in self._finished:
             return self._finished[run_id]
         run = self._machine.get(run_id)
@@ -44,7 +60,7 @@ class Threads:
         return state
 
     def turns(self, thread: str) -> list[Turn]:
-        """The thread's turns in order of their beginning."""
+        """Return the thread's turns in order of their beginning."""
         return [
             Turn(
                 run_id=run.run_id,
@@ -60,7 +76,7 @@ class Threads:
         ]
 
     def segment(self, root: str) -> tuple[Block, ...]:
-        """The blocks that the segment froze: STATIC and SEMI_STATIC."""
+        """Return the blocks that the segment froze: STATIC and SEMI_STATIC."""
         frozen = self._state(root).segment
         if frozen.base:
             return self.segment(frozen.base.root)
@@ -75,22 +91,23 @@ class Threads:
         return self._state(root).segment.base
 
     def first(self, root: str) -> str | None:
-        """The first turn that the segment sends; None where it sends all of its path."""
+        """Return the first turn that the segment sends; None where it sends all of its path."""
         return self._state(root).segment.first
 
     def as_sent(self, path: Sequence[Turn], *, root: str, kind: str) -> tuple[Block, ...]:
-        """The blocks of the path's turns as a segment sends them that has begun already."""
+        """Return the blocks of the path's turns as a segment sends them that has begun already."""
         return self.path(path, root=root, kind=kind, base=self.base(root), first=self.first(root))
 
     def path(
         self, path: Sequence[Turn], *, root: str, kind: str, base: Base | None, first: str | None = None
     ) -> tuple[Block, ...]:
-        """The blocks of the path's turns as the segment with this root sends them.
+        """Return the blocks of the path's turns as the segment with this root sends them.
 
-        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
-        its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
-        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as that other
-        segment sent them. What came before its `first` turn is left out.
+        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in its
+        frozen project section. What another segment sent since keeps its definitions; with another kind its tool
+        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as the base sent
+        them. What came before its `first` turn is left out. So is what came before a turn whose own blocks hold it
+        condensed.
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
@@ -98,7 +115,7 @@ class Threads:
         out: list[Block] = []
         if base and kept:
             out += self.as_sent(path[:kept], root=base.root, kind=kind)
-        start = max(kept, _place_of(first, ids, root))
+        start = max(kept, _place_of(first, ids, root), self._condensed(path))
         for number, turn in enumerate(path[start:], start):
             blocks: Sequence[Block] = self.own(turn)
             if number < begins:
@@ -108,8 +125,17 @@ class Threads:
             out += blocks
         return tuple(out)
 
+    def _condensed(self, path: Sequence[Turn]) -> int:
+        """Return the place on the path of the last turn whose own blocks hold what came before; 0: none does."""
+        places = (n for n in range(len(path) - 1, 0, -1) if self._state(path[n].run_id).segment.first == path[n].run_id)
+        return next(places, 0)
+
+    def replies(self, turn: Turn | None) -> int:
+        """Count the replies that the conversation has had up to the end of this turn."""
+        return self._state(turn.run_id).replies if turn else 0
+
     def whole(self, path: Sequence[Turn]) -> list[Block]:
-        """All that the segments of the path sent and did not leave out since, in order: for what the thread holds."""
+        """Return all that the path's segments sent and still send, in order: for what the thread holds."""
         out: list[Block] = []
         roots: set[str] = set()
         for turn in path:
@@ -123,7 +149,7 @@ class Threads:
         return out
 
     def edited(self, path: Sequence[Turn]) -> set[str]:
-        """The definitions that were sent in a new version within the last STEADY turns of the path."""
+        """Return the definitions that were sent in a new version within the last STEADY turns of the path."""
         versions: dict[str, str] = {}
         found: set[str] = set()
         for number, turn in enumerate(path):
@@ -135,42 +161,43 @@ class Threads:
         return found
 
     def end_of_last_request(self, path: Sequence[Turn], root: str, *, base: Base | None) -> tuple[int, str | None]:
-        """How many leading blocks this segment's last request on the path sent, and its reply's id; else (0, None)."""
+        """Return how many leading blocks this segment's last request on the path sent, and its reply's id; else (0,
+        None)."""
         for turn in reversed(path):
             if turn.segment_root == root:
                 return self.end_of(turn.run_id), self._state(turn.run_id).previous_message
         return (self.end_of(base.kept), None) if base else (0, None)
 
     def last_reply(self, path: Sequence[Turn], address: str) -> str | None:
-        """The id of the path's last reply where it came from the same provider: what that can compare a request with,
-        to say why a new segment missed."""
+        """Return the id of the path's last reply where it came from the same provider. By it a provider can say why a
+        new segment missed."""
         before = self._state(path[-1].run_id) if path else None
         return before.previous_message if before and _whom(before.address) == _whom(address) else None
 
     def end_of(self, run_id: str) -> int:
-        """How many leading blocks the turn's last request sent."""
+        """Return how many leading blocks the turn's last request sent."""
         return self._state(run_id).previous_end
 
     def own(self, turn: Turn) -> tuple[Block, ...]:
-        """The turn's own blocks, as they were sent and answered."""
+        """Return the turn's own blocks, as they were sent and answered."""
         return self._state(turn.run_id).blocks
-
-    def touched(self, turn: Turn) -> set[str]:
-        """The names of the definitions that the turn's task touched, or that were sent with it."""
-        held = self._state(turn.run_id).definitions
-        return {item["name"] for item in held if not item["reason"].endswith(EARLIER)}
 
     # The turn of a state, which may be at work
 
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
         """The turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
-        path = path_to(turns, parent)
+        path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path
 
+    def _as_it_went(self, turn: Turn) -> Turn:
+        """The turn, in the segment that it ended in: a run may begin one in its middle."""
+        state = self._state(turn.run_id)
+        return replace(turn, kind=state.kind or turn.kind, segment_root=state.segment.root)
+
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
-        """The turns before this one."""
+        """Return the turns before this one."""
         if state.parent is None:
             return ()
         if state.parent not in self._paths:
@@ -195,7 +222,7 @@ class Threads:
         return state.segment.base if state.segment.begins else self.base(state.segment.root)
 
     def sent(self, sent: Sent | None) -> tuple[Block, ...]:
-        """The blocks of a request that was sent, as the journal has them; () where its run is not in this journal."""
+        """Return the blocks of a sent request, as the journal has them; () where its run is not in this journal."""
         if sent is None:
             return ()
         try:
@@ -208,14 +235,9 @@ class Threads:
         return (*self.before(state), *state.blocks)[: len(sent.chain)]
 
 
-def left_out(state: AgentState, path: Sequence[Turn]) -> int:
-    """How many of the path's oldest turns the segment that this turn begins does not send."""
-    return _place_of(state.segment.first, [turn.run_id for turn in path], state.segment.root)
-
-
 def _place_of(first: str | None, ids: Sequence[str], root: str) -> int:
-    """Where on the path the first turn stands that a segment sends. A segment may begin with its own root, which is
-    not on the path yet while its first request is made."""
+    """Return the place on the path of the first turn that a segment sends. A segment may begin with its own root. While
+    its first request is made, that root is not on the path yet."""
     if first in ids:
         return ids.index(first)
     return len(ids) if first == root else 0

@@ -14,6 +14,7 @@ from agentnb.agent.state import AgentState, StepEvent
 from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.catalog import ImageRules, Model
+from agentnb.models.framing import unframed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import (
     Content,
@@ -38,21 +39,21 @@ def event_of(reply: Reply) -> StepEvent:
     return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
 
 
-def reply_blocks(reply: Reply) -> tuple[Block, ...]:
+def reply_blocks(reply: Reply, *, step: int = 0) -> tuple[Block, ...]:
     """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
     labels = (f"call of {part.name}" if isinstance(part, ToolCall) else "reply" for part in content)
     return tuple(
-        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label)
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label, step=step)
         for part, label in zip(content, labels, strict=True)
     )
 
 
 def _whole_parts(reply: Reply) -> list[Content]:
-    """Without calls, which are not carried out; and, where the reply was cut off, without the thinking that led to
-    them or to nothing: providers refuse thinking without its signature, and reasoning without what followed it."""
+    """Calls are left out, since they are not carried out. Where the reply was cut off, so is the thinking that led to
+    them or to nothing. Providers refuse thinking without its signature, and reasoning without what followed it."""
     kept: list[Content] = []
     thinking: list[Content] = []
     for part in reply.content:
@@ -64,7 +65,7 @@ def _whole_parts(reply: Reply) -> list[Content]:
     return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
 
 
-def result_block(call: ToolCall, outcome: Outcome) -> Block:
+def result_block(call: ToolCall, outcome: Outcome, *, step: int = 0) -> Block:
     """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
     return Block(
         layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
@@ -72,13 +73,21 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
         content=ToolResult(call.call_id, call.name, outcome.text, outcome.is_error),
         label=f"result of {call.name}",
         holds=outcome.holds,
+        step=step,
     )
 
 
-def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
-    """The calls of this turn that have no result yet, in order: those of the last reply, whose results come together.
+def misfit_block(faults: str, *, step: int) -> Block:
+    """Tell the model what of its structured answer does not fit."""
+    said = f"This is not the value that was asked for: {unframed(faults)}. Give the whole value again."
+    return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(said), label="what does not fit", step=step)
 
-    A result is that of the first call with its id: an old journal may hold one id for two calls.
+
+def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
+    """Return the calls of this turn that have no result yet, in order. They are the last reply's: results come
+    together.
+
+    A result belongs to the first call with its id: an old journal may hold one id for two calls.
     """
     waiting: list[ToolCall] = []
     for part in (block.content for block in blocks):
@@ -106,7 +115,7 @@ def plain(blocks: Iterable[Block]) -> list[Block]:
 
 
 def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
-    """The block with secrets taken out of its text."""
+    """Return the block with secrets taken out of its text."""
     content = block.content
     if isinstance(content, Text | Image):
         text = scrub(content.text)
@@ -115,7 +124,7 @@ def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
 
 
 def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
-    """The blocks as this model can take them: a picture by its description where it takes no pictures."""
+    """Return the blocks as this model can take them: a picture by its description where it takes no pictures."""
     if model.images is not None:
         return tuple(blocks)
     return tuple(
@@ -125,7 +134,7 @@ def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
 
 
 def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | None) -> int:
-    """Estimated tokens of a block, without the frame of the message that it stands in."""
+    """Return the estimated tokens of a block, without the frame of the message that it stands in."""
     if isinstance(content, Image) and images is not None:
         return image_tokens(images, content.width, content.height)
     if isinstance(content, ToolResult):
@@ -142,8 +151,9 @@ def prompt_tokens(
     after: Role | None = None,
     replied: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[int, ...]:
-    """Estimated tokens of each block that follows one of the role `after`; None: they begin the prompt, and what the
-    provider adds for tools counts too. `replied` has what a reply reported of its own blocks, by digest."""
+    """Return the estimated tokens of each block that follows one of the role `after`. Where `after` is None they begin
+    the prompt, and what the provider adds for tools counts too. `replied` has what a reply reported of its own blocks,
+    by digest."""
     roles = [after, *(block.role for block in blocks)]
     tokens = [
         replied[block.digest]
@@ -151,7 +161,7 @@ def prompt_tokens(
         else block_tokens(block.content, counter, images) + _frame(block, before)
         for block, before in zip(blocks, roles, strict=False)
     ]
-    if after is None and blocks and blocks[0].role is Role.TOOLS:
+    if after is None and any(block.role is Role.TOOLS for block in blocks[:2]):
         tokens[0] += counter.tools_preamble
     return tuple(tokens)
 
@@ -164,8 +174,8 @@ def _frame(block: Block, before: Role | None) -> int:
 def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
     """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
-    What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
-    102), but for models that drop it. Anthropic does not tell it apart.
+    Thinking counts again where it is sent back, but for models that drop it. Recorded: OpenAI's reasoning 1,792 of
+    1,792, Gemini 3's 102 of 102. Anthropic does not tell it apart.
     """
     thought = [block for block in blocks if isinstance(block.content, Opaque)]
     if thought and not usage.reasoning:
@@ -185,14 +195,28 @@ def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict
 
 
 def block_weight(content: Content) -> int:
-    """A block's weight beside others of the same prompt, whichever the model: pieces of text, or what stands for it."""
+    """Return a block's weight beside others of the same prompt, whichever the model: its pieces of text, or a
+    stand-in."""
     if isinstance(content, Image):
         return max(1, content.width * content.height // 750)
     return pieces(block_text(content))
 
 
+def thoughts(blocks: Iterable[Block]) -> list[str]:
+    """Return the thinking that replies showed, in order. Sealed thinking has no text."""
+    texts = (_thought(block.content.wire) for block in blocks if isinstance(block.content, Opaque))
+    return [text for text in texts if text]
+
+
+def _thought(wire: JsonMapping) -> str:
+    """Return the text of one provider's thinking: Anthropic's, OpenAI's summaries or Gemini's thought parts."""
+    if wire.get("type") == "reasoning":
+        return "\n\n".join(str(part.get("text") or "") for part in wire.get("summary") or ())
+    return str(wire.get("thinking") or (wire.get("text") if wire.get("thought") else "") or "").strip()
+
+
 def block_text(content: Content) -> str:
-    """The text of a block for counting: what of it reaches the tokenizer."""
+    """Return the text of a block for counting: what of it reaches the tokenizer."""
     match content:
         case Text(text):
             return text
@@ -211,7 +235,7 @@ def block_text(content: Content) -> str:
 
 
 def what_came(reply: Reply) -> str:
-    """A reply in three words, for the list of steps."""
+    """Return a reply in three words, for the list of steps."""
     if reply.calls:
         return "asked for " + ", ".join(call.name for call in reply.calls)
     return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
@@ -225,7 +249,7 @@ def tool_record(
     *,
     scrub: Callable[[str], str] = str,
 ) -> JsonObject:
-    """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
+    """Return one tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
         "arguments": scrubbed_value(dict(call.arguments), scrub),
@@ -254,9 +278,9 @@ def end_note(reply: Reply) -> str:
 
 
 def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
-    """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
+    """Return the reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
-        content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
+        content=tuple(block.content for block in after.blocks[len(before.blocks) :] if block.role is Role.ASSISTANT),
         stop=StopReason(data["stop"]),
         usage=Usage.from_json(data["usage"]),
         model=after.address,
@@ -267,4 +291,5 @@ def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> 
 def closed(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """Blocks that a new question may follow: a call without a result gets one that says why."""
     why = Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True)
-    return (*blocks, *(result_block(call, why) for call in open_calls(blocks)))
+    step = blocks[-1].step if blocks else 0
+    return (*blocks, *(result_block(call, why, step=step) for call in open_calls(blocks)))

@@ -1,5 +1,5 @@
-"""What the notebook itself adds to a turn: cells with outputs, an outline of the others, the list of names. Pure but
-for looking at live names."""
+"""Choose what the notebook itself adds to a turn: cells with outputs, an outline of others, the names. Pure but for
+looking at live names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from dataclasses import dataclass
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import JsonMapping, JsonObject, digest
-from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
+from agentnb.context.cell_selection import CellChoice, HeldCell, Picked, choose
 from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
-from agentnb.context.notebook.missing import what_is_missing
+from agentnb.context.notebook.missing import what_is_missing, what_to_run
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.schema_only import WITHHELD
+from agentnb.context.question_words import CellQuestion
 from agentnb.prompt.project_parts import HeldParts
 
 CELL, NAME = "cell:", "name:"
-"""How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
+"""Prefixes of the names of what a thread holds: of cells, and of lines in the list of names."""
 
 TEXT_SHARE = 4
 """Markdown and cells that have not run get the fourth part of `context_tokens` at most."""
@@ -29,13 +31,13 @@ DEFINITIONS = 4
 
 
 def room_for_definitions(context_tokens: int) -> int:
-    """Tokens of definitions that a turn may add."""
+    """Return the tokens of definitions that a turn may add."""
     return context_tokens // DEFINITIONS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Additions:
-    """What a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
+    """Holds what a turn adds of the notebook: texts with entries of what they hold, and names that matter."""
 
     texts: tuple[str, ...] = ()
     holds: tuple[JsonMapping, ...] = ()
@@ -56,8 +58,8 @@ class NotebookContext:
     text: NotebookText | None = None
     asking: str = ""
 
-    def question(self, task: str, earlier: str) -> CellQuestion:
-        """The task with its place: the cells by their order in the notebook and the one above, where that is known."""
+    def question(self, task: str, earlier: tuple[str, ...]) -> CellQuestion:
+        """Return the task with its place, where known: the cells by their order in the notebook, and the one above."""
         if self.text is None:
             return CellQuestion(task=task, earlier=earlier)
         runs = {run.cell: run for run in self.log.runs}
@@ -69,7 +71,7 @@ class NotebookContext:
     def additions(
         self, question: CellQuestion, held: HeldParts, *, count: Callable[[str], int], budget: int
     ) -> Additions:
-        """What the thread lacks of the notebook for this question."""
+        """Return what the thread lacks of the notebook for this question."""
         runs = self.log.runs
         names, entries = self._names(held, count)
         written, parts = self._written(held, count, budget // TEXT_SHARE)
@@ -84,7 +86,8 @@ class NotebookContext:
             clean=self.clean,
         )
         texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
-        holds = [*entries, *parts, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
+        picked = (self._entry(item) for item in choice.picked if not item.older)
+        holds = [*entries, *parts, *self._outlined(choice), *picked]
         return Additions(
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
@@ -94,15 +97,20 @@ class NotebookContext:
         )
 
     def missing(self, task: str) -> str:
-        """What the task points at and is not there, in a sentence."""
+        """Return what the task points at and is not there, in a sentence."""
         return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
+
+    def to_run(self) -> str:
+        """Return the cells to run first, in a sentence."""
+        text = self.text.without(self.log.hidden) if self.text is not None else None
+        return self.scrub(what_to_run(text, self.log.runs, asking=self.asking))
 
     def clean(self, run: CellRun) -> CellRun:
         told = without_values(run, WITHHELD) if self.schema_only else run
         return cleaned(told, self.scrub, self.scrub.of_output)
 
     def digests(self, held: HeldParts) -> dict[str, str]:
-        """The digests of held cells and names as they are now: their own where nothing of them changed."""
+        """Return the digests of held cells and names as they are now: their own where nothing of them changed."""
         now = {line.key: line.digest for line in self._lines()}
         found = {}
         for name, item in held.items():
@@ -117,7 +125,7 @@ class NotebookContext:
         return found
 
     def cells_told(self, held: HeldParts, holds: Iterable[JsonMapping]) -> set[str]:
-        """The cells of which the thread, with what is added now, has the present run's source."""
+        """Return the cells whose present source the thread has, counting what is added now."""
         known = {str(item["cell"]): item for item in [*held.values(), *holds] if str(item["name"]).startswith(CELL)}
         return {
             cell
@@ -126,7 +134,7 @@ class NotebookContext:
         }
 
     def read(self, number: int, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
-        """A cell at length by its number, for the model; an empty text where there is none."""
+        """Return a cell at length by its number, for the model; an empty text where there is none."""
         found = self.log.of_number(number)
         if found is None:
             return "", ()
@@ -134,7 +142,7 @@ class NotebookContext:
         text = cell_element(run, cell_body(run, WHOLE))
         if self.log.of_cell(run.cell) is not found:  # an older run: it takes no present one's place
             return text, ()
-        body = digest(cell_body(run, WHOLE))
+        body = digest(steady(cell_body(run, WHOLE)))
         picked = Picked(run=run, form=WHOLE, reason="read by the model", text=text, tokens=count(text), body=body)
         return text, (self._entry(picked),)
 
@@ -147,7 +155,7 @@ class NotebookContext:
             if not name.startswith(CELL):
                 continue
             session, _, number = str(item["run"]).rpartition(":")
-            # What ran in an earlier kernel is replaced by any run of this one.
+            # Any run of this kernel replaces what ran in an earlier one.
             there = int(number) if session == self.log.session else 0
             found[name.removeprefix(CELL)] = HeldCell(number=there, form=str(item["form"]), body=str(item["body"]))
         return found
@@ -178,7 +186,7 @@ class NotebookContext:
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
 
     def _written(self, held: HeldParts, count: Callable[[str], int], room: int) -> tuple[list[str], list[JsonObject]]:
-        """What the thread lacks of the notebook's own text, up to `room` tokens."""
+        """Return what the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[JsonObject] = []
         text = self.text.without(self.log.hidden) if self.text is not None else None
@@ -198,7 +206,7 @@ class NotebookContext:
         return names_of(self.namespace, self.bound())
 
     def _names(self, held: HeldParts, count: Callable[[str], int]) -> tuple[str, list[JsonObject]]:
-        """The lines that the thread lacks of the list of names."""
+        """Return the lines that the thread lacks of the list of names."""
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
         new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
@@ -221,7 +229,7 @@ class NotebookContext:
 def cell_entries(
     held: HeldParts, new: Iterable[JsonMapping], involved: AbstractSet[str] = frozenset()
 ) -> tuple[JsonObject, ...]:
-    """The receipt's list of cells: each that the context holds, in the order in which they ran."""
+    """Return the receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]
     out = []

@@ -1,4 +1,4 @@
-"""The user's project on disk: which folder is their own code, its tree of files, and files that they added by name."""
+"""Find the user's project on disk: its folder, its tree of files, and files added by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILE_READ = 2**20
 
 @lru_cache(64)
 def own_root(project: Path) -> Path:
-    """The directory that holds the user's own code: the repository around the project where there is one.
+    """Return the directory that holds the user's own code: the repository around the project where there is one.
 
     A notebook often stands in a folder beside the package that it uses.
     """
@@ -44,7 +44,7 @@ def relative_to(file: Path, project: Path | None) -> str:
 
 
 def read_added(file: Path) -> str | None:
-    """The text of an added file, at most 60 kB of it; None where it is gone or no text.
+    """Return the text of an added file, at most 60 kB of it. None where it is gone or no text.
 
     Of a file too large to be sent whole only its beginning and its end are read.
     """
@@ -56,7 +56,8 @@ def read_added(file: Path) -> str | None:
 
 
 def _ends(file: Path) -> str:
-    """The file's text; of one above FILE_READ bytes its beginning and its end, with what stands between left out."""
+    """Return the file's text; of one above FILE_READ bytes its beginning and its end, with what stands between left
+    out."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         if size <= FILE_READ:
@@ -79,8 +80,8 @@ class Tree:
 
 
 def tree_of(project: Path | None, known: Collection[str] = ()) -> Tree | None:
-    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out. None
-    where no folder is the project.
+    """Return the project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out.
+    None where no folder is the project.
 
     `known` are files that a list of before had: they stay while they exist. Where that list was full, what comes after
     its end is not new: it only had no room.
@@ -96,7 +97,7 @@ def tree_of(project: Path | None, known: Collection[str] = ()) -> Tree | None:
 
 
 def _may_exist(file: Path) -> bool:
-    """What may not be looked at is not known to be gone."""
+    """Tell whether a file is there: one that may not be looked at is not known to be gone."""
     try:
         return file.exists()
     except OSError:
@@ -104,8 +105,8 @@ def _may_exist(file: Path) -> bool:
 
 
 def _files_seen(project: Path) -> tuple[list[str], bool]:
-    """Files, sorted, and whether folders were left out. Folders in the order of what is in them: no further one is
-    looked into once all that it has would come too late."""
+    """Files, sorted, and whether folders were left out. Yield folders in the order of their content. Once all that a
+    further one has would come too late, none is opened."""
     here, seen = _listed(project)
     found = sorted(name for name, folder in here if not folder)
     folders = sorted(f"{name}/" for name, folder in here if folder)
@@ -120,8 +121,8 @@ def _files_seen(project: Path) -> tuple[list[str], bool]:
 
 
 def _listed(folder: Path) -> tuple[list[tuple[str, bool]], int]:
-    """(name, whether it is a folder) of what is not hidden, sorted, and how many entries were looked at: the first
-    2,000 at most."""
+    """Return (name, whether it is a folder) of what is not hidden, sorted, and how many entries were looked at. At most
+    the first 2,000 are."""
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]

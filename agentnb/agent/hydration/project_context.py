@@ -1,10 +1,11 @@
-"""What the project's files tell a model: the tree, outlines, added files, schemas, instructions, skills; redacted."""
+"""Tell a model what the project's files say: tree, outlines, added files, schemas, instructions, skills; redacted."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from agentnb.agent.hydration.project_instructions import Skill, header_in, instr
 from agentnb.agent.scrubber import Scrubber
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
-from agentnb.context.notebook.trace import below_packages
+from agentnb.context.notebook.trace import is_library
 from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.static.definitions import Definition
@@ -28,10 +29,11 @@ OUTLINE_ROOM = 12_000
 
 @dataclass(kw_only=True)
 class Pins:
-    """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
+    """Holds what the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a
+    thread.
 
     `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
-    `hidden` are names, and cells as `cell:ID`, of which nothing is sent.
+    `hidden` are names, and cells as `cell:ID`, that are never sent.
     """
 
     names: list[str] = field(default_factory=list)
@@ -41,7 +43,7 @@ class Pins:
     hidden: list[str] = field(default_factory=list)
 
     def hides(self, found: Definition) -> bool:
-        """Whether the person keeps this out of the context: itself, what it stands in, or its cell."""
+        """Tell whether the person keeps this out of the context: itself, what it stands in, or its cell."""
         parts = found.name.split(".")
         names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
         return f"{CELL}{found.cell}" in self.hidden or any(name in self.hidden for name in names)
@@ -62,8 +64,7 @@ class ProjectContext:
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     ) -> tuple[AnyPart, ...]:
-        """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
-        as they are.
+        """Return the project as it is: files by name, outlines of modules in use, added files and pinned schemas.
 
         What of an outline the thread already holds stays in it, whatever the budget.
         """
@@ -77,13 +78,13 @@ class ProjectContext:
         )
 
     def skill(self, name: str, count: Callable[[str], int]) -> Part | None:
-        """The body of `skill:NAME`."""
+        """Return the body of `skill:NAME`."""
         wanted = name.removeprefix("skill:") if name.startswith("skill:") else ""
         found = next((skill for skill in self._known_skills() if wanted and skill.name == wanted), None)
         return self._part("skill", found.name, found.body, count) if found is not None else None
 
     def skills_named(self, task: str, count: Callable[[str], int]) -> tuple[Part, ...]:
-        """The bodies of the skills that the task asks for."""
+        """Return the bodies of the skills that the task asks for."""
         return tuple(
             self._part("skill", skill.name, skill.body, count) for skill in named_in(task, self._known_skills())
         )
@@ -92,7 +93,7 @@ class ProjectContext:
         return skills_of(self.project)
 
     def _instructions(self, count: Callable[[str], int]) -> Iterator[Part]:
-        """What the project tells agents, and the header of the notebook's script."""
+        """Yield what the project tells agents, and the header of the notebook's script."""
         for file, text in instructions_of(self.project):
             yield self._part("instructions", file, text, count)
         header = header_in(run.source for run in self.log.runs)
@@ -100,7 +101,7 @@ class ProjectContext:
             yield self._part("header", "PEP 723", header, count)
 
     def _skills(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[Part]:
-        """The list of skills, and the bodies of those that the thread holds, as they are now."""
+        """Yield the list of skills, and the bodies of those that the thread holds, as they are now."""
         skills = self._known_skills()
         if skills:
             lines = "\n".join(f"{skill.name}: {skill.description}" for skill in skills)
@@ -139,7 +140,7 @@ class ProjectContext:
             yield OutlinePart(outline=outline.told(self.scrub, count))
 
     def _outline(self, module: str) -> Outline | None:
-        """A module's outline as its file has it; without lines where it was there in this session and is gone."""
+        """Return a module's outline as its file has it; without lines where it is gone since this session saw it."""
         loaded = static_inspect.loaded_module(module)
         file = self._own_file(loaded) if loaded is not None else None
         found = SHARED.definitions(file, module=module) if file is not None else None
@@ -175,12 +176,16 @@ class ProjectContext:
         return self._own_file(module) is not None
 
     def _own_file(self, module: ModuleType) -> Path | None:
-        """The file of a module of the project; None for any other. Nothing of a lazy module is set off."""
+        """Return the file of a module of the project; None for any other. Nothing of a lazy module is set off."""
         file = static_inspect.module_text(module, "__file__")
-        if self.project is None or not file.endswith(".py"):
-            return None
-        path = Path(file)
-        return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
+        return _below(file, own_root(self.project)) if self.project is not None and file.endswith(".py") else None
+
+
+@lru_cache(4096)
+def _below(file: str, root: Path) -> Path | None:
+    """Return the file, where it lies below the folder and is no installed package's."""
+    path = Path(file)
+    return path if path.is_relative_to(root) and not is_library(file) else None
 
 
 def _version(module: ModuleType) -> str:
@@ -189,11 +194,11 @@ def _version(module: ModuleType) -> str:
 
 
 _WHOLE_PARTS = ("file:", "schema:", "instructions:", "header:", "skills:", "skill:")
-"""How the names of the parts begin that are sent as a whole."""
+"""Prefixes of the names of parts that are sent as a whole."""
 
 
 def digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The digests of the project's parts as they are; "" for what of them was held and is gone."""
+    """Return the digests of the project's parts as they are; "" for a held part that is gone."""
     current: dict[str, str] = {}
     for part in parts:
         current |= part.digests
@@ -203,7 +208,7 @@ def digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]])
 
 
 def lines_held(held: Iterable[str]) -> dict[str, set[str]]:
-    """The names of the outline lines that a thread holds, by module."""
+    """Return the names of the outline lines that a thread holds, by module."""
     found: dict[str, set[str]] = {}
     for name in held:
         if name.startswith(OUTLINE):

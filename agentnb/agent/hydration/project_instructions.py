@@ -1,4 +1,4 @@
-"""What a project tells agents: AGENTS.md or CLAUDE.md, the header of a script (PEP 723), and skills by name."""
+"""Read what a project tells agents: AGENTS.md or CLAUDE.md, a script's header (PEP 723), and skills by name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ SKILLS = 60
 SUMMARY = 500
 """Characters of a skill's description."""
 _HEADER = re.compile(r"^# /// script[ \t]*\n((?:#(?:| .*)\n)*?)# ///[ \t]*$", re.MULTILINE)
+COURSE = "TUTOR.md"
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _FIELD = re.compile(r"^(name|description):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """What `.agents/skills/NAME/SKILL.md` says of itself; its body is read when it is asked for."""
+    """Holds what `.agents/skills/NAME/SKILL.md` says of itself. Its body is read when it is asked for."""
 
     name: str
     description: str
@@ -35,7 +36,7 @@ class Skill:
 
 
 def instructions_of(project: Path | None) -> Iterator[tuple[str, str]]:
-    """The instructions from the project's root down to the folder of the notebook, each with its file's name."""
+    """Yield the instructions from the project's root down to the folder of the notebook, each with its file's name."""
     for folder in _folders(project):
         found = next(((folder / name) for name in NAMES if (folder / name).is_file()), None)
         text = read_added(found) if found is not None else None
@@ -43,8 +44,14 @@ def instructions_of(project: Path | None) -> Iterator[tuple[str, str]]:
             yield relative_to(found, own_root(project) if project else None), shorten(text.strip(), CHARACTERS)
 
 
+def course_of(project: Path | None) -> str:
+    """Return what the course tells its tutors: the TUTOR.md nearest to the notebook."""
+    found = next((folder / COURSE for folder in reversed(_folders(project)) if (folder / COURSE).is_file()), None)
+    return shorten((read_added(found) or "").strip(), CHARACTERS) if found is not None else ""
+
+
 def skills_of(project: Path | None) -> tuple[Skill, ...]:
-    """The project's skills by name, those of the nearer folder first."""
+    """Return the project's skills by name, those of the nearer folder first."""
     found: dict[str, Skill] = {}
     for folder in reversed(_folders(project)):
         for file in sorted((folder / ".agents" / "skills").glob("*/SKILL.md"))[:SKILLS]:
@@ -54,7 +61,7 @@ def skills_of(project: Path | None) -> tuple[Skill, ...]:
 
 
 def header_in(sources: Iterable[str]) -> str:
-    """The script header (PEP 723) that stands in one of these sources; empty where none has one."""
+    """Return the script header (PEP 723) that stands in one of these sources; empty where none has one."""
     for source in sources:
         match = _HEADER.search(source) if "# /// script" in source else None
         if match is not None:
@@ -63,7 +70,7 @@ def header_in(sources: Iterable[str]) -> str:
 
 
 def named_in(task: str, skills: Iterable[Skill]) -> tuple[Skill, ...]:
-    """The skills that a task asks for: `/NAME`, `@NAME`, or its name with the word skill."""
+    """Return the skills that a task asks for: `/NAME`, `@NAME`, or its name with the word skill."""
     text = task.lower()
     return tuple(
         skill
@@ -74,7 +81,7 @@ def named_in(task: str, skills: Iterable[Skill]) -> tuple[Skill, ...]:
 
 
 def _folders(project: Path | None) -> list[Path]:
-    """The project's root and the folders between it and the notebook's."""
+    """Return the project's root and the folders between it and the notebook's."""
     if project is None:
         return []
     root = own_root(project)

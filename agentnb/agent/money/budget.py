@@ -40,7 +40,7 @@ class Quote:
 
 
 def affordable_output(budget: Budget, quote: Quote | None) -> int:
-    """The output tokens that the budget still pays for, at most `quote.max_tokens`.
+    """Return the output tokens that the budget still pays for, at most `quote.max_tokens`.
 
     Raises BudgetExceeded with the numbers when the worst case of the input and 256 output tokens does not fit. A limit
     cannot be kept either where the price is unknown (quote None).

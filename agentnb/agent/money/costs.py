@@ -1,7 +1,7 @@
 """Sum what a run has spent: over its calls, and over calls that brought no reply. US dollars. Pure.
 
-A call that fails after its reply began is billed all the same, though its step is not committed: the failed step's
-event says what was lost, and the run's sum and budget take it in.
+A call that fails after its reply began is billed all the same, though its step is not committed. The failed step's
+event says what was lost, and the run's sum and budget count it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOTHING = Cost(total=0.0, uncached=0.0)
 class Spending:
     """The sum over a run's calls so far.
 
-    `spent` counts against the run's budget. `usage` and `cost` are None until a call is settled; `cost` also holds what
+    `spent` counts against the run's budget. `usage` and `cost` are None until a call is settled. `cost` also holds what
     was paid beside the calls, for cache objects. `settled` is (run, number): so many of that run's lost calls are in.
     """
 
@@ -37,7 +37,7 @@ class Spending:
     settled: tuple[str, int] | None = None
 
     def with_call(self, usage: Usage, cost: Cost) -> Spending:
-        """The sums with one call more."""
+        """Return the sums with one call more."""
         return replace(
             self,
             usage=self.usage + usage if self.usage else usage,
@@ -46,8 +46,21 @@ class Spending:
             spent=self.spent + (cost.total or 0.0),
         )
 
+    def with_child(self, child: Spending) -> Spending:
+        """Return the sums with those of a child's run."""
+        if child.usage is None and child.cost is None:
+            return self
+        usage = child.usage or Usage()
+        return replace(
+            self,
+            usage=self.usage + usage if self.usage else usage,
+            calls=self.calls + child.calls,
+            cost=_sum(self.cost or NOTHING, child.cost or NOTHING),
+            spent=self.spent + child.spent,
+        )
+
     def paid(self, dollars: float) -> Spending:
-        """The sums with what was paid beside the calls, for a cache object."""
+        """Return the sums with what was paid beside the calls, for a cache object."""
         before = self.cost or NOTHING
         total = None if before.total is None else before.total + dollars
         return replace(self, cost=replace(before, total=total), spent=self.spent + dollars)
@@ -83,7 +96,8 @@ def _sum(one: Cost, other: Cost) -> Cost:
 
 
 class Heard:
-    """What one call's replies gave as they streamed, each up to where it broke off. `answer` is the last one's text."""
+    """Gathers what one call's replies gave as they streamed, each up to where it broke off. `answer` is the last one's
+    text."""
 
     def __init__(self) -> None:
         self._texts = [""]
@@ -137,7 +151,7 @@ class Lost:
 def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> Lost:
     """Return what replies that broke off had used.
 
-    Providers count at the end only, or name a first output token when a reply begins: what had streamed counts, as an
+    Providers count at the end only, or name a first output token when a reply begins. What had streamed counts, as an
     estimate.
     """
     streamed = sum(map(counter.count, texts))

@@ -1,1 +1,1 @@
-"""Which segment a turn goes on with, and when a new one begins."""
+"""Decide which segment a turn goes on with, and when a new one begins."""

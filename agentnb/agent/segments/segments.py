@@ -1,67 +1,86 @@
 """Choose the segment that a turn goes on with, or begin a new one.
 
-A new one begins when too much of the prompt is out of date, or when the conversation would outgrow the model's window.
-It also begins when the prompt cache has let the prompt go and anything is out of date: leaving that out costs nothing.
+A new one begins when too much of the prompt is stale. It also begins when the prompt cache has let the prompt go and
+anything is out of date. Leaving that out costs nothing.
+
+Within a segment nothing that was sent is rewritten. One changed byte makes all that follows it new to the prompt cache.
+So an edited definition is sent again at the end, and its old text stays. That text costs little, since a read is a
+tenth of the price. But it can mislead the model, and it takes room. A segment is the answer: everything is written
+anew, once, without the stale text.
+
+The rule is a share, not a price. A tenth of the prompt in the project section, or a quarter in all, may be out of date.
+A comparison of prices was tried before. It hung on guesses of the pauses to come, and nobody could foretell it.
+
+Where to cut is a matter of price. A turn can be kept if its prefix is warm and its definitions are
+known as they are now. Then only the rest is written anew. Each cut has a price: what must be written, for the room
+until the next time. The cheapest is taken, and the user is told in a sentence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
 from agentnb.agent.deps import Services
+from agentnb.agent.kernel_context import Freshness
 from agentnb.agent.request import Request
-from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
+from agentnb.agent.segments.window import tokens_of
 from agentnb.agent.state import AgentState, Base
 from agentnb.models import prices
-from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
-from agentnb.providers.promptcache import TTL_SECONDS, Trust, message_salt
+from agentnb.providers.promptcache import TTL_SECONDS, Trust, salt_of
 
 CERTAIN = 0.95
-"""Part of a stale limit that is used: the share is an estimate, and the limit must hold all the same."""
+"""Part of a stale limit that is used: the share is an estimate, and the limit must hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenSegment:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
-    `first` is the first turn that is sent, where the whole conversation would not fit the model's window ("": none
-    before this one).
-    `replaced`: so much of the other's project section is out of date that no turn goes on with it.
+    `first` "" says that no turn before this one is sent: what it takes up holds them in a condensed form.
+    `replaced`: so much of the other's project section is out of date that no turn goes on with it. `fresh` is what
+    became of what the thread holds, as it was looked at for this choice.
     """
 
     root: str | None
     base: Base | None = None
-    first: str | None = None
+    first: Literal[""] | None = None
     why: str = ""
     replaced: bool = False
+    fresh: Freshness | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """A path as a segment sends it: its turns, its blocks with their weights, and what each name is now.
+    """A path as a segment sends it: its turns, its weighed blocks, and what became of what they hold.
 
-    Weights are pieces of text (see tokens.pieces). `current` has a digest by name.
+    Weights are pieces of text (see tokens.pieces).
     """
 
     root: str
     kind: str
     turns: Sequence[Turn]
     blocks: Sequence[Block]
-    current: Mapping[str, str]
+    fresh: Freshness
+
+    @property
+    def current(self) -> Mapping[str, str]:
+        """The digests of what the path holds, as it is now, by name."""
+        return self.fresh.current
 
     @property
     def weights(self) -> list[int]:
         return weights_of(self.blocks)
 
     def stale_shares(self) -> tuple[float, float]:
-        """The shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
+        """Return the shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
         weights = self.weights
         each = stale_weights(self.blocks, weights, self.current)
         frozen = sum(w for w, block in zip(each, self.blocks, strict=True) if block.layer is Layer.SEMI_STATIC)
@@ -80,8 +99,8 @@ class Passed:
 
 
 def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None:
-    """Which of the two limits is passed by these shares: the project section's own is the tighter one, since what
-    stands there reads as the project itself."""
+    """Tell which of the two limits these shares pass. The project section's own is the tighter: it reads as the project
+    itself."""
     if frozen > request.stale_limit * CERTAIN:
         return Passed(share=frozen, limit=request.stale_limit, where="in the project section ", frozen=True)
     if whole > request.thread_stale_limit * CERTAIN:
@@ -93,7 +112,7 @@ def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None
 class Cut:
     """A place where the prompt could be written anew. `kept` is None where all but the static layer goes.
 
-    `rewritten` is what has to be written, `room` how much may go out of date before it happens again; in pieces.
+    `rewritten` is what has to be written; `room` is how much may go out of date before the next time. Both in pieces.
     """
 
     kept: str | None
@@ -113,16 +132,15 @@ class Segments:
         self._threads = services.threads
 
     def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> ChosenSegment:
-        """The segment for a new turn on this path."""
+        """Return the segment for a new turn on this path."""
         root = segment_for(turns, path, kind)
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
-            return self._fitted(ChosenSegment(root=None, why=changed if path else ""), path, request=request)
-        sent = self._as_sent(path, root, kind, self._services.counter(request.model))
-        return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
+            return ChosenSegment(root=None, why=changed if path else "")
+        return self._go_on(self._as_sent(path, root, kind, self._services.counter(request.model)), request)
 
     def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> ChosenSegment:
-        """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
+        """Return the segment for a turn that follows an earlier run's step: that run's own, unless too much is stale.
 
         `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
         said so far is folded into it.
@@ -130,31 +148,15 @@ class Segments:
         counter = self._services.counter(request.model)
         sent = self._as_sent(path, source.segment.root, source.kind, counter, then=source.blocks)
         begun = self._go_on(sent, request, whole=True)
-        return self._fitted(begun, path, request=request, sent=sent.blocks)
-
-    def _fitted(
-        self, begun: ChosenSegment, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()
-    ) -> ChosenSegment:
-        """The same, or a new segment without the oldest turns where the conversation no longer fits the window.
-
-        `sent` are the blocks of the segment that there is.
-        """
-        model, counter = self._services.model(request.model), self._services.counter(request.model)
-        room = room_for(model, request, counter)
-        turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
-        total = tokens_of(sent, model, counter) if begun.root else sum(turns)
-        gone = turns_to_leave_out(turns, room) if total > room else 0
-        if not gone:
-            return begun
-        first = path[gone].run_id if gone < len(path) else ""
-        return ChosenSegment(root=None, first=first, why=_why_shorter(gone, total, model))
+        alone = source.segment.begins and source.segment.first == source.segment.root
+        return replace(begun, first="") if begun.root is None and alone else begun
 
     def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> ChosenSegment:
         share, frozen = sent.stale_shares()
         passed = passed_limit(share, frozen, request)
         if passed is None:
             why = "" if whole or request.thread_stale_limit >= 1 else self._let_go(sent, request, share)
-            return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root)
+            return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root, fresh=sent.fresh)
         cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
         # To keep the project section is to keep its old text.
         cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
@@ -163,12 +165,14 @@ class Segments:
         return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
     def _let_go(self, sent: Path, request: Request, share: float) -> str:
-        """Why a new segment costs nothing: the prompt cache has let this one go, and a part of it is out of date."""
+        """Tell why a new segment costs nothing: the prompt cache let this one go, and some of it is stale."""
+        if share <= 0:
+            return ""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
         total = tokens_of(sent.blocks, model, counter)
         known = 0 < end <= len(sent.blocks) and total >= model.cache.minimum
-        if share <= 0 or not known or self._may_be_warm(sent, request, end):
+        if not known or self._may_be_warm(sent, request, end):
             return ""
         return (
             f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date, and the prompt cache had "
@@ -176,10 +180,10 @@ class Segments:
         )
 
     def _may_be_warm(self, sent: Path, request: Request, end: int) -> bool:
-        """Whether the provider may still hold what the last request sent, or a part of it in a cache object."""
+        """Tell whether the provider may still hold what the last request sent, or part of it in a cache object."""
         services, model = self._services, self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
-        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))[:end]
+        chain = chain_digests(suited(sent.blocks, model), salt_of(model, sent.blocks, request.effort))[:end]
         if any(held.until > now and held.prefix in chain for held in services.ledger.held(scope)):
             return True
         entry = services.ledger.remembered(scope, model.name, chain[-1])
@@ -194,10 +198,11 @@ class Segments:
         threads = self._threads
         blocks = [*threads.segment(root), *threads.as_sent(path, root=root, kind=kind), *then]
         fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
-        return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
+        return Path(root=root, kind=kind, turns=path, blocks=blocks, fresh=fresh)
 
     def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
-        """All anew; or, where every definition is known as it is now, from behind a turn whose prefix is warm."""
+        """Return the possible cuts: all anew; where every definition is known as it is now, also behind each warm
+        turn."""
         weights = sent.weights
         fresh = (1 - stale_share(sent.blocks, weights, sent.current)) * sum(weights)
         frame = sum(w for w, b in zip(weights, sent.blocks, strict=True) if b.layer is Layer.STATIC)
@@ -209,11 +214,11 @@ class Segments:
         return out
 
     def _warm(self, sent: Path, request: Request) -> list[int]:
-        """The turns of this segment, but the last, whose last request's prefix the provider still holds."""
+        """Return the turns of this segment, but the last, whose last request's prefix the provider still holds."""
         services = self._services
         model = self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
-        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))
+        chain = chain_digests(suited(sent.blocks, model), salt_of(model, sent.blocks, request.effort))
         ends = {
             number: self._threads.end_of(turn.run_id)
             for number, turn in enumerate(sent.turns[:-1])
@@ -226,7 +231,7 @@ class Segments:
         ]
 
     def _behind(self, number: int, sent: Path, held: Mapping[str, Mapping[str, object]], limit: float) -> Cut:
-        """The cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
+        """Return the cut that keeps the turns up to this one as sent, and writes the rest without stale text."""
         threads = self._threads
         kept = threads.as_sent(sent.turns[: number + 1], root=sent.root, kind=sent.kind)
         kept = (*threads.segment(sent.root), *kept)
@@ -243,7 +248,7 @@ class Segments:
         )
 
     def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
-        """Why so much is written anew, with the price of either way."""
+        """Tell why so much is written anew, with the price of either way."""
         model = self._services.model(request.model)
         counter = self._services.counter(request.model)
         total = tokens_of(sent.blocks, model, counter)
@@ -260,14 +265,6 @@ class Segments:
             f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
             f"{passed.limit:.0%}).{cost}"
         )
-
-
-def _why_shorter(gone: int, total: int, model: Model) -> str:
-    turns = "the oldest turn is" if gone == 1 else f"the {gone} oldest turns are"
-    return (
-        f"New segment: with ≈ {total:,} tokens so far the conversation would outgrow the {model.window:,} that "
-        f"{model.label} takes, so {turns} left out from here on (the journal keeps them: %agent_runs list)."
-    )
 
 
 def weights_of(blocks: Sequence[Block]) -> list[int]:

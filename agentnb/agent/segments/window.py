@@ -1,48 +1,34 @@
-"""Whether a conversation still fits its model's window, and which of its turns are left out where it does not. Pure."""
+"""Say how much of a model's window a request may fill, and how much of that a turn's context. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
-from agentnb.agent.request import Request
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block
 from agentnb.models.tokens import TokenCounter
+from agentnb.settings import RunOptions
 
 CERTAIN = 0.95
 """Part of the window that is used: tokens are estimates."""
-KEPT = 0.5
-"""Part of the room that the turns which stay should fill: a new segment is dear, and the next must be far off."""
-
-
-def room_for(model: Model, request: Request, counter: TokenCounter) -> int:
-    """Tokens that a conversation may have so that one more turn and its reply still fit; below zero: not even those."""
-    turn = counter.count(request.task) + context_room(model, request) + min(request.max_tokens, model.max_output)
-    return int(model.window * CERTAIN) - turn
-
-
+REFUSED = 0.7
+"""Part of a prompt refused as too long that the next one may have: its estimate was wrong."""
 CONTEXT_PART = 5
 """A turn's context takes at most this part of a model's window, whatever the setting says."""
 
 
-def context_room(model: Model, request: Request) -> int:
-    """Tokens that a turn may add of the notebook and of definitions."""
-    return min(request.context_tokens, model.window // CONTEXT_PART)
+def ceiling(model: Model, options: RunOptions, *, refused: int = 0) -> int:
+    """Return the tokens that a request may have: what is set, or what the window leaves beside the reply."""
+    fits = int(model.window * CERTAIN) - min(options.max_tokens, model.max_output)
+    return min(options.compact_at, fits, *([int(refused * REFUSED)] if refused else []))
+
+
+def context_room(model: Model, options: RunOptions) -> int:
+    """Return tokens that a turn may add of the notebook and of definitions."""
+    return min(options.context_tokens, model.window // CONTEXT_PART)
 
 
 def tokens_of(blocks: Sequence[Block], model: Model, counter: TokenCounter) -> int:
-    """Estimated tokens of blocks with which a prompt begins."""
+    """Return the estimated tokens of blocks with which a prompt begins."""
     return sum(prompt_tokens(blocks, counter, model.images))
-
-
-def turns_to_leave_out(turns: Sequence[int], room: int) -> int:
-    """How many of the oldest turns go, so that the others fill about half of the room; the newest goes only where it
-    does not fit alone. `turns` are in tokens, as `room` is."""
-    left = sum(turns)
-    for number, tokens in enumerate(turns):
-        last = number == len(turns) - 1
-        if left <= room * KEPT or (last and left <= room):
-            return number
-        left -= tokens
-    return len(turns)

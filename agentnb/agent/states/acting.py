@@ -1,4 +1,4 @@
-"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
+"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import cast
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision, Proposed
+from agentnb.agent.conversation.drift import TIMES, TOLD, reminded, times_before
 from agentnb.agent.conversation.turn_blocks import open_calls, result_block, tool_record
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
+from agentnb.agent.states.children import Children
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.canonical import JsonMapping, JsonObject
-from agentnb.errors import ActionUnsure, RunInterrupted
-from agentnb.models.messages import ToolCall
+from agentnb.errors import ActionUnsure, RunInterrupted, RunRepeats
+from agentnb.models.messages import ToolCall, ToolResult
 
 
 class Acting:
@@ -23,6 +26,7 @@ class Acting:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._machine = services.machine
+        self._children = Children(services)
 
     def __call__(self, state: AgentState) -> Step:
         """Carry out every call of the reply, or none where a person is to be asked first."""
@@ -35,32 +39,68 @@ class Acting:
             return self._ask(state, asked, box)
         records = []
         started = self._services.clock.monotonic()
+        children = self._children.run(state, box, [each for each in calls if _delegates(box, each.call)])
         for proposed in calls:
-            word = approvals.said_of(run_id, proposed)
-            outcome, seconds = self._timed(box, proposed, word)
-            outcome = said_once(outcome, state.definitions)
+            word, child = approvals.said_of(run_id, proposed), children.get(proposed.number)
+            outcome, seconds = (child.outcome, child.seconds) if child else self._timed(box, proposed, word)
+            outcome = self._noticed(state, proposed.call, said_once(outcome, state.definitions))
             state = replace(
                 state,
-                blocks=(*state.blocks, result_block(proposed.call, outcome)),
+                spending=state.spending.with_child(child.spending) if child and child.spending else state.spending,
+                plan=state.plan if outcome.plan is None else self._without_secrets(outcome.plan),
+                blocks=(*state.blocks, result_block(proposed.call, outcome, step=state.replies)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
-            records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
+            record = tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output)
+            records.append(record | (child.shown() if child else {}))
         self._machine.current.attach(
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
             tools=records,
         )
-        return StepEvent.CARRIED_OUT, replace(
-            state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report())
-        )
+        state = replace(state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report()))
+        return StepEvent.CARRIED_OUT, reminded(state)
+
+    def _without_secrets(self, plan: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
+        return tuple(replace(item, text=self._services.scrub.of_output(item.text)) for item in plan)
+
+    def _noticed(self, state: AgentState, call: ToolCall, outcome: Outcome) -> Outcome:
+        """Add a word to the model where the outcome came too often. Raises RunRepeats where it comes again.
+
+        Whoever resumes such a run lets it go on.
+        """
+        current, tools = self._machine.current, self._services.tools
+        before = times_before(state.blocks, call, outcome.text, lambda name: name in tools and tools[name].acts)
+        if before >= TIMES and not current.replaying and current.run_id not in self._services.limits:
+            raise RunRepeats(
+                f"{call.name} came {before + 1} times with the same arguments and the same result",
+                about=canonical.dump(dict(call.arguments)).decode()[:200],
+                todo="Nothing is lost. Ask in another way, or let another model try.",
+            )
+        return replace(outcome, text=f"{outcome.text}{TOLD}") if before + 1 >= TIMES else outcome
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
+        if state.options.rehearse:
+            calls = self._rehearsed(calls, box)
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         asking = [tool.name for tool in box.tools.values() if tool.asks]
         asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
+
+    def _rehearsed(self, calls: Sequence[Proposed], box: ToolBox) -> list[Proposed]:
+        """The calls with what they would do, each after the ones before it, where their tool can try that."""
+        return [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
+
+    def _with_rehearsal(self, item: Proposed, upto: Sequence[Proposed], box: ToolBox) -> Proposed:
+        rehearse = box.tools[item.call.name].rehearse
+        if rehearse is None:
+            return item
+        self._machine.current.emit("phase", text=f"trying {item.call.name} in a copy of the kernel")
+        same = [each.call.arguments for each in upto if each.call.name == item.call.name]
+        outcome = self._services.on_main(lambda: Outcome(text=rehearse(same)))
+        return replace(item, rehearsal=self._services.scrub.of_output(outcome.text))
 
     def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
         call = proposed.call
@@ -82,6 +122,8 @@ class Acting:
 
     def _carry_out(self, tool: Tool, proposed: Proposed) -> Outcome:
         call = proposed.call
+        if self._machine.current.replaying and not (tool.ours or tool.acts):
+            return self._recorded(call)
         if not tool.acts:
             return self._place(tool, call)
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
@@ -104,6 +146,16 @@ class Acting:
         if not isinstance(done, dict) or "text" not in done:
             return Outcome(text=f"{tool.name} was cut off; the person chose not to repeat it.", is_error=True)
         return Outcome(text=done["text"], is_error=done["is_error"])
+
+    def _recorded(self, call: ToolCall) -> Outcome:
+        """Return what a user's own tool gave when the step was made: a replay does not call it."""
+        current = self._machine.current
+        after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
+        results = (block.content for block in after.blocks if isinstance(block.content, ToolResult))
+        found = next((result for result in results if result.call_id == call.call_id), None)
+        if found is None:
+            return Outcome(text=f"{call.name} has no recorded result.", is_error=True)
+        return Outcome(text=found.text, is_error=found.is_error)
 
     def _place(self, tool: Tool, call: ToolCall) -> Outcome:
         if tool.on_main:
@@ -132,14 +184,19 @@ class Listening:
         return StepEvent.HEARD if state.waiting(current.run_id) else StepEvent.ALL_SAID, state
 
 
+def _delegates(box: ToolBox, call: ToolCall) -> bool:
+    return call.name in box.tools and box.tools[call.name].delegates
+
+
 def _changed(arguments: JsonMapping) -> str:
-    """What the model is told of a call that the person changed before it ran."""
+    """Return what the model is told of a call that the person changed before it ran."""
     shown = arguments["code"] if set(arguments) == {"code"} else canonical.dump(dict(arguments)).decode()
     return f"The person changed the call before it ran:\n{shown}\n\nIt gave:\n"
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
-    """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    """Return the outcome; or, where the conversation holds these definitions in full as they are now, where they
+    stand."""
     known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
     if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
         return outcome

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from agentnb.agent.conversation.turn_blocks import (
     block_text,
     end_note,
     event_of,
+    misfit_block,
     recorded_reply,
     reply_blocks,
     reply_tokens,
@@ -17,13 +21,18 @@ from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Heard, Lost, lost_call
 from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.request import Limits
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
+from agentnb.agent.states.other_model import with_model
+from agentnb.agent.states.pacing import Pacing
+from agentnb.agent.states.warming import WarmFirst
+from agentnb.agent.tools.typed_answer import answer_text
 from agentnb.errors import (
     AgentnbError,
-    BudgetExceeded,
     CallTimeout,
+    PromptTooLong,
     ProviderError,
     RunInterrupted,
     StepLimitReached,
@@ -31,6 +40,7 @@ from agentnb.errors import (
 )
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
+from agentnb.models.contradictions import CONTRADICTS, contradiction
 from agentnb.models.messages import Reply, StopReason, Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
@@ -50,8 +60,10 @@ from agentnb.providers.promptcache import (
     warm_entries,
 )
 
+T = TypeVar("T")
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
-"""How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
+"""Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
+OTHER_WIRE = "The server did not answer at the Responses API; this call went out at its Chat Completions instead."
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -63,28 +75,82 @@ class Thinking:
         self._threads = services.threads
         self._preparing = Preparing(services)
         self._machine = services.machine
+        self._pacing = Pacing(services)
+        self._warm_first = WarmFirst(services)
 
     def __call__(self, state: AgentState) -> Step:
-        """One call: within the limits, predicted, made, and what its reply teaches taken in."""
+        """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
-        self._services.keepalive.stop()
+        run_id = self._machine.current.run_id
+        wanted = self._services.limits.get(run_id, Limits()).model
+        if wanted and wanted != state.address:
+            state = with_model(state, wanted, run_id, self._services)
+        self._pacing.hold_back(state)
+        if not state.child_of:
+            self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
+        if not state.paused and self._preparing.outgrown(state, call):
+            return self._outgrown(state, f"≈ {call.total:,} tokens were to be sent")
         if state.options.replay in ("live", "record"):
             state, call = self._with_object(state, call)
             prediction = self._preparing.predict(state, call)
-        if state.budget.limit is not None:
-            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
-        if state.purse:
-            return self._call_from_purse(state, call, prediction, before)
-        return self._make_call(state, call, prediction)
+
+        def make(call: Call) -> Step:
+            self._announce(call, prediction, state)
+            with self._warm_first.behind_the_first(state, call) as streams:
+                answer = self._ask(call, state, at_first_token=streams)
+                streams()
+            with self._paid(state, call, answer):
+                return self._mended(*self._settle(state, call, prediction, answer))
+
+        try:
+            return self._within(state, call, make, before=before)
+        except PromptTooLong:
+            refused = replace(state, refused=call.total)
+            if state.paused or not self._preparing.outgrown(refused, call):
+                raise
+            return self._outgrown(refused, f"≈ {call.total:,} tokens were too many for the provider")
+
+    def _outgrown(self, state: AgentState, what: str) -> Step:
+        self._machine.current.attach(what=what)
+        return StepEvent.OUTGROWN, replace(state, waits=state.waits + 1)
+
+    def ask_beside(self, state: AgentState, call: Call) -> tuple[Reply, AgentState]:
+        """Make a call whose reply is none of the run's own words: within its budget, and into its sums."""
+
+        self._pacing.hold_back(state)
+
+        def make(call: Call) -> tuple[Reply, AgentState]:
+            answer = self._ask(call, state, shown=False)
+            usage = answer.reply.usage
+            cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
+            timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
+            self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
+            spending = state.spending.with_call(usage, cost)
+            if answer.wasted != Usage():
+                spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
+            return answer.reply, replace(state, spending=spending)
+
+        return self._within(state, call, make, before=state.spending.spent)
+
+    def _mended(self, event: StepEvent, state: AgentState) -> Step:
+        """Take a structured answer: one that does not fit goes back to the model with its faults."""
+        check = self._services.faults_of
+        if event is not StepEvent.ANSWERED or state.schema is None:
+            return event, state
+        if check is not None and (faults := check(state.text)):
+            block = misfit_block(faults, step=state.replies)
+            return StepEvent.DOES_NOT_FIT, replace(state, blocks=(*state.blocks, block))
+        return event, replace(state, text=answer_text(state.text))
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
-        """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
+        """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
+        it."""
         objects, provider = self._services.objects, self._services.provider_for(state.address)
-        if not isinstance(provider, ObjectProvider):
+        if not isinstance(provider, ObjectProvider) or state.child_of:  # its parent's call has seen to it
             return state, call
         before, existed = objects.spent, objects.find(call.prompt, call.model, call.scope) is not None
         held = objects.ensure(
@@ -103,32 +169,43 @@ class Thinking:
             )
         return state, self._preparing.marked(state, call)
 
-    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
-        self._announce(call, prediction, state)
-        return self._settle(state, call, prediction, self._ask(call, state))
+    @contextmanager
+    def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
+        """Keep with the failed step's event what a reply had used that could not be taken in. It is paid, whatever the
+        kernel, its disk or our own code failed at."""
+        try:
+            yield
+        except BaseException:
+            if not answer.recorded:
+                usage = answer.reply.usage + answer.wasted
+                texts = () if usage.input_total else (answer.reply.text,)
+                lost = lost_call(call, usage, texts, self._services.counter(state.address))
+                self._machine.current.attach(**{LOST: lost.to_json()})
+            raise
 
-    def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
-        """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
+    def _within(
+        self, state: AgentState, call: Call, make: Callable[[Call], tuple[T, AgentState]], *, before: float
+    ) -> tuple[T, AgentState]:
+        """Make the call with as much output as the run's budget and the shared sum pay for.
+
+        `before` is what the run had spent until then.
+        """
+        if state.budget.limit is not None:
+            most = affordable_output(state.budget, self._preparing.quote(call))
+            call = replace(call, prompt=replace(call.prompt, max_tokens=most))
+        if not state.purse:
+            return make(call)
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
-        call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
-            event, state = self._make_call(state, call, prediction)
-        except AgentnbError:
+            made, state = make(replace(call, prompt=replace(call.prompt, max_tokens=most)))
+        except Exception:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
-        return event, state
-
-    def _affordable(self, state: AgentState, call: Call) -> int:
-        """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
-        try:
-            return affordable_output(state.budget, self._preparing.quote(call))
-        except BudgetExceeded as error:
-            go_on = f"%agent_runs resume {self._machine.current.run_id} --budget USD goes on with more."
-            raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
+        return made, state
 
     def _check_limit(self, state: AgentState) -> None:
         most = state.options.max_steps
@@ -147,7 +224,9 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState) -> CallAnswer:
+    def _ask(
+        self, call: Call, state: AgentState, *, shown: bool = True, at_first_token: Callable[[], None] = lambda: None
+    ) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -156,24 +235,30 @@ class Thinking:
                 raise RunInterrupted("the call was interrupted")
             if kind == "wait":
                 emit("phase", text=delta)
-            else:
+                return
+            at_first_token()
+            if shown:
                 emit("delta", channel=kind, text=delta)
 
         wire, counter = _wire(provider, call, state), self._services.counter(state.address)
+        wire = replace(wire, hands_back=self._services.may_wait)
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             if isinstance(error, RunInterrupted):
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
                 self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
+            if isinstance(error, ProviderError):
+                self._pacing.refuse(state, error)
             raise
+        self._pacing.learn(state, answer.trace.response_headers, answer.reply.usage.input)
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
-        """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
-        cache may hold what it sent."""
+        """Keep what the call had used with the step's event: it brought nothing and is billed. The prompt cache may
+        hold what it sent."""
         ledger = self._services.ledger
         if lost.usage.input_total or isinstance(error, _READ_PERHAPS):
             ledger.remember_cut(state.thread, sent_record(call, run_id=self._machine.current.run_id))
@@ -191,7 +276,7 @@ class Thinking:
             raise RunInterrupted("the run was interrupted before the call")
 
     def _provider(self, state: AgentState) -> Provider:
-        """Who answers: the model, or the cassette where the run was asked to record or to replay."""
+        """Tell who answers: the model, or the cassette where the run was asked to record or to replay."""
         services = self._services
         live = services.provider_for(state.address)
         if state.options.replay == "live":
@@ -210,6 +295,8 @@ class Thinking:
         bound, call = call, self._without_vanished(call, answer)
         if call is not bound:
             state = state.noted("The cache object had vanished at the provider; the call went out without it.")
+        elif answer.fell_back:
+            state = state.noted(OTHER_WIRE)
         known = self._preparing.known(state, call.prompt, call.scope)
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
@@ -219,11 +306,13 @@ class Thinking:
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
         cost = prices.cost_of(call.model, usage)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost)
+        if not any(note.startswith(CONTRADICTS) for note in state.notes):
+            state = state.noted(contradiction(call.model, usage))
         if answer.wasted != Usage():
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
         event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if event is StepEvent.ANSWERED:
+        if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
 
@@ -238,7 +327,7 @@ class Thinking:
         cost: prices.Cost,
         aside: str = "",
     ) -> AgentState:
-        """The state with the call as the view shows it; the list of steps gets it too."""
+        """Return the state with the call as the view shows it; the list of steps gets it too."""
         self._machine.current.attach(
             seconds=round(timing.total, 6),
             what=f"{what_came(reply)}{aside}",
@@ -252,7 +341,7 @@ class Thinking:
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
     def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
+        """Take in a recorded reply: it teaches and costs nothing, and everything shown says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
         free = prices.Cost(total=0.0, uncached=0.0)
@@ -260,7 +349,8 @@ class Thinking:
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
     def _settle_uncounted(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
+        """Settle a reply of a server that counts nothing. A missing usage is not zero, so our estimate stands in for
+        it."""
         counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
@@ -271,7 +361,7 @@ class Thinking:
     def _settle_untaught(
         self, state: AgentState, call: Call, answer: CallAnswer, *, cost: prices.Cost, why: str, aside: str = ""
     ) -> Step:
-        """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
+        """Settle a reply whose figures are not those of this call: it is taken in, and teaches nothing."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
         report = CacheReport(
@@ -287,21 +377,29 @@ class Thinking:
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
     def _without_vanished(self, call: Call, answer: CallAnswer) -> Call:
-        """A cache object that was gone is forgotten; the call was answered without it."""
+        """Forget a cache object that was gone: the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
             self._services.objects.vanished(name)
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
     def _replay(self, state: AgentState) -> Step:
-        """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
+        """Make the step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
+        if after.address != state.address:
+            state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
-        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
+        state = replace(state, last=after.last).noted(*(note for note in after.notes if note != end_note(reply)))
+        led_to, state = advance(state, reply, cost, sent=after.previous_end, step=after.replies)
+        if led_to is not StepEvent.ANSWERED or state.schema is None:
+            return led_to, state
+        if said := after.blocks[len(state.blocks) :]:
+            return StepEvent.DOES_NOT_FIT, replace(state, blocks=(*state.blocks, *said))
+        return led_to, replace(state, text=answer_text(state.text))
 
     def _learn(
         self, state: AgentState, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
@@ -352,7 +450,7 @@ class Thinking:
 
 
 def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
-    """The request as it goes out, within the run's limits."""
+    """Return the request as it goes out, within the run's limits."""
     wire = provider.encode(call.prompt, call.marks, previous_message=state.previous_message)
     wire = replace(wire, retry_wait=state.options.retry_wait)
     if state.budget.limit is not None:
@@ -360,13 +458,18 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     return wire if state.options.stream else wire.plain()
 
 
-def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
-    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held."""
+def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int, step: int | None = None) -> Step:
+    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held.
+
+    `step` is the reply's number in the conversation, by default the next one; an old journal has 0.
+    """
+    step = state.replies + 1 if step is None else step
     begun = state.text if state.paused else ""
     after = replace(
         state,
         spending=state.spending.with_call(reply.usage, cost),
-        blocks=(*state.blocks, *reply_blocks(reply)),
+        blocks=(*state.blocks, *reply_blocks(reply, step=step)),
+        replies=step,
         previous_end=sent,
         previous_message=reply.message_id or None,
         text=begun + reply.text,

@@ -1,4 +1,5 @@
-"""Arguments of tools: a JSON schema from a function's signature, and a check of what a model gives. [home of pydantic]
+"""Read arguments of tools: a JSON schema from a function's signature, and a check of a model's values. [home of
+pydantic]
 
 A value is taken as it is or refused: `"3"` is no integer. So what a person approved is what the function gets.
 """
@@ -8,16 +9,18 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Required, cast
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import InputError
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
 
-Json = dict[str, Any]
+Json = JsonObject
 MAX_TROUBLES = 5
 """Faults that a refusal lists."""
 
@@ -31,7 +34,7 @@ def schema_of(function: Callable[..., Any]) -> Json:
     return _schema_of(getattr(function, "__func__", function))
 
 
-def taken(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
+def taken(function: Callable[..., Any], arguments: JsonMapping) -> Json:
     """Return the arguments as the function's annotations have them. Raises WrongArguments, whatever was given."""
     from pydantic import ValidationError
 
@@ -39,7 +42,7 @@ def taken(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
     try:
         return dict(adapter.validate_json(json.dumps(dict(arguments)), strict=True))
     except ValidationError as error:
-        raise WrongArguments(_in_words(error.errors(include_url=False, include_input=False))) from None
+        raise WrongArguments(faults_in_words(error.errors(include_url=False, include_input=False))) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise WrongArguments(f"they are no JSON ({type(error).__name__})") from None
 
@@ -47,7 +50,7 @@ def taken(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
 @lru_cache(256)
 def _schema_of(function: Callable[..., Any]) -> Json:
     """Titles only repeat the names, and each costs tokens in every request."""
-    schema: Json = _without_titles(_adapter(function).json_schema())
+    schema: Json = plain_schema(_adapter(function).json_schema())
     kept = {name: schema[name] for name in ("$defs",) if name in schema}
     properties, required = schema.get("properties", {}), schema.get("required", [])
     return {
@@ -108,8 +111,14 @@ def _described(hint: Any) -> Any:
     return Annotated[hint, Field(description=" ".join(said))] if said else hint
 
 
+def plain_schema(schema: Json) -> Json:
+    """Return a schema of pydantic's without the titles, which only repeat names."""
+    return dict(_without_titles(schema))
+
+
 def _without_titles(schema: Any, *, names: bool = False) -> Any:
-    """The schema without titles; `names` says that the keys are names of properties, one of which may be `title`."""
+    """Return the schema without titles. `names` says that the keys are names of properties, so that a property called
+    `title` stays."""
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, dict):
@@ -121,8 +130,8 @@ def _without_titles(schema: Any, *, names: bool = False) -> Any:
     }
 
 
-def _in_words(faults: list[Any]) -> str:
-    """`missing: name; unknown: nam; limit: Input should be a valid integer`."""
+def faults_in_words(faults: list[ErrorDetails]) -> str:
+    """Return pydantic's faults in a line: `missing: name; unknown: nam; limit: Input should be a valid integer`."""
     missing = [_place(fault) for fault in faults if fault["type"] == "missing"]
     unknown = [_place(fault) for fault in faults if fault["type"] == "extra_forbidden"]
     others = [f"{_place(fault)}: {fault['msg']}" for fault in faults if fault["type"] not in _NAMES_ONLY]
@@ -134,5 +143,5 @@ def _in_words(faults: list[Any]) -> str:
 _NAMES_ONLY = ("missing", "extra_forbidden")
 
 
-def _place(fault: Any) -> str:
+def _place(fault: ErrorDetails) -> str:
     return ".".join(str(part) for part in fault["loc"])[:200] or "arguments"

@@ -1,7 +1,7 @@
 """Tools on the project's files: list, read, search, and change by exact replacement. Nothing outside the project.
 
-One rule says which files there are: those below the project's root, as no `.gitignore` leaves them out, without hidden
-folders, links that lead out, and files that usually hold secrets. What is not listed is neither read nor changed.
+One rule says which files there are: those below the project's root that no `.gitignore` leaves out. Hidden folders,
+links that lead out and files that usually hold secrets do not count. What is not listed is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class ProjectFiles:
         return ""
 
     def _edited(self, path: str, version: str, old: str, new: str) -> tuple[Path, str | None, str]:
-        """The file, its text before (None: there is none yet), and after the change."""
+        """Return the file, its text before (None: there is none yet), and after the change."""
         if path.endswith(".ipynb"):
             raise Unable("A notebook is open in an editor: propose cells instead.")
         if version == NEW:
@@ -137,7 +137,7 @@ class ProjectFiles:
 
     @property
     def _root(self) -> Path:
-        """The project's folder itself, links followed."""
+        """Return the project's folder itself, links followed."""
         root = self._given.resolve() if self._given else None
         if root is None or not root.is_dir() or root in (Path.home().resolve(), Path(root.anchor)):
             raise Unable("No folder is the project here: the notebook works in no folder of its own.")
@@ -156,7 +156,7 @@ class ProjectFiles:
         return FileText(found, _text_of(found, path))
 
     def _inside(self, path: str) -> Path:
-        """The file itself, links followed. Raises Unable where it is none, or lies outside."""
+        """Return the file itself, links followed. Raises Unable where it is none, or lies outside."""
         try:
             found = (self._root / path).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
@@ -169,7 +169,7 @@ class ProjectFiles:
         return found
 
     def _place_of_new(self, path: str) -> Path:
-        """Where a new file goes: into a folder that is there, under a name that the list would show."""
+        """Return the place of a new file: in an existing folder, under a name that the list would show."""
         try:
             folder = (self._root / path).parent.resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
@@ -196,7 +196,7 @@ class ProjectFiles:
 
 
 def _listed(root: Path) -> Iterator[str]:
-    """The project's files, by their paths below it; at most MAX_FILES."""
+    """Yield the project's files, by their paths below it; at most MAX_FILES."""
     count = 0
     for folder, folders, names in os.walk(root):
         here = Path(folder)
@@ -240,7 +240,7 @@ class Ignores:
     specs: tuple[tuple[Path, GitIgnoreSpec], ...]
 
     def has(self, path: Path, *, folder: bool = False) -> bool:
-        """Whether the path is left out: the nearest file that speaks of it decides."""
+        """Tell whether the path is left out: the nearest file that speaks of it decides."""
         for base, spec in reversed(self.specs):
             found = spec.check_file(path.relative_to(base).as_posix() + ("/" if folder else ""))
             if found.include is not None:
@@ -267,7 +267,7 @@ def _spec(folder: Path) -> GitIgnoreSpec | None:
 
 
 def _may_be_listed(root: Path, file: Path) -> bool:
-    """Whether a file at this place would be listed."""
+    """Tell whether a file at this place would be listed."""
     for folder in (root / part for part in _steps(file.parent.relative_to(root))):
         if _is_skipped(root, folder, _ignores(root, folder.parent)):
             return False
@@ -278,7 +278,7 @@ def _may_be_listed(root: Path, file: Path) -> bool:
 
 
 def _text_of(file: Path, called: str) -> str:
-    """The file's text, its line ends as they are. Raises Unable where it is large or no text."""
+    """Return the file's text, its line ends as they are. Raises Unable where it is large or no text."""
     with file.open("rb") as opened:
         raw = opened.read(MAX_SIZE + 1)
     if len(raw) > MAX_SIZE:
@@ -293,7 +293,8 @@ def _text_of(file: Path, called: str) -> str:
 
 
 def _fitting(lines: list[str]) -> tuple[str, int]:
-    """The lines that fit into one reading, and how many these are; of a line that is too long its beginning."""
+    """Return the lines that fit into one reading, and how many these are. Of a line that is too long, keep the
+    beginning."""
     size = 0
     for number, line in enumerate(lines):
         size += len(line)
@@ -303,7 +304,7 @@ def _fitting(lines: list[str]) -> tuple[str, int]:
 
 
 def _cells_of(text: str) -> str:
-    """A notebook's cells as a script has them; the text itself where it is no notebook."""
+    """Return a notebook's cells as a script has them; the text itself where it is no notebook."""
     try:
         cells = json.loads(text)["cells"]
         return "\n".join(f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}\n" for cell in cells)

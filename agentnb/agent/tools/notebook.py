@@ -1,13 +1,15 @@
-"""Tools on the notebook itself: look at a name, run code in the kernel, propose cells, ask the person."""
+"""Offer tools on the notebook: look at a name, run code, propose cells, ask the person, keep a plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from agentnb.agent.tools.plan import LONGEST, MOST, PlanItem
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
+from agentnb.canonical import JsonMapping
 
 MAX_CHOICES = 6
 MAX_NAMES = 200
@@ -17,14 +19,15 @@ MAX_CELL = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookTools:
-    """The tools over what they need: `look` at a name, `run` code, `read` a cell; lines on the `names` that fit a
-    pattern, and the text with which the cell of a number ran."""
+    """Holds the tools over what they need: `look` at a name, `run` or `rehearse` code, `read` a cell. `names` gives
+    lines on the names that fit a pattern, and the last one a cell's text by number."""
 
     look: Callable[[str], Outcome]
     run: Callable[[str], Outcome]
     read: Callable[[int], Outcome]
     names: Callable[[str], list[str]]
     cell_text: Callable[[int], str | None]
+    rehearse: Callable[[Sequence[str]], str] = lambda codes: ""
 
     def inspect(
         self, name: Annotated[str, "The name, dotted where needed, as code in the notebook writes it."]
@@ -49,6 +52,10 @@ class NotebookTools:
         expression. Keep it short and prefer reading to writing. Runs only if the person allowed it."""
         return self.run(code)
 
+    def rehearse_code(self, calls: Sequence[JsonMapping]) -> str:
+        """Return what the last of these calls would do after the others."""
+        return self.rehearse([str(call["code"]) for call in calls])
+
     def propose_cell(
         self,
         source: Annotated[str, "The whole cell, Python as the notebook runs it."],
@@ -68,7 +75,7 @@ class NotebookTools:
         return Outcome(text=f"Shown to the person {what}. Nothing has run, and nothing is inserted yet.", proposes=made)
 
     def proposal_trouble(self, source: str, why: str, replaces: int = 0) -> str:
-        """Why a proposal cannot be shown; an empty text where it can."""
+        """Tell why a proposal cannot be shown; an empty text where it can."""
         if not source.strip():
             return "The cell is empty."
         if len(source) > MAX_CELL:
@@ -87,10 +94,37 @@ class NotebookTools:
         raise AssertionError("a person's word is the result of this tool; it is never carried out")
 
     def question_trouble(self, question: str, choices: list[str]) -> str:
-        """Why a question cannot be asked; an empty text where it can."""
+        """Tell why a question cannot be asked; an empty text where it can."""
         if not question.strip():
             return "The question is empty."
         short = len(choices) <= MAX_CHOICES and len(set(choices)) == len(choices)
         if not short or not all(choice.strip() for choice in choices):
             return f"Give at most {MAX_CHOICES} choices, each with a text and none twice."
         return ""
+
+    def plan(self, items: list[PlanItem]) -> Outcome:
+        """Keep a list of this task's steps: the person sees it, and you are reminded of it. For work of many steps
+        alone. Give the whole list each time that a step begins or is done."""
+        done = sum(item.state == "done" for item in items)
+        return Outcome(text=f"Kept: {done} of {len(items)} done.", plan=tuple(items))
+
+    def plan_trouble(self, items: list[PlanItem]) -> str:
+        """Say why a plan cannot be kept; an empty text where it can."""
+        short = all(item.text.strip() and len(item.text) <= LONGEST for item in items)
+        fits = short and len(items) <= MOST
+        return "" if fits else f"Give at most {MOST} steps, each with a text of at most {LONGEST} characters."
+
+    def delegate(
+        self,
+        task: Annotated[str, "Whole in itself: the other agent sees nothing of this conversation."],
+        tools: Annotated[
+            list[str] | None, "Those of your tools that it may use; default: all that it can have."
+        ] = None,
+    ) -> Outcome:
+        """Give a part of the task to another agent and get its answer. Several calls in one reply run side by side:
+        for parts that do not need each other. Name the definitions that it needs in backticks."""
+        raise AssertionError("a child's run is the result of this tool; it is never carried out here")
+
+    def delegate_trouble(self, task: str, tools: list[str] | None = None) -> str:
+        """Say why a part cannot be delegated; an empty text where it can."""
+        return "" if task.strip() else "The task is empty."

@@ -1,7 +1,7 @@
-"""Which calls need no question: a tool by its exact name, or by its name and what one of its arguments may be. Pure.
+"""Decide which calls need no question: a tool by its exact name, or with a pattern for one argument. Pure.
 
 `edit_file(path=notes/*)` allows changes below `notes`, `run_tests(command=make test)` that command. A pattern holds for
-a whole text on one line; none is taken on code, where it would let anything through, nor matches a path with `..`.
+a whole text on one line. None is taken on code, where it would let anything through, and none matches a path with `..`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _CODE = ("code", "source")
 
 
 def allowed_tools(entries: Iterable[str]) -> list[str]:
-    """The names of the tools that the entries speak of. Raises InputError on an entry that is none."""
+    """Return the names of the tools that the entries speak of. Raises InputError on an entry that is none."""
     return [_read(entry)["tool"] for entry in entries]
 
 
 def allows(entries: Iterable[str], tool: str, arguments: Mapping[str, object]) -> bool:
-    """Whether one of the entries lets this very call run unasked."""
+    """Tell whether one of the entries lets this very call run unasked."""
     return any(_fits(_read(entry), tool, arguments) for entry in entries)
 
 

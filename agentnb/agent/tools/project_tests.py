@@ -43,7 +43,7 @@ class ProjectTests:
         return Outcome(text=unframed(f"{shorten(said)}\n[{code}]"), is_error=code != "exit 0")
 
     def trouble(self, command: str = "") -> str:
-        """Why a command is not run; an empty text where it may be asked about."""
+        """Tell why a command is not run; an empty text where it may be asked about."""
         known = commands_of(self._root)
         if not known:
             return "The project names no command for its tests."
@@ -53,7 +53,7 @@ class ProjectTests:
         return f"The project's commands for its tests are: {', '.join(f'`{each}`' for each in known)}."
 
     def _only_paths(self, rest: str) -> bool:
-        """Whether what follows names files or folders of the project alone: no option, nothing else."""
+        """Tell whether what follows names files or folders of the project alone: no option, nothing else."""
         assert self._root is not None
         root = self._root.resolve()
         try:
@@ -64,7 +64,7 @@ class ProjectTests:
 
 
 def commands_of(root: Path | None) -> tuple[str, ...]:
-    """The commands that a project names for its tests, the likeliest first."""
+    """Return the commands that a project names for its tests, the likeliest first."""
     if root is None or not root.is_dir():
         return ()
     found = []
@@ -102,7 +102,7 @@ def _has_target(root: Path, target: str) -> bool:
 
 
 def _finished(words: list[str], root: Path, limit: float, cancelled: Callable[[], bool]) -> tuple[str, str]:
-    """What the command printed, and how it ended. With its own group, so that what it starts ends with it."""
+    """Return what the command printed, and how it ended. With its own group, so that what it starts ends with it."""
     environment = {name: value for name, value in os.environ.items() if not _KEYS.search(name)}
     try:
         process = subprocess.Popen(  # noqa: S603 - a command that the project names, and that a person approved

@@ -12,7 +12,7 @@ from typing import Any
 class Proposal:
     """One cell that the model would put into the notebook: below the asking cell, or in the place of another.
 
-    `replaces` is the number of the run of that cell, 0 for a new cell; `digest` is the SHA-256 of the text that it ran
+    `replaces` is the number of the run of that cell, 0 for a new cell. `digest` is the SHA-256 of the text that it ran
     with. Where the cell has another text by now, the proposal does not fit any more.
     """
 
@@ -30,5 +30,5 @@ class Proposal:
 
 
 def text_digest(text: str) -> str:
-    """The digest by which a proposal names the text that it replaces."""
+    """Return the digest by which a proposal names the text that it replaces."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -44,7 +44,7 @@ def _split_last(code: str) -> tuple[types.CodeType, types.CodeType | None]:
 
 
 def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """The traceback from the model's code on: our own frames would only confuse it."""
+    """Return the traceback from the model's code on: our own frames would only confuse it."""
     while trace is not None and trace.tb_frame.f_code.co_filename != "<run_code>":
         trace = trace.tb_next
     return trace

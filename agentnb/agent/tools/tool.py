@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
-from agentnb.errors import InputError, ToolUnknown, nearest
+from agentnb.errors import InputError, RunInterrupted, ToolUnknown, nearest
 from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall, ToolSpec
 
@@ -28,13 +29,14 @@ class Unable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a tool gave. `holds` lists definitions that the text brings into the conversation, `proposes` is a cell that
-    a person is to be shown."""
+    """Holds what a tool gave. `holds` lists definitions that the text brings into the conversation. `proposes` is a
+    cell to show to a person. `plan` is the run's plan from now on."""
 
     text: str
     is_error: bool = False
     refused: bool = False
     proposes: Proposal | None = None
+    plan: tuple[PlanItem, ...] | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -43,7 +45,8 @@ class Tool:
     """A function that a model may call.
 
     `acts` tools change something: they run only when allowed by name. `on_main` tools touch the user's namespace and
-    run on the kernel's main thread. Of an `asks` tool a person's word is the result. One that
+    run on the kernel's main thread. Of an `asks` tool a person's word is the result. `ours` are
+    those that come built in: a replay looks again with them, and calls no other. One that
     `shows_values` tells less where values are to stay at home. `take` checks arguments and gives
     them as `call` wants them; it raises WrongArguments. `trouble` says, or raises, why a call would fail, before a
     person is asked.
@@ -56,9 +59,13 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    delegates: bool = False
+    ours: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")
+    rehearse: Callable[[Sequence[JsonMapping]], str] | None = None
+    """Tells what the last of these calls would do after the others; called where the tool runs."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -80,6 +87,15 @@ def tool(
     The docstring is what the model reads; the annotations give the schema. A `safe` tool has no side effects and
     runs without being allowed by name. One with a built-in tool's name takes its place. Raises InputError on a name
     that not every provider takes.
+
+    >>> @agentnb.tool(safe=True)
+    ... def tide(port: str) -> float:
+    ...     "Metres of tide at a port."
+    ...     return 3.2
+    >>> with agentnb.Agent(model="sim:claude-sonnet-4-6", tools=[tide]) as agent:
+    ...     answer = agent.run("Use `tide` for Dover.")
+    >>> [use.name for step in answer.steps for use in step.tools]
+    ['tide']
     """
 
     def make(given: Callable[..., Any]) -> Tool:
@@ -89,7 +105,7 @@ def tool(
 
 
 def tool_of(function: Callable[..., Any], *, name: str = "", **said: Any) -> Tool:
-    """The tool that a function is: description from its docstring, schema and check from its signature."""
+    """Return the tool that a function is: description from its docstring, schema and check from its signature."""
     return Tool(
         name=name or function.__name__,
         description=inspect.cleandoc(function.__doc__ or function.__name__),
@@ -101,7 +117,7 @@ def tool_of(function: Callable[..., Any], *, name: str = "", **said: Any) -> Too
 
 
 def _fit_for_all(name: str) -> str:
-    """The name, where all providers take it: the strictest of their rules."""
+    """Return the name, where all providers take it: the strictest of their rules."""
     if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
         return name
     raise InputError(
@@ -130,15 +146,16 @@ class ToolBox:
         return not tool.asks and (not tool.acts or allows(self.allow, call.name, call.arguments))
 
     def asks(self, call: ToolCall) -> bool:
-        """Whether a person's word is all that the call lacks."""
+        """Tell whether a person's word is all that the call lacks."""
         return call.name in self.tools and not self.may_run(call) and self.problem(call, approved=True) is None
 
     def problem(self, call: ToolCall, *, approved: bool = False) -> Outcome | None:
-        """Why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
+        """Tell why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
         asked about this very call."""
         if call.name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
-            return Outcome(text=f"There is no tool called {call.name}. The tools are: {known}.", is_error=True)
+            said = f"There is no tool called {call.name}. The tools are: {known}."
+            return Outcome(text=unframed(shorten(said)), is_error=True)
         if not approved and self.tools[call.name].asks:
             return _trouble(self.tools[call.name], call.arguments) or Outcome(text=NOBODY, is_error=True, refused=True)
         if not approved and not self.may_run(call):
@@ -152,24 +169,25 @@ class ToolBox:
 
 
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
-    """What is wrong with a call's arguments; or with what it would do, where the tool can say so beforehand."""
+    """Return what is wrong with a call's arguments, or with its effect where the tool knows that beforehand."""
     try:
         said = tool.trouble(**tool.take(arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         said = _said_of(error, tool)
-    return Outcome(text=shorten(said), is_error=True) if said else None
+    return Outcome(text=unframed(shorten(said)), is_error=True) if said else None
 
 
 def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]:
-    """The named tools. Raises ToolUnknown with the nearest name."""
+    """Return the named tools. Raises ToolUnknown with the nearest name."""
     chosen = {}
     for name in names:
-        if name not in available:
+        try:
+            chosen[name] = available[name]
+        except KeyError:
             hint = nearest(name, list(available))
             raise ToolUnknown(
                 f"no tool is called {name!r}", todo=f"{hint} Known: {', '.join(sorted(available))}.".strip()
-            )
-        chosen[name] = available[name]
+            ) from None
     return chosen
 
 
@@ -177,9 +195,14 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     """Run a tool that may run. Its own failure is an outcome for the model to read, not ours."""
     try:
         result = tool.call(**tool.take(call.arguments))
+    except RunInterrupted:
+        raise
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
-    return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
+    if not isinstance(result, Outcome):
+        return Outcome(text=unframed(shorten(_as_text(result))))
+    # An error may quote what the model gave: a name of any length, a tag of ours.
+    return replace(result, text=unframed(shorten(result.text))) if result.is_error else result
 
 
 def _said_of(error: Exception, tool: Tool) -> str:
@@ -193,7 +216,7 @@ def _said_of(error: Exception, tool: Tool) -> str:
 
 
 def without_result(tool: Tool) -> Tool:
-    """The tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+    """Return the tool as used where no value is to be sent: it runs, and tells only whether it failed."""
     if not tool.shows_values:
         return tool
 
@@ -210,8 +233,11 @@ def _as_text(result: Any) -> str:
 
 
 def shorten(text: str, limit: int = MAX_RESULT) -> str:
-    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two."""
-    if len(text) <= limit:
+    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two.
+
+    What was cut once stays as it is.
+    """
+    if len(text) <= limit or (len(text) <= limit + _CUT_MARK and "characters cut …]" in text):
         return text
     head, _ = cut_point(text, limit * 2 // 3, reach=KEY_TEXT)
     _, tail = cut_point(text, len(text) - limit // 3, reach=KEY_TEXT)
@@ -220,5 +246,7 @@ def shorten(text: str, limit: int = MAX_RESULT) -> str:
 
 NO_ANSWER = "Go on with the likeliest answer, and say which you took."
 NOBODY = f"Nobody is here to answer. {NO_ANSWER}"
+_CUT_MARK = 60
+"""Characters that the note of a cut has at most."""
 KEY_TEXT = 4000
 """Characters that a private key written as text may have."""

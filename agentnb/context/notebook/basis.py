@@ -1,4 +1,4 @@
-"""What an answer rests on, and what of it has changed since: cells, definitions, values. Pure."""
+"""Tell what an answer rests on, and what of it has changed since: cells, definitions, values. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import ast
 import re
 from collections.abc import Callable, Iterable
 
-from agentnb.canonical import JsonMapping, digest_of
+from agentnb.canonical import JsonMapping, digest, digest_of
 from agentnb.context.notebook.cell_runs import CellRun
 from agentnb.context.notebook.cells import ASSIGNED_MAGIC, LINE_MAGIC, python_part
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.static.syntax import PARSE_ERRORS, parse
 
 _TIMED = re.compile(r"^\s*%%?time(?:it)?\b", re.MULTILINE)
-_VALUE = re.compile(r"^([^\W\d]\w*): ", re.MULTILINE)
+_NAMED = re.compile(r"([^\W\d][\w.]*): ")
 _VALUES = re.compile(r"<values>\n(.*?)\n</values>", re.DOTALL)
 
 
 def content_of(run: CellRun) -> str:
-    """A digest of what a cell says and has shown: comments, blank lines, times and places of errors are no part."""
-    shown = [] if _TIMED.search(run.source) else [(each.kind, each.text) for each in run.outputs]
+    """Return a digest of what a cell says and has shown, without comments, blank lines, times and places of errors."""
+    shown = [] if _TIMED.search(run.source) else [(each.kind, steady(each.text)) for each in run.outputs]
     return digest_of([_meaning(run.source), shown])
 
 
@@ -36,7 +37,8 @@ def _has_magic(code: str) -> bool:
 
 
 def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | None], session: str) -> list[str]:
-    """The cells of an answer's receipt that have another content now, in words; another kernel's are not known."""
+    """Return the cells of an answer's receipt that have another content now, in words; another kernel's are not
+    known."""
     found = []
     for item in cells:
         run = now(str(item["cell"]))
@@ -47,14 +49,36 @@ def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | Non
     return found
 
 
-def values_in(text: str) -> tuple[str, ...]:
-    """The names whose values stand beside a task."""
+def values_told(described: Iterable[str]) -> tuple[JsonMapping, ...]:
+    """Return the names whose descriptions an answer has before it, each with a digest of what it read."""
+    named = ((match.group(1), text) for text in described if (match := _NAMED.match(text)))
+    return tuple({"name": name, "digest": digest(text)} for name, text in named)
+
+
+def lacking_values(described: Iterable[str], told: Iterable[str]) -> tuple[str, ...]:
+    """Return the descriptions that a thread lacks, and a line on those that stand in it unchanged.
+
+    `told` are the texts with values that it has, the newest first.
+    """
+    told, new, same = [f"\n{text}\n" for text in told], list[str](), list[str]()
+    for text in described:
+        name = match.group(1) if (match := _NAMED.match(text)) else ""
+        newest = next((one for one in told if name and f"\n{name}: " in one), "")
+        (same if f"\n{text}\n" in newest else new).append(text)
+    names = ", ".join(text.partition(":")[0] for text in same)
+    return (*new, f"(unchanged since told above: {names})") if names else tuple(new)
+
+
+def values_in(text: str) -> str:
+    """Return the values that stand beside a task."""
     found = _VALUES.search(text)
-    return tuple(dict.fromkeys(_VALUE.findall(found.group(1)))) if found else ()
+    return found.group(1) if found else ""
 
 
-def older_values(text: str, describe: Callable[[str], str | None], among: Iterable[str] | None = None) -> list[str]:
-    """The values beside a task that read otherwise now, in words; `among` bounds the names that are looked at."""
-    names = [name for name in values_in(text) if among is None or name in set(among)]
-    told = ((name, describe(name)) for name in names)
-    return [f"`{name}`" for name, now in told if now is not None and now not in text]
+def older_values(
+    told: Iterable[JsonMapping], describe: Callable[[str], str | None], among: Iterable[str] | None = None
+) -> list[str]:
+    """Return the values that read otherwise now, in words; `among` bounds the names that are looked at."""
+    names = {str(item["name"]): item["digest"] for item in told if among is None or item["name"] in set(among)}
+    now = ((name, was, describe(name)) for name, was in names.items())
+    return [f"`{name}`" for name, was, text in now if text is not None and digest(text) != was]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from agentnb.context.notebook.cells import AGENT
 from agentnb.context.notebook.dataflow import Dataflow, dataflow
@@ -16,7 +16,8 @@ _OURS = re.compile(
     r"[^\n]*(?:\n|\Z))+\s*\Z"
 )
 _WORD = re.compile(r"[^\W\d_]{2,}|\d[\d.,]*\d|\d")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_LETTER = re.compile(r"(?<![\w'\"])[A-Za-z](?![\w'\"])")
+_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class CellRun:
 
     @property
     def key(self) -> str:
-        """The name under which a thread holds the cell."""
+        """Return the name under which a thread holds the cell."""
         return f"cell:{self.cell}"
 
     @cached_property
@@ -46,13 +47,19 @@ class CellRun:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """The words of source and outputs, in lower case, names taken apart: what a question may share with it."""
+        """Return the words of source and outputs, in lower case, names taken apart: what a question may share with
+        it."""
         text = "\n".join([self.source, *(output.text for output in self.outputs)])
         return frozenset(words_of(text[:40_000]))
 
     @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, self.words))
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """Return the names of one letter that its source uses."""
+        return frozenset(_LETTER.findall(self.source))
 
     def has(self, *kinds: str) -> bool:
         return any(output.kind in kinds for output in self.outputs)
@@ -63,12 +70,21 @@ def words_of(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
 
 
+_VERBS = """
+began=begin bought=buy broke=break brought=bring built=build came=come caught=catch chose=choose chosen=choose drew=draw
+drove=drive fell=fall fallen=fall found=find gave=give given=give grew=grow grown=grow held=hold hid=hide kept=keep
+knew=know known=know lent=lend lost=lose made=make meant=mean met=meet paid=pay ran=run rose=rise risen=rise said=say
+saw=see seen=see sent=send sold=sell spent=spend taken=take took=take taught=teach thought=think threw=throw told=tell
+went=go won=win wrote=write written=write
+"""
+_PAST = dict(pair.split("=") for pair in _VERBS.split())
 _ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
+@lru_cache(1 << 14)
 def stem(word: str) -> str:
-    """A word without its usual English endings; a number, a short or a foreign word as it is."""
-    word = word.lower()
+    """Return a word without its usual English endings, a verb in the present; a number as it is."""
+    word = _PAST.get(word.lower(), word.lower())
     if not word.isascii() or not word.isalpha():
         return word
     for ending in _ENDINGS:
@@ -103,6 +119,8 @@ class CellLog:
         interrupted: bool = False,
     ) -> CellRun | None:
         """Take in a run that has ended; None for what is no context."""
+        source = _whole(source)
+        outputs = [replace(each, text=_whole(each.text)) for each in outputs]
         if not source.strip() or is_ours(source):
             return None
         self.order += 1
@@ -121,7 +139,7 @@ class CellLog:
         return run
 
     def _before_loading(self, cell: str, source: str) -> CellRun | None:
-        """The same cell as it ran before the extension was loaded, when no front end's id was known of it."""
+        """Return the same cell as it ran before the extension was loaded, when no front end's id was known."""
         if cell.startswith("In["):
             return None
         same = (known for known, run in self._runs.items() if known.startswith("In[") and run.source == source.rstrip())
@@ -129,14 +147,14 @@ class CellLog:
 
     @property
     def runs(self) -> tuple[CellRun, ...]:
-        """The newest run of each cell, in the order in which they ran; hidden ones left out."""
+        """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
         return run.cell in self.hidden
 
     def of_number(self, number: int) -> CellRun | None:
-        """The run with this execution count, also one that a later run replaced."""
+        """Return the run with this execution count, also one that a later run replaced."""
         found = self.by_number.get(number)
         return None if found is None or self.is_hidden(found) else found
 
@@ -149,14 +167,19 @@ def is_ours(source: str) -> bool:
     return (source.lstrip().startswith("%%agent") and bool(AGENT.match(source))) or bool(_OURS.match(source))
 
 
+def _whole(text: str) -> str:
+    """Return the text without half a character (a lone surrogate), which UTF-8 cannot hold: it is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def cleaned(run: CellRun, scrub: Callable[[str], str], of_output: Callable[[str], str]) -> CellRun:
-    """The run without secrets."""
+    """Return the run without secrets."""
     source, outputs = scrub(run.source), tuple(replace(each, text=of_output(each.text)) for each in run.outputs)
     return run if (source, outputs) == (run.source, run.outputs) else replace(run, source=source, outputs=outputs)
 
 
 def without_values(run: CellRun, said: str) -> CellRun:
-    """The run with `said` in the place of every output; of an error its type stays."""
+    """Return the run with `said` in the place of every output; of an error its type stays."""
     return replace(run, outputs=tuple(replace(each, text=_bare(each, said), name="") for each in run.outputs))
 
 

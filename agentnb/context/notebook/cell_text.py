@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 
 from agentnb.context.notebook.cell_runs import CellRun
@@ -13,7 +14,7 @@ from agentnb.models.framing import element, framed, unframed
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How much of a cell is told: lines and characters of its source and of each output, and of outputs together."""
+    """Tells how much of a cell is told: lines and characters of its source and outputs, and of outputs together."""
 
     name: str
     rank: int
@@ -34,13 +35,13 @@ SHOW_RUN = 2
 
 
 def cell_body(run: CellRun, form: Form) -> str:
-    """The run's source and outputs as they stand inside its element."""
+    """Return the run's source and outputs as they stand inside its element."""
     source = cut(run.source, lines=form.source, characters=SOURCE_CHARACTERS)
     return "\n".join([unframed(source), *_outputs(run.outputs, form)])
 
 
 def cell_element(run: CellRun, inner: str, *, state: str = "", **attributes: str) -> str:
-    """The run as a `<cell>` element around what is told of it."""
+    """Return the run as a `<cell>` element around what is told of it."""
     known = {"number": str(run.number), **attributes, "state": state or ("interrupted" if run.interrupted else "")}
     return element("cell", inner, **known)
 
@@ -74,9 +75,9 @@ def is_short(run: CellRun) -> bool:
 
 
 def outline(runs: Sequence[CellRun], again: Mapping[int, int] = MappingProxyType({})) -> str:
-    """One line a cell, those that only look folded into one where several follow each other.
+    """Return one line a cell, those that only look folded into one where several follow each other.
 
-    `again` has, by the number of a run, that of the earlier one which the thread holds of the same cell.
+    `again` maps the number of a run to the earlier run of the same cell that the thread holds.
     """
     lines: list[str] = []
     looking: list[CellRun] = []
@@ -104,16 +105,19 @@ def outline_line(run: CellRun, before: str = "") -> str:
     names = sorted((run.flow.binds | run.flow.changes) - run.flow.imports)
     more = f", … {len(names) - BOUND} more" if len(names) > BOUND else ""
     does = f"{', '.join(names[:BOUND])}{more}" if names else first_line(_code(run), CODE)
-    shown = ", ".join(output.title for output in run.outputs[:2])
+    telling = (output for output in run.outputs if "\n" not in output.text or output.kind not in PLAIN)
+    shown = ", ".join(output.title for output in islice(telling, 2))
     return unframed(f"[{run.number}] {before}{does}{f' -> {shown}' if shown else ''}")
 
 
+PLAIN = ("printed", "result", "shown")
+"""Kinds of outputs that a line cannot tell where they are longer than one."""
 CODE, BOUND = 40, 5
 """Characters of code, or names, in a line of an outline."""
 
 
 def _code(run: CellRun) -> str:
-    """The first line of a cell that does something: no comment, no import where more follows."""
+    """Return the first line of a cell that does something: no comment, no import where more follows."""
     lines = [line for line in run.source.split("\n") if line.strip()]
     telling = [line for line in lines if not line.lstrip().startswith(("#", "import ", "from ", "%"))]
     comment = next((line for line in lines if line.lstrip().startswith("# ")), "")

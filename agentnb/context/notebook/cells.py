@@ -1,8 +1,8 @@
 """The notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
 
 `inspect.getsource` fails for every class that a cell defines, so the cells' texts are kept here as they run. What a
-name means follows the kernel: a later binding replaces an earlier one, `del` removes it, a cell that is edited and run
-again replaces only what it binds anew.
+name means follows the kernel. A later binding replaces an earlier one, and `del` removes it. A cell that is edited and
+run again replaces only what it binds anew.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "s
 """Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
 AGENT = re.compile(r"\s*%%?agent(?:\s|$)")
 LINE_MAGIC = re.compile(r"^([ \t]*)(?:[%!][^\n]*[^\n\\]|\?{1,2}[\w.]+|[\w.]+\?{1,2})$", re.MULTILINE)
-"""A line that is a magic, a shell command or a request for help, and does not go on in the next."""
+"""A magic, a shell command or a request for help, on one line that does not go on."""
 ASSIGNED_MAGIC = re.compile(r"^([ \t]*[\w, \t]*\w[ \t]*=[ \t]*)[%!][^\n]*[^\n\\]$", re.MULTILINE)
 CELL_MAGIC = re.compile(r"\s*%%(\w[\w.]*)[^\n]*\n?")
 RESET = re.compile(r"^%(?:reset\b(?! -s)|xdel\s+(\w+))", re.MULTILINE)
@@ -35,7 +35,7 @@ CODE_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """One name that a cell bound: to the entry or import of `cell`, or (neither) to a value of its own."""
+    """One name that a cell bound: to the entry or import of `cell`, or to a value of its own."""
 
     cell: FileDefinitions
     entry: bool = False
@@ -74,8 +74,8 @@ class CellIndex:
     def record(self, source: str, *, cell_id: str | None, number: int | None, failed_at: int = 0) -> None:
         """Take in one executed cell. What cannot be parsed becomes a note; nothing is raised.
 
-        `failed_at` is the line at which it raised an error, counted from its first line of code; 0 if it did not. What
-        stands from that statement on has not run: it replaces nothing.
+        `failed_at` is the line at which it raised, counted from its first line of code; 0 if it did not. What stands
+        from that statement on has not run: it replaces nothing.
         """
         label = cell_id or (f"In[{number}]" if number is not None else "In[?]")
         code = python_part(source)
@@ -98,16 +98,16 @@ class CellIndex:
         self._latest[label] = (version + 1, cell)
 
     def _parse(self, label: str, code: str) -> FileDefinitions:
-        """Most cells are plain Python, or plain but for lines that are magics; IPython's transformer is asked last,
-        for it takes ten times as long as parsing."""
+        """Most cells are plain Python, or plain but for lines that are magics. IPython's transformer comes last: it
+        takes ten times as long as parsing."""
         return parse_cell(code, cell=label, versions=(make(code) for make in (_without_magics, self._python)))
 
     def versions(self) -> tuple[CellVersion, ...]:
-        """The cells with code, in the order of their last run."""
+        """Return the cells with code, in the order of their last run."""
         return tuple(_version(cell, version) for version, cell in self._latest.values())
 
     def code(self, limit: int = CODE_LIMIT) -> str:
-        """The newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
+        """Return the newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
         kept: list[str] = []
         for text in reversed(self._texts.values()):
             if len(text) <= limit:
@@ -125,7 +125,7 @@ class CellIndex:
             return code
 
     def take_notes(self) -> tuple[str, ...]:
-        """What could not be read since this was last asked."""
+        """Return what could not be read since this was last asked."""
         taken = tuple(self.notes)
         self.notes.clear()
         return taken
@@ -182,13 +182,13 @@ class CellIndex:
         return bound.made.removesuffix("()") if bound else ""
 
     def order_of(self, name: str) -> int:
-        """A number that grows whenever the name is bound anew; 0 where no cell binds it."""
+        """Return a number that grows whenever the name is bound anew; 0 where no cell binds it."""
         bound = self._bound.get(name)
         return bound.order if bound else 0
 
     @property
     def names(self) -> AbstractSet[str]:
-        """Every name that a cell has bound, values too. A view."""
+        """Return every name that a cell has bound, values too. A view."""
         return self._bound.keys()
 
     def imports(self) -> Mapping[str, str]:
@@ -196,7 +196,7 @@ class CellIndex:
         return dict(self._targets)
 
     def imported(self) -> list[str]:
-        """The dotted targets of all that cells import: `networkx`, `networkx.Graph`, `xml.etree`; each once."""
+        """Return the dotted targets of all that cells import: `networkx`, `networkx.Graph`, `xml.etree`; each once."""
         return list(dict.fromkeys([*self.imports().values(), *self._modules.copy()]))
 
 
@@ -230,7 +230,7 @@ class CellDefinitions(Mapping[str, Definition]):
         return replace(found, imports=self._imports_of(found.references))
 
     def cell_of(self, name: str) -> FileDefinitions | None:
-        """The cell that defines the name, or the class or function that it stands in."""
+        """Return the cell that defines the name, or the class or function that it stands in."""
         bound = self._bound.get(name.partition(".")[0])
         return bound.cell if bound and bound.entry else None
 
@@ -262,7 +262,7 @@ class CellDefinitions(Mapping[str, Definition]):
 
 
 def _above(cell: FileDefinitions, line: int) -> FileDefinitions:
-    """The cell up to the statement that failed at `line` of its code."""
+    """Return the cell up to the statement that failed at `line` of its code."""
     lines = cell.parsed or cell.lines
     line += next((number for number, text in enumerate(lines) if text.strip()), 0)
     body = parse("\n".join(lines)).body
@@ -307,7 +307,8 @@ def _import_definition(item: Import, cell: str) -> Definition:
 
 
 def python_part(source: str) -> str | None:
-    """The Python of a cell: all of it, the body of a cell magic that runs it here, or None where there is none."""
+    """Return the Python of a cell: all of it, or the body of a cell magic that runs it here. None where there is
+    none."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     if not source.strip() or AGENT.match(source):
         return None
@@ -326,7 +327,7 @@ def _without_magics(code: str) -> str:
 
 
 def is_simple(cell: FileDefinitions, name: str) -> bool:
-    """Is the name bound once in its cell, to an expression of literals and names, or by a call that only defines?"""
+    """Tell whether its cell binds the name once, to literals and names, or by a call that only defines."""
     entry = cell.chosen[name]
     text = cell.python_of(entry)
     if len(text) > CONSTANT_LIMIT or name in cell.repeated:

@@ -1,4 +1,4 @@
-"""What one cell binds, changes in place and uses: the names that tie cells together. Pure, on text."""
+"""Tell what one cell binds, changes in place and uses: the names that tie cells together. Pure, on text."""
 
 from __future__ import annotations
 
@@ -21,13 +21,23 @@ _FIRST_CHANGED = frozenset({"heappush", "heappop", "heapify", "shuffle", "setatt
 """Functions that change their first argument."""
 
 
+CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(kind))
+"""Methods of what everybody uses: their names lead to no class of the user's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """`binds`: names given a value; `imports`: those of them that an import binds; `changes`: names whose object is
-    changed in place; `uses`: names read that the cell has not bound before."""
+    """Of one cell: `binds` are names given a value, of them `imports` those that an import binds.
+
+    `defines` are its functions and classes, `methods` those of its classes, and `calls` the methods that it calls.
+    `changes` are names whose object is changed in place; `uses` are names read before the cell binds them.
+    """
 
     binds: frozenset[str] = frozenset()
     imports: frozenset[str] = frozenset()
+    defines: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
     shows_only: bool = False
@@ -35,7 +45,7 @@ class Dataflow:
 
 
 def dataflow(source: str) -> Dataflow:
-    """The names of a cell's source; none where it is no Python."""
+    """Return the names of a cell's source; none where it is no Python."""
     code = python_part(source)
     if not code:
         return Dataflow(shows_only=True)
@@ -50,6 +60,9 @@ def dataflow(source: str) -> Dataflow:
     return Dataflow(
         binds=binds,
         imports=frozenset(found.imports),
+        defines=frozenset(found.defines),
+        methods=frozenset(found.methods),
+        calls=frozenset(found.calls - CONTAINERS),
         changes=changes,
         uses=frozenset(found.uses - _BUILTINS),
         shows_only=not (binds or changes),
@@ -60,6 +73,9 @@ class _Names(ast.NodeVisitor):
     def __init__(self) -> None:
         self.binds: set[str] = set()
         self.imports: set[str] = set()
+        self.defines: set[str] = set()
+        self.methods: set[str] = set()
+        self.calls: set[str] = set()
         self.changes: set[str] = set()
         self.fresh: set[str] = set()  # changed only after the cell itself made them
         self.uses: set[str] = set()
@@ -109,7 +125,7 @@ class _Names(ast.NodeVisitor):
                 self._target(target)
 
     def _target(self, node: ast.expr) -> None:
-        """What is assigned to: a name is bound; of `a.b` and `a[b]` the object `a` is changed."""
+        """Note what is assigned to: a name is bound; of `a.b` and `a[b]` the object `a` is changed."""
         if isinstance(node, ast.Name):
             self.visit(node)
         elif isinstance(node, ast.Tuple | ast.List):
@@ -135,6 +151,7 @@ class _Names(ast.NodeVisitor):
             for word in node.keywords
         )
         if isinstance(function, ast.Attribute):
+            self.calls.add(function.attr)
             in_torch = function.attr.endswith("_") and not function.attr.startswith("_")
             if inplace or in_torch or function.attr in CHANGING:
                 self._change(function.value)
@@ -170,6 +187,8 @@ class _Names(ast.NodeVisitor):
         for part in (*node.decorator_list, *node.bases):
             self.visit(part)
         self._named(node.name)
+        made = (part.name for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef))
+        self.methods.update(name for name in made if not name.startswith("__"))
         self._inside(node.body, set())
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
@@ -186,6 +205,7 @@ class _Names(ast.NodeVisitor):
     def _named(self, name: str) -> None:
         if not self._local:
             self.binds.add(name)
+            self.defines.add(name)
 
     def _inside(self, body: list[ast.stmt] | list[ast.expr], names: set[str]) -> None:
         """A function's or class's body: its own names are no names of the notebook's."""

@@ -1,6 +1,6 @@
-"""What cells have shown: figures and pictures of their outputs, as they were shown; and whether a task speaks of them.
+"""Keep what cells have shown: their figures and pictures, as shown; and tell whether a task speaks of them.
 
-What is kept is what the front end received, never the object: a figure that was closed after it was shown is not held.
+Kept is what the front end received, never the object. A figure that was closed after it was shown is not held.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from agentnb.context.values.figures import plotly_spec, svg_text, vega_spec
 KEPT = 8
 """Figures that are kept: the newest."""
 CHARACTERS = 4_000_000
-"""Of one picture in base64, and of an html page that is looked through; of a larger one only the words are kept."""
+"""Characters of a picture in base64, and of an html page that is looked through. Of a larger one only words are
+kept."""
 TOTAL = 8_000_000
 """Of all pictures that are kept, the newest excepted."""
 WORDS = 600
@@ -29,7 +30,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A figure that a cell showed: its words and, where it was shown as PNG or JPEG, its `data`, as bytes or in base64.
+    """A figure that a cell showed: its words and, of a PNG or JPEG, its `data`, as bytes or base64.
 
     `value` finds the object instead where somebody else keeps it (`Out`, pyplot); it may find None by then.
     """
@@ -76,13 +77,13 @@ class Displays:
             self._kept = [item for item in self._kept if item[1].cell != cell]
 
     def latest(self) -> tuple[Shown, ...]:
-        """What the newest cell that showed any has shown, in the order in which it did."""
+        """Return what the newest cell that showed any has shown, in the order in which it did."""
         found = [shown for _, shown in self._kept]
         return tuple(shown for shown in found if shown.cell == found[-1].cell)
 
 
 def figure_of(bundle: JsonMapping, *, cell: str, about: str = "") -> Shown | None:
-    """An output by its mime bundle as a figure; None for one that is none."""
+    """Return an output by its mime bundle as a figure; None for one that is none."""
     picture = next((found for kind in _PICTURES if isinstance(found := bundle.get(kind), str | bytes)), "")
     words = _words(bundle)
     if not picture and words is None:
@@ -94,7 +95,7 @@ def figure_of(bundle: JsonMapping, *, cell: str, about: str = "") -> Shown | Non
 
 
 def _words(bundle: JsonMapping) -> str | None:
-    """What a figure that its front end draws says of itself; None where the output is no such figure."""
+    """Return what a figure that its front end draws says of itself; None where the output is no such figure."""
     for kind, found in bundle.items():
         if kind.startswith("application/vnd.plotly") and type(found) is dict:
             return plotly_spec(found)
@@ -110,7 +111,7 @@ def _words(bundle: JsonMapping) -> str | None:
 
 
 def _vega_page(page: str) -> str:
-    """The chart in the html that Altair shows by itself."""
+    """Return the chart in the html that Altair shows by itself."""
     start = page.rfind("})({", 0, CHARACTERS)
     with contextlib.suppress(ValueError, RecursionError):
         found = json.JSONDecoder().raw_decode(page, start + 3)[0] if start >= 0 and len(page) <= CHARACTERS else {}
@@ -124,7 +125,7 @@ def _plain(bundle: JsonMapping) -> str:
 
 
 def names_of(shown: Sequence[Shown]) -> dict[str, Shown]:
-    """The figures of one cell by what the model and the receipt call them."""
+    """Return the figures of one cell by what the model and the receipt call them."""
     if len(shown) == 1:
         return {f"figure shown by cell {item.cell}" if item.cell else "figure open in pyplot": item for item in shown}
     return {f"figure {i} of {len(shown)} shown by cell {item.cell}": item for i, item in enumerate(shown, 1)}
@@ -153,7 +154,7 @@ _ANY = re.compile(rf"\b(?:{_NOUN})\b", re.IGNORECASE)
 
 
 def speaks_of_figure(task: str, *, names_data: bool) -> bool:
-    """Whether a task means a figure that was shown: `the plot above`; or any `plot` where it names no variable."""
+    """Tell whether a task means a figure that was shown: `the plot above`; or any `plot` where it names no variable."""
     text = " ".join(task.split())
     if _POINTED.search(text):
         return True

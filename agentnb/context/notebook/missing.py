@@ -1,11 +1,12 @@
-"""Whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
+"""Tell whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agentnb.context.notebook.cell_runs import CellRun, is_ours
-from agentnb.context.notebook.notebook_text import NotebookText
+from agentnb.context.notebook.notebook_text import NotebookText, TextCell
+from agentnb.context.notebook.outputs import first_line
 from agentnb.context.notebook.pointing import pointed
 
 
@@ -17,7 +18,7 @@ def what_is_missing(
     text: NotebookText | None = None,
     asking: str = "",
 ) -> str:
-    """What the task points at and the kernel does not have, in a sentence; empty where it has it all."""
+    """Return in a sentence what the task points at and the kernel does not have. Empty where it has it all."""
     means = pointed(task, runs, by_number=by_number)
     waiting = _waiting(text, runs)
     if not runs and (means.above or means.missing or (means.entire and not waiting)):
@@ -37,9 +38,27 @@ def what_is_missing(
     return ""
 
 
+def what_to_run(text: NotebookText | None, runs: Sequence[CellRun], *, asking: str = "") -> str:
+    """Return the cells above the asking one that have not run, in a sentence: their number and their first lines."""
+    cells = _not_run(text.above(asking), runs) if text is not None else []
+    if not cells:
+        return "Run the cells above it (Run > Run All Above)."
+    named = ", ".join(f"`{first_line(cell.source, NAMED)}`" for cell in cells[:SHOWN])
+    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    cells_said = "the cell above that has" if len(cells) == 1 else f"the {len(cells)} cells above that have"
+    return f"Run {cells_said} not run (Run > Run All Above): {named}{more}."
+
+
+NAMED, SHOWN = 40, 3
+"""Characters of a cell's first line, and cells that are named."""
+
+
 def _waiting(text: NotebookText | None, runs: Sequence[CellRun]) -> int:
-    """How many cells of code the notebook has that have not run."""
-    known = {run.cell for run in runs}
-    cells = text.cells if text is not None else ()
+    """Return how many cells of code the notebook has that have not run."""
+    return len(_not_run(text.cells, runs)) if text is not None else 0
+
+
+def _not_run(cells: Iterable[TextCell], runs: Sequence[CellRun]) -> list[TextCell]:
+    known, ran = {run.cell for run in runs}, {run.source for run in runs}
     code = (cell for cell in cells if cell.kind == "code" and cell.source.strip() and not is_ours(cell.source))
-    return sum(1 for cell in code if cell.cell not in known)
+    return [cell for cell in code if cell.cell not in known and cell.source.strip("\n").rstrip() not in ran]

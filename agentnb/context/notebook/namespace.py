@@ -49,12 +49,12 @@ class NameLine:
 
     @property
     def digest(self) -> str:
-        """The line itself: it is short, and holds no value."""
+        """Return the line itself: it is short, and holds no value."""
         return self.text
 
 
 def names_of(namespace: JsonMapping, bound: Iterable[str]) -> tuple[NameLine, ...]:
-    """The user's names that hold something now, in the order in which cells bound them; modules are left out."""
+    """Return the user's names that hold something now, in the order in which cells bound them; modules are left out."""
     names = [name for name in bound if name in namespace and not name.startswith("_") and name not in _SHELL]
     lines = (NameLine(name, line) for name in names[-MOST:] if (line := line_of(name, namespace[name])))
     return tuple(lines)
@@ -91,7 +91,7 @@ def _size(value: Any) -> str:
 def names_text(
     lines: Iterable[NameLine], gone: Iterable[str] = (), *, renewed: bool, scrub: Callable[[str], str]
 ) -> str:
-    """The list as an element; `renewed` where an earlier list is only added to."""
+    """Return the list as an element; `renewed` where an earlier list is only added to."""
     left = ", ".join(gone)
     return framed(
         "names",

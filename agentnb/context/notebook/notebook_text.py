@@ -35,19 +35,19 @@ class TextCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookText:
-    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known;
-    a saved file may be older than what ran."""
+    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known. A
+    saved file may be older than what ran."""
 
     cells: tuple[TextCell, ...]
     live: bool = False
 
     def above(self, asking: str) -> tuple[TextCell, ...]:
-        """The cells above the asking one; all of them where its place is not known."""
+        """Return the cells above the asking one; all of them where its place is not known."""
         places = [place for place, cell in enumerate(self.cells) if cell.cell == asking]
         return self.cells[: places[0]] if places else self.cells
 
     def without(self, hidden: AbstractSet[str]) -> NotebookText:
-        """The text but for these cells."""
+        """Return the text but for these cells."""
         return replace(self, cells=tuple(cell for cell in self.cells if cell.cell not in hidden))
 
     def knows(self, cell: str) -> bool:
@@ -55,7 +55,7 @@ class NotebookText:
 
 
 KEYS = ("text:", "gone:", "edit:")
-"""How the names of such parts begin in the list of what a thread holds."""
+"""Prefix of such parts' names in the list of what a thread holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class TextPart:
 
 
 def text_of(notebook: JsonMapping, short: Callable[[str], str], *, live: bool) -> NotebookText | None:
-    """A notebook's JSON (nbformat 4) as text; None where it has no cells."""
+    """Return a notebook's JSON (nbformat 4) as text; None where it has no cells."""
     cells = notebook.get("cells")
     if not isinstance(cells, list):
         return None
@@ -90,7 +90,7 @@ def _cell(item: JsonMapping, number: int, short: Callable[[str], str]) -> TextCe
 
 
 def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:
-    """The notebook as it was saved last; None where there is no such file, or it is no notebook."""
+    """Return the notebook as it was saved last; None where there is no such file, or it is no notebook."""
     try:
         if path.stat().st_size > LARGEST:
             return None
@@ -101,7 +101,7 @@ def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:
 
 
 def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path | None:
-    """Where the server (JPY_SESSION_NAME) or VS Code says that the notebook is saved."""
+    """Return where the server (JPY_SESSION_NAME) or VS Code says that the notebook is saved."""
     named = namespace.get("__vsc_ipynb_file__")
     for name in (named if isinstance(named, str) else "", environment.get("JPY_SESSION_NAME", "")):
         if name.endswith(".ipynb"):
@@ -110,7 +110,7 @@ def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path |
 
 
 def parts_of(text: NotebookText, runs: Sequence[CellRun], *, asking: str = "") -> tuple[TextPart, ...]:
-    """What is to be told beside the cells that ran: Markdown with its place, cells that have not run, edits, deletions.
+    """Return what to tell beside the cells that ran: Markdown with its place, cells not run, edits, deletions.
 
     Each part's text depends on the notebook alone, so that it is told once.
     """
@@ -136,7 +136,7 @@ def _short(source: str) -> str:
 
 
 def _markdown(cells: Sequence[TextCell], known: Mapping[str, CellRun], *, headings: bool) -> Iterator[TextPart]:
-    """Each Markdown cell with the number of the run that it stands above."""
+    """Yield each Markdown cell with the number of the run that it stands above."""
     for place, cell in enumerate(cells):
         if cell.kind != "markdown" or not cell.source.strip():
             continue

@@ -1,4 +1,5 @@
-"""What a cell printed, returned, showed or raised, as text of bounded size. Frozen values; pure on recorded data."""
+"""Tell what a cell printed, returned, showed or raised, as text of bounded size. Frozen values; pure on recorded
+data."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class Output:
 
     @property
     def title(self) -> str:
-        """One phrase for an outline: `table 100 x 5`, `error KeyError`, `printed 12 lines`."""
+        """Return one phrase for an outline: `table 100 x 5`, `error KeyError`, `printed 12 lines`."""
         if self.kind == "table":
             size = shape_in(self.text)
             return f"table {size}" if size else "table"
@@ -50,7 +51,8 @@ class Output:
 
 
 def settle(text: str) -> str:
-    """The text as a screen shows it in the end: carriage returns and backspaces carried out, escape codes gone."""
+    """Return the text as a screen shows it in the end: carriage returns and backspaces carried out, escape codes
+    gone."""
     if "\x1b" in text:
         text = _ANSI.sub("", text)
     if "\r" in text:
@@ -63,8 +65,29 @@ def settle(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
+_SPAN = r"[\d.,]+\s?(?:ns|[µμu]s|ms|s|sec(?:ond)?s?|min(?:ute)?s?|h|hours?)"
+_VOLATILE = re.compile(
+    rf"(?<![\d.,]){_SPAN}(?: {_SPAN})?(?: ± {_SPAN}(?: {_SPAN})?)? per loop \([^()\n]*\)"  # %timeit
+    rf"|The slowest run took [\d.]+ times longer than the fastest\.[^\n]*\n"
+    rf"|\b(?:CPU times|Wall time): [^\n]*"  # %time
+    rf"|\b(?:took|taken|elapsed|done in|finished in|completed in|runtime)\b[^\n\d]{{0,20}}{_SPAN}\b"
+    r"|\[\d+:\d\d(?::\d\d)?<[^\]\n]{1,30}\]"  # tqdm
+    r"|\b\d+s \d+[mµu]?s/(?:step|epoch|sample)\b"  # keras
+    r"|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3,9}\b",  # the time of a log's line
+    re.IGNORECASE,
+)
+
+
+def steady(text: str) -> str:
+    """Return the text to compare by, without what differs at each run of the same code: timings, the time.
+
+    What is told keeps them: people ask which of two is faster.
+    """
+    return _VOLATILE.sub("#", text)
+
+
 def _overwritten(line: str) -> str:
-    """A line that a carriage return begins anew; what is longer than its successor shows behind it."""
+    """Return a line that a carriage return begins anew; what is longer than its successor shows behind it."""
     shown = ""
     for part in line.split("\r"):
         shown = part + shown[len(part) :]
@@ -72,7 +95,7 @@ def _overwritten(line: str) -> str:
 
 
 def cut(text: str, *, lines: int, characters: int) -> str:
-    """The head and the tail of a text, and between them how much was left out."""
+    """Return the head and the tail of a text, and between them how much was left out."""
     rows = [_short(row) for row in text.rstrip("\n").split("\n")]
     if len(rows) > lines:
         head = max(1, round(lines * HEAD_SHARE))
@@ -127,7 +150,8 @@ _HTML_TAG = re.compile(r"<[^>]*>")
 
 
 def output_of(data: JsonMapping, *, result: bool, figure: str | None = None, name: str = "") -> Output | None:
-    """A mime bundle as an output. `figure` are the words of what is one, else None; our own runs are no output."""
+    """Return a mime bundle as an output. `figure` are the words of what is one, else None; our own runs are no
+    output."""
     if RUN in data:
         return None
     plain = _text(data, "text/plain")
@@ -155,7 +179,7 @@ def _json(data: JsonMapping) -> str:
 
 
 def of_html(page: str) -> str:
-    """The words of a page, a line for each of its rows."""
+    """Return the words of a page, a line for each of its rows."""
     text = _HTML_ROW.sub("\n", _HTML_SKIPPED.sub("", page[:KEPT]))
     text = html.unescape(_HTML_TAG.sub(" ", text))
     lines = (" ".join(line.split()) for line in text.split("\n"))
@@ -163,7 +187,8 @@ def of_html(page: str) -> str:
 
 
 def bounded(text: str) -> str:
-    """A text as it is kept: of a longer one the beginning and the end, cut between lines where there are any."""
+    """Return a text as it is kept. Of a longer one keep the beginning and the end, cut between lines if there are
+    any."""
     if len(text) <= KEPT:
         return text
     half = KEPT // 2

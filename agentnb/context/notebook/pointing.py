@@ -1,4 +1,4 @@
-"""Where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
+"""Find where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
 
 from __future__ import annotations
 
@@ -70,6 +70,25 @@ _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     ),
     (re.compile(r"\b(?:widgets?|sliders?|drop ?downs?|buttons?)\b", re.IGNORECASE), ("widget",)),
 )
+_CODE = re.compile(
+    r"\b(?:(?:last|latest|previous|this|that|obige|letzte|dernière|última)\s+(?:function|method|class|funktion|klasse"
+    r"|fonction|classe|función|clase)|(?:function|method|class|funktion|klasse|fonction|función|clase)\s+"
+    r"(?:above|just|i just|oben|ci-dessus|arriba))\b",
+    re.IGNORECASE,
+)
+_WHICH = re.compile(
+    r"\b(?P<which>first|second|third|fourth|previous|other|both|all|every|each)\s+(?:of the\s+)?(?:\w+\s+)?(?:two\s+)?$"
+    r"|\bbefore\s+(?:that|(?:the\s+)?last)\b",
+    re.IGNORECASE,
+)
+"""Places of the plot, table or error that is meant, by the words before the noun; without one, the last."""
+_ASKS = re.compile(
+    r"(?:.*[.!?,]\s+)?(?:(?:please|now|then|and|also|can you|could you)\s+)*\w+", re.IGNORECASE | re.DOTALL
+)
+"""Words that end with a verb that asks for something: the plot of "Plot the ages" is not there yet."""
+_BESIDE = re.compile(
+    rf"\b(?:{_NOUN})\s+(?:right |just )?(?P<side>before|above|after|below)\s+(?!this|that|it\b)", re.IGNORECASE
+)
 _ENTIRE = re.compile(
     r"\b(?:(?:this|the|my|whole|entire|our|dieses?|das|ce|este|esta|el|il|o)\s+(?:\w+\s+)?"
     r"(?:notebook|notizbuch|cuaderno|carnet|caderno|ноутбук\w*)"
@@ -87,12 +106,15 @@ _NEARLY_ALL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """What a question points at: cells with the reason, in the order of mention; and whether it means everything."""
+    """Holds what a question points at: cells with the reason, in the order of mention; and whether it means
+    everything."""
 
     cells: tuple[tuple[CellRun, str], ...] = ()
     entire: bool = False
     at_length: bool = False
     """It speaks of a list or table as a whole."""
+    beside: int = 0
+    """Steps from the named cell to the meant one: "the cell after the import" is 1."""
     missing: tuple[int, ...] = ()
     """Numbers of cells that are not there."""
     above: bool = False
@@ -106,15 +128,16 @@ def pointed(
     placed: Sequence[CellRun] = (),
     above: CellRun | None = None,
 ) -> Pointed:
-    """The cells that the words of `task` mean.
+    """Return the cells that the words of `task` mean.
 
-    `placed` are the cells by their place in the notebook where that is known; `above` is the one over the asking cell.
+    `placed` are the cells by their place in the notebook, where that is known. `above` is the one over the asking cell.
     """
     order = list(placed or runs)
     before = _up_to(order, above) if above is not None else list(runs)
     numbered, missing = _numbered(task, by_number, placed)
     found = [*numbered, *_ordinals(task, order), *_before(task, before)]
-    found += _last_of_kind(task, before) if not numbered else []
+    found += _of_kind(task, before) if not numbered else []
+    beside = _BESIDE.search(task) if not numbered else None
     once: dict[tuple[str, int], tuple[CellRun, str]] = {}
     for run, reason in found:
         once.setdefault((run.cell, run.number), (run, reason))
@@ -123,14 +146,15 @@ def pointed(
         entire=bool(_ENTIRE.search(task)),
         at_length=bool(_NEARLY_ALL.search(task)),
         missing=missing,
-        above=_says_above(task),
+        above=_says_above(task) and beside is None,
+        beside=0 if beside is None else -1 if beside["side"].lower() in ("before", "above") else 1,
     )
 
 
 def _numbered(
     task: str, by_number: Mapping[int, CellRun], placed: Sequence[CellRun]
 ) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
-    """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
+    """Return the cells named by number, which is first an execution count and then a place. Add the numbers of none."""
     found, missing = [], []
     for number, as_place, certain in _numbers(task):
         run = by_number.get(number)
@@ -161,11 +185,29 @@ def _says_above(task: str) -> bool:
     return bool(_ABOVE.search(task) or _BEFORE.search(task))
 
 
-def _last_of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+    """Return the last cell that showed what is spoken of, or the one meant by its place among such."""
     for pattern, kinds in _KINDS:
-        latest = next((run for run in reversed(before) if run.has(*kinds)), None)
-        if latest is not None and pattern.search(task):
-            yield latest, f"the last {_WORD_FOR[kinds[0]]}"
+        said = next((found for found in pattern.finditer(task) if not _ASKS.fullmatch(task[: found.end()])), None)
+        shown = [run for run in before if run.has(*kinds)] if said else []
+        word = _WORD_FOR[kinds[0]]
+        if said and shown:
+            which = _WHICH.search(task[: said.start()]) or _WHICH.match(task[said.end() :].lstrip())
+            yield from ((run, why) for run, why in _meant(which, shown, word))
+    defined = next((run for run in reversed(before) if run.flow.defines), None) if _CODE.search(task) else None
+    if defined is not None:
+        yield defined, "the last cell that defines a function or class"
+
+
+def _meant(which: re.Match[str] | None, shown: Sequence[CellRun], word: str) -> list[tuple[CellRun, str]]:
+    said = (which["which"] or "previous").lower() if which is not None else ""
+    if said in ("both", "all", "every", "each"):
+        return [(run, f"one of the {word}s") for run in shown[-6:]]
+    if said in _ORDINALS and _ORDINALS[said] < len(shown):
+        return [(shown[_ORDINALS[said]], f"the {said} {word}")]
+    if said in ("other", "previous") and len(shown) > 1:
+        return [(shown[-2], f"the last {word} but one")]
+    return [(shown[-1], f"the last {word}")]
 
 
 _WORD_FOR = {
@@ -179,8 +221,8 @@ _WORD_FOR = {
 
 
 def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
-    """The numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is meant
-    for certain, which `[3]` does not say."""
+    """Yield the numbers of cells in the text. Beside each: whether it may be a place, unlike `In[3]`, and whether it
+    surely means a cell, unlike `[3]`."""
     for match in _NUMBER.finditer(task):
         if match.group("c"):
             text = match.group("c") + (match.group("more") or "")

@@ -9,7 +9,7 @@ from agentnb.context.values import static_inspect
 
 COLUMNS = 200
 WITHHELD = 'not shown: AgentNB.values = "schema"'
-"""What stands in the place of every value, output and result."""
+"""Stands in the place of every value, output and result."""
 
 
 def describe_schema(name: str, value: object) -> str:
@@ -48,7 +48,7 @@ def _is(value: object, module: str, name: str) -> bool:
 
 
 def _label(name: object) -> str:
-    """A column's label where it is text; of another its type, for it may be a value."""
+    """Return a column's label where it is text; of another its type, for it may be a value."""
     if type(name) is str:
         return name
     if type(name) is tuple and all(type(part) is str for part in name):
@@ -57,6 +57,6 @@ def _label(name: object) -> str:
 
 
 def _dtype(kind: object) -> str:
-    """A dtype by name: a category without its categories."""
+    """Return a dtype by name: a category without its categories."""
     name = getattr(kind, "name", None)
     return name if type(name) is str else str(kind)

@@ -1,7 +1,7 @@
 """Record what a cell really ran: the user's functions that were executed, in the order of their first call.
 
-Recording changes nothing that the cell does. On Python 3.12 and later `sys.monitoring` reports each function once and
-is then switched off for it, which costs about nothing; on 3.11 a profile hook makes calls about four times slower.
+Recording changes nothing that the cell does. On Python 3.12 and later `sys.monitoring` reports each function once; then
+it is off and costs nothing. On 3.11 a profile hook makes calls about four times slower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RAN_LIMIT = 5_000
 FRAMES_LIMIT = 200
 """Frames that are looked at to tell a function's depth: beyond, deeper makes no difference."""
 _CELL = ("<module>", "<cell line:")
-"""What a cell's own code is called; older IPythons name it after its line."""
+"""Names of a cell's own code; older IPythons name it after its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Ran:
 
     @property
     def raised(self) -> bool:
-        """Whether an error was raised in it."""
+        """Tell whether an error was raised in it."""
         return self.reason == RAISED
 
 
 @dataclass(slots=True)
 class Recording:
-    """What ran so far. `of_interest` says of a file name whether its functions are kept."""
+    """Holds what ran so far. `of_interest` says of a file name whether its functions are kept."""
 
     of_interest: Callable[[str], bool]
     _found: list[Ran] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Recording:
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frames above. The depth counts those up to the cell, or to the module that is being imported."""
+    """Yield the frames above. The depth counts those up to the cell, or to the module that is being imported."""
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -92,8 +92,8 @@ def is_user_or_package(file: str) -> bool:
 
 
 def is_users(file: str) -> bool:
-    """Whether it is the user's own code: cells, his project, and files outside of installed packages."""
-    return not (is_library(file) or _is_generated(file) or _OWN in file)
+    """Tell whether it is the user's own code: cells, his project, and files outside of installed packages."""
+    return not (is_library(file) or _is_generated(file))
 
 
 def _is_generated(file: str) -> bool:
@@ -103,8 +103,11 @@ def _is_generated(file: str) -> bool:
 
 @lru_cache(4096)
 def is_library(file: str) -> bool:
-    """Python's own library and installed packages, Cython's frames too: not the user's code."""
-    if file.endswith((".pyx", ".pxi")):
+    """Python's own library and installed packages, Cython's frames too: not the user's code.
+
+    agentnb is a library in a checkout too: its lessons stand beside it, and are not about its code.
+    """
+    if file.endswith((".pyx", ".pxi")) or _OWN in file:
         return True
     return file.startswith(_STDLIB) or bool(below_packages(file))
 
@@ -132,7 +135,7 @@ def recording(of_interest: Callable[[str], bool] = is_users) -> Iterator[Recordi
 
 
 def watching(record: Recording) -> Watch | ProfileHook:
-    """A recording that has begun: by `sys.monitoring` where that can be had, else by a profile hook."""
+    """Return a recording that has begun: by `sys.monitoring` where that can be had, else by a profile hook."""
     watch = Watch(record)
     if not unavailable() and watch.start():
         return watch
@@ -177,7 +180,7 @@ _NAME = "agentnb"
 
 
 def unavailable() -> str:
-    """Why what runs cannot be recorded at next to no cost: a sentence; empty where it can be."""
+    """Tell why what runs cannot be recorded at next to no cost: a sentence; empty where it can be."""
     monitoring: Any = vars(sys).get("monitoring")
     if monitoring is None:
         return f"recording every cell needs Python 3.12 or later (this is {sys.version_info[0]}.{sys.version_info[1]})"
@@ -234,7 +237,7 @@ RAISED, PASSED = "the error was raised in it", "the error passed through it"
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """The error, then what it was raised from, or what an exception group holds; at most CAUSES more, each once."""
+    """Return the error, then what it was raised from or what its group holds; at most CAUSES more, each once."""
     found: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting and len(found) <= CAUSES:
@@ -248,7 +251,8 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 
 def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
-    """The frames of a traceback with their lines, outermost first. What stands above the cell is the kernel's."""
+    """Return the frames of a traceback with their lines, outermost first. What stands above the cell is the
+    kernel's."""
     found: list[tuple[FrameType, int]] = []
     step = error.__traceback__
     in_cell = False
@@ -262,10 +266,10 @@ def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
 
 
 def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user_or_package) -> tuple[Ran, ...]:
-    """The functions in a traceback and in those of its causes, the user's own first, each from the innermost on.
+    """Return the functions in a traceback and its causes, the user's own first, each from the innermost on.
 
-    They are where the answer lies, and cost nothing to record. Of a library's only the one that the user's code called
-    and the one in which the error was raised: what lies between is the library's own affair.
+    They are where the answer lies, and cost nothing to record. Of a library's, return only the one that the user's code
+    called and the one that raised. What lies between is the library's own affair.
     """
     reasons: dict[CodeType, str] = {}
     called: set[CodeType] = set()

@@ -1,4 +1,4 @@
-"""What went wrong in a cell, for the model: the error and its causes, where they passed through, and locals.
+"""Tell the model what went wrong in a cell: the error and its causes, where they passed, and locals.
 
 Bounded and stable: no absolute path, no address, no process id. Nobody's code is run to describe a local.
 """
@@ -36,11 +36,10 @@ _Frame = tuple[FrameType, int]
 
 
 def describe_failure(error: BaseException, *, project: Path | None = None, short: Collection[str] = ()) -> str:
-    """The failure as an `<error>` element: the error with its frames, the innermost last as Python prints them, then
-    what it was raised from or consists of.
+    """Return the failure as an `<error>` element: the error with its frames, the innermost last as Python prints them.
+    Then comes what it was raised from or consists of.
 
-    `short` are functions that the model does not have in full: those whose locals are told come with the statements
-    around the line.
+    `short` are functions that the model does not have in full. Their locals come with the statements around the line.
     """
     lines: list[str] = []
     chain = chain_of(error)
@@ -51,7 +50,7 @@ def describe_failure(error: BaseException, *, project: Path | None = None, short
 
 
 def told_briefly(error: BaseException) -> str:
-    """The failure as a cell's output has it: the error and its causes with the user's frames, without any locals."""
+    """Return the failure as a cell's output has it: the error and its causes, the user's frames, no locals."""
     lines: list[str] = []
     chain = chain_of(error)[:3]
     for one in chain:
@@ -65,7 +64,7 @@ def told_briefly(error: BaseException) -> str:
 
 
 def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
-    """How an error of the chain belongs to those before it."""
+    """Return how an error of the chain belongs to those before it."""
     if any(error is other.__cause__ for other in chain):
         return "It was raised from:"
     if any(error is other.__context__ for other in chain):
@@ -86,8 +85,8 @@ _SET = re.compile(r"\{[^{}:\n]{2,400}\}")
 
 
 def steady(text: str) -> str:
-    """A message without what differs from run to run though nothing has changed: the addresses of objects, and the
-    order of sets, which follows PYTHONHASHSEED."""
+    """Return a message without what differs from run to run though nothing has changed. That is addresses of objects,
+    and the order of sets, which follows PYTHONHASHSEED."""
     return _SET.sub(_in_order, _ADDRESS.sub("", text))
 
 
@@ -113,7 +112,7 @@ def _told(frames: Sequence[_Frame], project: Path | None, short: Collection[str]
 
 
 def _kept(count: int, own: Sequence[int]) -> list[int]:
-    """The numbers of the frames that are told, in order."""
+    """Return the numbers of the frames that are told, in order."""
     first = own[-OWN_FRAMES:]
     others = [number for number in reversed(range(count)) if number not in first]
     return sorted([*first, *others[: FRAMES - len(first)]])
@@ -130,7 +129,7 @@ def _frame(frame: FrameType, line: int, project: Path | None) -> list[str]:
 
 
 def _inside(frame: FrameType, line: int, short: Collection[str]) -> list[str]:
-    """What surrounds the line where the model does not have it, and the locals."""
+    """Return what surrounds the line where the model does not have it, and the locals."""
     code = frame.f_code
     source = linecache.getline(code.co_filename, line)
     if code.co_name == "<module>":
@@ -142,7 +141,7 @@ def _inside(frame: FrameType, line: int, short: Collection[str]) -> list[str]:
 
 
 def _data_in(source: str, names: Mapping[str, object]) -> dict[str, object]:
-    """Of the names in a line of a cell those that are data: all that a cell knows is too much."""
+    """Return those names in a cell's line that are data: all that a cell knows is too much."""
     used = dict.fromkeys(_NAME.findall(source))
     return {name: names[name] for name in used if name in names and not static_inspect.is_a(names[name], _CODE)}
 
@@ -164,7 +163,8 @@ def _around_in_cell(code: CodeType, line: int) -> list[str]:
 
 
 def _shown(lines: Sequence[str], spans: Spans, name: str) -> list[str]:
-    """An excerpt as it is told: where lines of a statement are left out it says so, and no half of a secret stays."""
+    """Return an excerpt as it is told. Where lines of a statement are left out it says so, and no half of a secret
+    stays."""
     lines = lines if len(spans) < 2 else _clean(lines)
     if not spans or len(lines) < spans[-1][1]:
         return []
@@ -178,7 +178,7 @@ def _shown(lines: Sequence[str], spans: Spans, name: str) -> list[str]:
 
 
 def _clean(lines: Sequence[str]) -> list[str]:
-    """The lines without secrets; none where one goes over lines, as a private key does."""
+    """Return the lines without secrets; none where one goes over lines, as a private key does."""
     found = redact("".join(lines)).text.splitlines(keepends=True)
     return found if len(found) == len(lines) else []
 
@@ -194,7 +194,7 @@ def _locals(names: Mapping[str, object], line: str) -> list[str]:
 
 
 def shown_file(file: str, project: Path | None) -> str:
-    """A file's name that is the same on every machine."""
+    """Return a file's name that is the same on every machine."""
     path = Path(file)
     if below_packages(file):
         return below_packages(file)

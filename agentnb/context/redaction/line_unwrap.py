@@ -13,7 +13,7 @@ LINES = 40
 _WORD = re.compile(r"(?!---)[\w.+/=:@%&?#!$^*~-]+")
 _MARGIN = re.compile(r"(?:[ \t]*[>#*|]+){1,8}[ \t]?|[ \t]*")
 _MADE = re.compile(r"\d|[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Z]{5}|[_/+=@:%]|^-\w")
-"""What a word that goes on in the next line has in it, and an English one has not."""
+"""Signs of a word that goes on in the next line; no English word has them."""
 _Span = tuple[int, int]
 
 
@@ -25,7 +25,7 @@ class Rejoined:
     spans: tuple[_Span, ...]
 
     def crosses(self, start: int, end: int) -> bool:
-        """Whether a part of the text goes over a break."""
+        """Tell whether a part of the text goes over a break."""
         place = 0
         for first, last in self.spans[:-1]:
             place += last - first
@@ -34,7 +34,7 @@ class Rejoined:
         return False
 
     def places(self, start: int, end: int) -> Iterator[_Span]:
-        """Where a part of the text stands in the broken text."""
+        """Return where a part of the text stands in the broken text."""
         place = 0
         for first, last in self.spans:
             begin, stop = max(start - place, 0), min(end - place, last - first)
@@ -44,7 +44,7 @@ class Rejoined:
 
 
 def rejoined(text: str) -> Iterator[Rejoined]:
-    """The places where a word seems to go on in the next line, at the left margin or behind the same marks (`> `).
+    """Yield where a word seems to go on in the next line: at the margin or behind the same marks.
 
     Both as it stands and without the `=` with which e-mail says that a line goes on.
     """
@@ -72,7 +72,7 @@ def _joined(text: str, spans: Iterable[_Span]) -> Rejoined:
 
 
 def _going_on(text: str, lines: Sequence[_Span], number: int) -> Iterator[_Span]:
-    """The line, and what of the lines after it seems to belong to its last word."""
+    """Yield the line, and as much of the lines after it as seems to belong to its last word."""
     first, last = lines[number]
     yield first, last
     width = last - first
@@ -89,7 +89,7 @@ def _going_on(text: str, lines: Sequence[_Span], number: int) -> Iterator[_Span]
 
 
 def _after_margin(text: str, line: _Span, begin: int) -> int:
-    """Where the next line's own text begins: behind the marks that the line itself begins with, or at the margin."""
+    """Return where the next line's own text begins: behind the marks that this line begins with, or at the margin."""
     margin = _MARGIN.match(text, *line)
     marks = margin.group() if margin else ""
     return begin + len(marks) if text.startswith(marks, begin) else begin

@@ -1,9 +1,9 @@
 """Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
-A mark is made from the secret itself: the same key gives the same mark in any kernel and on any machine, so prefixes
+A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
-compute (scrypt) and so short that many guesses fit it. What was found to hold no secret is remembered by its digest:
-what goes with every turn, a file or a definition, is looked through once.
+compute (scrypt). It is short, so that many guesses fit. Where nothing was found, that is remembered by digest. So what
+goes with every turn, a file or a definition, is searched once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
@@ -21,12 +23,15 @@ from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_HINTS, SHAPE
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
-"""Different guessable secrets of one text that get a mark of their own; what comes after shares one by its kind."""
+"""Guessable secrets of one text that get marks of their own; later ones share a mark by their kind."""
 BEFORE = 80
 """Characters before literals that are put together, which may name what they make."""
+NAMES = 1000
+"""Characters before and after the name of a secret in which the others of its assignment may stand."""
 VALUES = 500
 """Characters below a line that names a secret in which the values of its names may stand."""
 REMEMBERED = 20_000
+_MARK = re.compile(r"\[redacted:[\w-]+(?::\w+)?\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,11 @@ def _remember(key: bytes) -> None:
 def named_secrets(
     pairs: Iterable[tuple[object, object]], text: str, *, allow: frozenset[str]
 ) -> dict[str, tuple[str, str]]:
-    """What of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are left
+    """Return the secrets in the text by the name of the variable that holds them -> (kind, mark). Short values are left
     out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
-    for name, value in pairs:
+    for name, given in pairs:
+        value = given.decode("latin-1") if type(given) is bytes and len(given) <= 500 and given.isascii() else given
         if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name) and value in text:
             found = redact(f"{name} = {value!r}", allow=allow).found
             out |= {value: found[0]} if len(found) == 1 else {}
@@ -80,14 +86,14 @@ def named_secrets(
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable of this name may hold a secret."""
+    """Tell whether a variable of this name may hold a secret."""
     lowered = name.lower()
     return any(hint in lowered for hint in NAME_HINTS)
 
 
 def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:
-    """Where to cut a text at `place` so that no secret is left that nothing would know by its shape any more: up to
-    where the first part goes, and where what comes after may begin. `reach` characters around are looked at."""
+    """Return where to cut a text at `place` so that no half of a secret stays unrecognised. The first number ends the
+    first part, the second begins what comes after. `reach` characters around are looked at."""
     first = max(0, place - reach)
     across = [m for m in _secrets_in(text[first : place + reach]) if m.start() < place - first < m.end()]
     begin = min((first + match.start("secret") for match in across), default=place)
@@ -99,18 +105,17 @@ def _secrets_in(text: str) -> list[re.Match[str]]:
 
 
 def _matches(text: str) -> Iterator[tuple[re.Match[str], Shape]]:
-    """What looks like a secret, not yet judged."""
-    lowered = text.lower()
-    near = (shape for shape in SHAPES if any(hint in lowered for hint in shape.hints))
-    return ((match, shape) for shape in near for match in shape.pattern.finditer(text))
+    """Yield what looks like a secret, not yet judged."""
+    places = Places(text)
+    return ((match, shape) for shape in SHAPES for match in places.matches(shape))
 
 
 def _redacted(text: str, allow: frozenset[str]) -> Redacted:
     taken = _Taken(allow=allow)
-    text = _over_lines(_by_shape(text, taken, SHAPES[:1]), taken)  # a private key has lines of its own
-    text = _by_shape(_by_place(_in_parts(text, taken), taken), taken)
-    order = sorted(taken.found.items(), key=lambda item: text.find(item[0]))
-    return Redacted(text, tuple((kind, mark) for mark, kind in order))
+    places = _over_lines(_by_shape(Places(text), taken, SHAPES[:1]), taken)  # a private key has lines of its own
+    text = _by_shape(_by_place(_in_parts(places, taken), taken), taken).text
+    order = dict.fromkeys([*(mark for mark in _MARK.findall(text) if mark in taken.found), *taken.found])
+    return Redacted(text, tuple((taken.found[mark], mark) for mark in order))
 
 
 @dataclass(slots=True)
@@ -121,109 +126,137 @@ class _Taken:
     dear: set[str] = field(default_factory=set)
 
 
-def _by_shape(text: str, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -> str:
+class Places:
+    """Holds where in a text the shapes' hints stand: only there a pattern is tried. Each hint is looked for once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._lowered = _lowered(text)
+        self._known: dict[str, list[int]] = {}
+
+    def of(self, hint: str) -> list[int]:
+        """Return where the hint begins, in small letters or large ones."""
+        if (found := self._known.get(hint)) is None:
+            found = self._known[hint] = []
+            place = self._lowered.find(hint)
+            while place >= 0:
+                found.append(place)
+                place = self._lowered.find(hint, place + 1)
+        return found
+
+    def all_of(self, hints: Iterable[str]) -> list[int]:
+        """Return where one of the hints begins, in order."""
+        return sorted({place for hint in hints for place in self.of(hint)})
+
+    def matches(self, shape: Shape) -> Iterator[re.Match[str]]:
+        """Yield what the shape matches, from the left, none over another."""
+        if shape.before is None:
+            yield from shape.pattern.finditer(self.text) if any(hint in self._lowered for hint in shape.hints) else ()
+            return
+        done = 0
+        for place in self.all_of(shape.hints):
+            starts = range(max(done, place - shape.before), place + 1)
+            match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)
+            done = max(done, place + 1) if match is None else match.end()
+            if match is not None:
+                yield match
+
+    def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
+        """Return the text with each (start, end, instead) put in; of two over each other the first stands."""
+        pieces, done = [], 0
+        for start, end, instead in sorted(edits):
+            if start >= done:
+                pieces += [self.text[done:start], instead]
+                done = end
+        return Places("".join([*pieces, self.text[done:]])) if pieces else self
+
+
+def _lowered(text: str) -> str:
+    """Return the text in small letters, as long as it is: a letter that is two when small stays."""
     lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+
+
+def _by_shape(places: Places, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -> Places:
     for shape in shapes:
-        if any(hint in lowered for hint in shape.hints):
-            replace = partial(_replaced, shape=shape, taken=taken)
-            clean = _in_lines(text, lowered, shape, replace) if shape.in_lines else shape.pattern.sub(replace, text)
-            lowered = lowered if clean == text else clean.lower()
-            text = clean
-    return text
+        found = ((match, _mark_for(match["secret"], shape, taken)) for match in places.matches(shape))
+        places = places.edited([(*match.span("secret"), mark) for match, mark in found if mark is not None])
+    return places
 
 
-def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match[str]], str]) -> str:
-    """The shape replaced in the lines that hold a hint of it: trying it at every character would take most of the
-    time."""
-    if len(lowered) != len(text):  # a letter that is two when small
-        return shape.pattern.sub(replace, text)
-    pieces, done = [], 0
-    for begin, end in _lines_with(lowered, shape.hints):
-        pieces += [text[done:begin], shape.pattern.sub(replace, text[begin:end])]
-        done = end
-    return "".join([*pieces, text[done:]])
+def _over_lines(places: Places, taken: _Taken) -> Places:
+    """Return the text without secrets that go on in the next line: the mark stands where they begin."""
+    edits: list[tuple[int, int, str]] = []
+    for spans, mark in _crossing(list(rejoined(places.text)), taken):
+        if "[redacted:" not in places.text[spans[0][0] : spans[-1][1]]:
+            edits += [(*span, "" if n else mark) for n, span in enumerate(spans)]
+    return places.edited(edits)
 
 
-def _lines_with(lowered: str, hints: Iterable[str]) -> list[tuple[int, int]]:
-    """Where the lines with one of the hints begin and end, each with the line after it; such that meet are one."""
-    found = sorted(span for hint in hints for span in _lines_of(lowered, hint))
-    merged: list[tuple[int, int]] = []
-    for begin, end in found:
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(end, merged[-1][1])
-        else:
-            merged.append((begin, end))
-    return merged
-
-
-def _lines_of(lowered: str, hint: str) -> Iterator[tuple[int, int]]:
-    place = lowered.find(hint)
-    while place >= 0:
-        end = _line_end(lowered, place)
-        yield lowered.rfind("\n", 0, place) + 1, _line_end(lowered, end)
-        place = lowered.find(hint, end)
-
-
-def _line_end(text: str, place: int) -> int:
-    return text.find("\n", place) + 1 or len(text)
-
-
-def _over_lines(text: str, taken: _Taken) -> str:
-    """The text without secrets that go on in the next line: the mark stands where they begin."""
-    found = [item for broken in rejoined(text) for item in _crossing(broken, taken)]
-    for places, mark in sorted(found, reverse=True):
-        if "[redacted:" not in text[places[0][0] : places[-1][1]]:
-            for first, last in reversed(places[1:]):
-                text = f"{text[:first]}{text[last:]}"
-            text = f"{text[: places[0][0]]}{mark}{text[places[0][1] :]}"
-    return text
-
-
-def _crossing(broken: Rejoined, taken: _Taken) -> Iterator[tuple[list[tuple[int, int]], str]]:
-    """Secrets that stand on both sides of a break, each by where it stands, with its mark."""
-    done: list[tuple[int, int]] = []
-    for match, shape in _matches(broken.text):
-        start, end = match.span("secret")
+def _crossing(broken: Sequence[Rejoined], taken: _Taken) -> Iterator[tuple[list[tuple[int, int]], str]]:
+    """Yield secrets that stand on both sides of a break, each by where it stands, with its mark."""
+    begins = list(accumulate((len(one.text) + 1 for one in broken), initial=0))
+    done: dict[int, list[tuple[int, int]]] = {}
+    for match, shape in _matches("\n".join(one.text for one in broken)):
+        number = bisect_right(begins, match.start()) - 1
+        one, base = broken[number], begins[number]
+        start, end = (place - base for place in match.span("secret"))
+        over = any(start < last and first < end for first, last in done.get(number, ()))
         # Words that only name a secret stand before many a line; what an address says of it does not.
-        if any(start < last and first < end for first, last in done) or not broken.crosses(
-            *match.span("secret" if shape.in_lines else 0)
-        ):
+        whole = (start, end) if shape.named else (match.start() - base, match.end() - base)
+        if over or end > len(one.text) or not one.crosses(*whole):
             continue
         mark = _mark_for(match["secret"], shape, taken)
         if mark is not None:
-            done.append((start, end))
-            yield list(broken.places(start, end)), mark
+            done.setdefault(number, []).append((start, end))
+            yield list(one.places(start, end)), mark
 
 
-def _in_parts(text: str, taken: _Taken) -> str:
-    """The text without the secrets that its code puts together from literals: the first holds the mark instead."""
-    for found in sorted(assembled(text), key=lambda item: item.start, reverse=True):
+def _in_parts(places: Places, taken: _Taken) -> Places:
+    """Return the text without secrets that its code puts together from literals: the first holds the mark."""
+    text, edits = places.text, []
+    for found in assembled(text):
         clean = _in_one_piece(text, found, taken)
         if clean is not None:
-            text = f"{text[: found.start]}{with_text(text[found.start : found.end], clean)}{text[found.end :]}"
-    return text
+            edits.append((found.start, found.end, with_text(text[found.start : found.end], clean)))
+    return places.edited(edits)
 
 
-def _by_place(text: str, taken: _Taken) -> str:
-    """The text without secrets that one assignment gives to several names: each is looked at beside its own."""
-    lowered = text.lower()
-    lines = _lines_with(lowered, NAME_HINTS) if len(lowered) == len(text) else [(0, len(text))]
-    for begin, end in reversed(lines):
-        free = end + VALUES
-        for name, first, last in sorted(unpacked(text[begin:free]), key=lambda item: -item[1]):
-            if begin + last > free:
-                continue
+def _by_place(places: Places, taken: _Taken) -> Places:
+    """Return the text without secrets that one assignment gives to several names: each is looked at beside its own."""
+    text, edits = places.text, []
+    for begin, end in _windows(places):
+        for name, first, last in unpacked(text[begin:end]):
             clean = _value_of(name, text[begin + first : begin + last], taken)
             if clean is not None:
-                text, free = f"{text[: begin + first]}{clean}{text[begin + last :]}", begin + first
-    return text
+                edits.append((begin + first, begin + last, clean))
+    return places.edited(edits)
+
+
+def _windows(places: Places) -> Iterator[tuple[int, int]]:
+    """Yield what stands around names of secrets and may be an assignment, up to the end of its values."""
+    text, done = places.text, 0
+    for place in places.all_of(NAME_HINTS):
+        if place < done:
+            continue
+        begin = max(done, text.rfind("\n", max(0, place - NAMES), place) + 1, place - NAMES)
+        done = _line_end(text, _line_end(text, place, place + NAMES), place + NAMES)
+        end = done + VALUES
+        if text.find("=", begin, end) >= 0 and (text.find('"', begin, end) >= 0 or text.find("'", begin, end) >= 0):
+            yield begin, end
+
+
+def _line_end(text: str, place: int, limit: int) -> int:
+    return text.find("\n", place, limit) + 1 or min(limit, len(text))
 
 
 def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
-    """The literal that a name gets, with a mark in it; None where it is no secret."""
+    """Return the literal that a name gets, with a mark in it; None where it is no secret."""
     trial = _Taken(allow=taken.allow, dear=taken.dear)
     head = f"{name} = "
-    clean = _by_shape(f"{head}{literal}", trial)
+    clean = _by_shape(Places(f"{head}{literal}"), trial).text
     if not trial.found or not clean.startswith(head):
         return None
     taken.found.update(trial.found)
@@ -231,27 +264,19 @@ def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
 
 
 def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
-    """What the literals make together, with a mark in it; None where in one piece they are no secret either."""
+    """Return what the literals make together, with a mark in it. None where even in one piece they are no secret."""
     before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
     quote = "'" if '"' in found.text else '"'
     trial = _Taken(allow=taken.allow, dear=taken.dear)
-    whole = _by_shape(f"{before}{quote}{found.text}{quote}", trial)
+    whole = _by_shape(Places(f"{before}{quote}{found.text}{quote}"), trial).text
     if not trial.found or not whole.startswith(before):
         return None
     taken.found.update(trial.found)
     return whole[len(before) + 1 : -1]
 
 
-def _replaced(match: re.Match[str], *, shape: Shape, taken: _Taken) -> str:
-    mark = _mark_for(match["secret"], shape, taken)
-    if mark is None:
-        return match.group()
-    start, end = match.span("secret")
-    return match.group()[: start - match.start()] + mark + match.group()[end - match.start() :]
-
-
 def _mark_for(secret: str, shape: Shape, taken: _Taken) -> str | None:
-    """The mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
+    """Return the mark that stands for what a shape took. None where it is no secret, or is to stay."""
     if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return None
     mark = _mark(shape.kind, secret, taken)
@@ -271,7 +296,7 @@ def _mark(kind: str, secret: str, taken: _Taken) -> str:
 
 
 def mark_of(kind: str, secret: str) -> str:
-    """The mark that stands for a secret."""
+    """Return the mark that stands for a secret."""
     raw = secret.encode("utf-8", "replace")
     if kind in GUESSABLE:
         return f"[redacted:{kind}:{_dear_digest(raw)[:GUESSABLE_HEX]}]"
@@ -280,5 +305,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """About 10 ms each: a list of a million passwords takes hours, and a digest of 12 bits fits hundreds of them."""
+    """A digest takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

@@ -1,8 +1,8 @@
 """The shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
-compared (make bench-context; 2026-11-23): detect-secrets, last released in May 2024, found 46 % of the made-up secrets
-at ten times the time; kingfisher found 71 %, is a 47 MB program, and takes seconds to start. So the shapes stand here.
+compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets
+at ten times the time. kingfisher found 71 %, is a 47 MB program, and takes seconds to start. So the shapes stand here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ENTROPY_BITS = 3.0
 """Bits per character from which the value of `password = …` counts as a secret of its own; prose has fewer."""
@@ -36,21 +36,23 @@ _ADDRESS = re.compile(
 _STAND_IN = frozenset(
     ["pass", "password", "passwd", "pwd", "pw", "secret", "token", "key", "test", "fake", "demo", "foo", "bar"]
 ).union(["tiger", "string", "str", "text", "bytes", "object"])
-"""What stands where a secret would: in documentation, tests and schemas."""
+"""Words that stand for a secret in documentation, tests and schemas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`pattern`'s group `secret` is what is taken out; `hints` are literals one of which any match contains.
+    """`pattern`'s group `secret` is what is taken out. Any match contains one of the literals `hints`.
 
-    With `in_lines` a match begins on a line with a hint and ends on it or the next.
+    A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
+    hint is common. `named`: a name or a place gives the secret away, not what it looks like.
     """
 
     kind: str
     pattern: re.Pattern[str]
     hints: tuple[str, ...]
-    judge: Callable[[str], bool] = lambda secret: True
-    in_lines: bool = False
+    judge: Callable[[str], bool]
+    before: int | None = 0
+    named: bool = False
 
 
 def entropy(text: str) -> float:
@@ -83,7 +85,7 @@ def _is_no_placeholder(value: str) -> bool:
 
 
 def _is_password(value: str) -> bool:
-    """The bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
+    """Return the bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
     if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _is_path(value):
         return False
     least = 2.0 if re.search(r"\d", value) else ENTROPY_BITS - (0.6 if len(value) < 12 else 0)
@@ -91,12 +93,14 @@ def _is_password(value: str) -> bool:
 
 
 def _is_key(value: str) -> bool:
-    """The bare value of a key's or token's name: `token` is also what parsers call a word, so digits are asked for."""
+    """Return the bare value of a key's or token's name. Parsers call a word `token` too, so digits are asked for."""
+    if _ON_CHAIN.fullmatch(value):
+        return False
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
 
-_GENERATED = re.compile(r"(?:^|\s)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s<>{}()\[\]]{8,}")
-"""A word with small and large letters and digits: what stands in a phrase of a password, and in no sentence."""
+_GENERATED = re.compile(r"(?<!\S)(?!\d[\d.,]*[A-Za-z]{1,4}(?!\S))(?=\S*(?:[A-Za-z]\d|\d[A-Za-z]))[^\s<>{}()\[\]%]{2,}")
+"""A word with letters and digits side by side: frequent in a password with spaces, rare in a sentence."""
 
 
 def _is_quoted_password(value: str) -> bool:
@@ -120,13 +124,19 @@ def _is_quoted_key(value: str) -> bool:
     return _is_quoted_password(value) and "\\" not in value and value.count("%s") < 2 and not _names_one(value)
 
 
+_ON_CHAIN = re.compile(r"0x[0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}")
+"""An address on Ethereum or Solana: `token` is also what is traded there."""
+_DIGEST = re.compile(r"[0-9a-fA-F]{32,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""A digest or a UUID: what `key` names in a table, a cache and a log."""
+
+
 def _is_quoted_token(value: str) -> bool:
     """Parsers compare their tokens with words: `token == "lambda"`."""
-    return bool(re.search(r"\d", value)) and _is_quoted_key(value)
+    return bool(re.search(r"\d", value)) and _is_quoted_key(value) and not _ON_CHAIN.fullmatch(value)
 
 
 def _is_default(value: str) -> bool:
-    """A value that stands after a secret's name in a call or list, where names stand side by side too."""
+    """Return a value after a secret's name in a call or list, where names stand side by side too."""
     return len(value) >= 8 and " " not in value and _is_quoted_key(value) and _is_mixed_somewhat(value)
 
 
@@ -143,7 +153,7 @@ _PLAIN = re.compile(r"[A-Za-z_]+[-_]?\d{1,2}(?:[-_.][A-Za-z]+\d{0,2})*$")
 
 
 def _is_argument(value: str) -> bool:
-    """What follows a flag of a command: not its next flag, a file, a number or a name."""
+    """Return what follows a flag of a command: not its next flag, a file, a number or a name."""
     return not value.isdigit() and not value.startswith(("-", "/", "./", "$", "@")) and _is_password(value)
 
 
@@ -162,34 +172,38 @@ def _is_mixed(value: str) -> bool:
 
 def _is_random(value: str) -> bool:
     """Digits spread among letters: what a generator makes. Names with words in them have few digits."""
-    return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value)
+    return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value) and not _DIGEST.fullmatch(value)
 
 
 def _has_digits(value: str) -> bool:
     return sum(character.isdigit() for character in value) >= 3 and _is_mixed(value)
 
 
-def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = lambda secret: True) -> Shape:
-    return Shape(kind, re.compile(pattern), tuple(hint.lower() for hint in hints), judge)
+def _any(secret: str) -> bool:
+    return True
 
 
-def _named(pattern: str, *hints: str, judge: Callable[[str], bool], kind: str = "secret") -> Shape:
-    """What a name or a place gives away: looked for only near its hints, since it begins with no literal."""
-    found = _shape(kind, pattern, *hints, judge=judge)
-    return Shape(found.kind, found.pattern, found.hints, judge, in_lines=True)
+def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = _any, before: int | None = 0) -> Shape:
+    return Shape(kind, re.compile(pattern), tuple(hint.lower() for hint in hints), judge, before)
 
 
-def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = lambda secret: True) -> Shape:
-    """A key that stands by itself, with no letter or digit before it."""
-    return _shape(kind, rf"(?<![A-Za-z0-9])(?P<secret>{body})", *hints, judge=judge)
+def _named(pattern: str, *hints: str, judge: Callable[[str], bool], before: int | None = 0) -> Shape:
+    """Return the shape of a secret that a name or a place gives away."""
+    return replace(_shape("secret", pattern, *hints, judge=judge, before=before), named=True)
+
+
+def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = _any, before: int | None = 0) -> Shape:
+    """Return the shape of a key that stands by itself, with no letter or digit before it."""
+    return _shape(kind, rf"(?<![A-Za-z0-9])(?P<secret>{body})", *hints, judge=judge, before=before)
 
 
 _END = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 _PASSWORDS = (
-    r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)?|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
+    r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)|(?<!low[_-])(?<!high[_-])(?<!band[_-])pass(?![a-z_-])|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
     r"wachtwoord|пароль|密码|パスワード)"
 )
-_WORDS = r"(?:token|auth|credentials?)"
+_PAGES = "".join(f"(?<!{word}{join})" for word in ("page", "pagination", "continuation") for join in ("", "_", "-"))
+_WORDS = rf"(?:{_PAGES}token|auth|credentials?)"
 _OTHERS = (
     r"(?:secret|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|"
     r"(?:account|signing|encryption|master|shared[_-]?access)[_-]?key)"
@@ -197,8 +211,10 @@ _OTHERS = (
 _KEYS = rf"(?:{_WORDS}|{_OTHERS})"
 _PASSWORD_HINTS = ("pass", "pw", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密码", "パスワード")
 _KEY_HINTS = ("secret", "token", "key", "auth", "credential")
-# Before the name anything but a letter (`DB_PASSWORD`) or a hump (`dbPassword`), after it a short suffix and, in JSON,
-# a closing quote.
+_LONGEST_NAME = 16
+"""Characters of a secret's name before the hint in it: `shared_access_key`; of a password's: `mot_de_passe`."""
+_LONGEST_PASSWORD = 8
+# Before the name stands no letter (`DB_PASSWORD`), or a hump (`dbPassword`); after it a short suffix.
 _COLOURED = r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm)"
 _HUMP = rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|{_COLOURED})"
 # `token_type`, `pass_zero`, `SECRET_PATH`: what is told about a secret is none.
@@ -224,7 +240,7 @@ _AUTHORIZATION = r"(?i:\bauthorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?basic)
 _FIRST = r"\([ \t]{0,4}[rbuf]{0,2}(?P<first>[\"'])[^\"'\n]{1,80}(?P=first)[ \t]{0,4},[ \t]{0,4}"
 _URL = r"(?<![a-z0-9])[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>\[]{0,100}:"
 
-# (kind, what the key looks like, the literal that it begins with). Sources: the providers' docs on their token formats,
+# (kind, what the key looks like, how it begins). Sources: the providers' docs on their token formats,
 # read 2026-11-22, and keys' public descriptions.
 _BY_PREFIX = (
     ("google-client-secret", r"GOCSPX-[A-Za-z0-9_-]{20,60}", "gocspx-"),
@@ -236,12 +252,13 @@ _BY_PREFIX = (
     ("docker-token", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,60}", "dckr_"),
     ("square-token", r"sq0(?:atp|csp)-[A-Za-z0-9_-]{20,60}", "sq0"),
     ("shopify-token", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", "shp"),
-    ("digitalocean-token", r"do[opr]_v1_[0-9a-f]{64}", "_v1_"),
+    ("digitalocean-token", r"do[opr]_v1_[0-9a-f]{64}", "doo_v1_", "dop_v1_", "dor_v1_"),
     ("databricks-token", r"dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])", "dapi"),
     ("notion-token", r"ntn_[A-Za-z0-9]{40,60}", "ntn_"),
     ("linear-key", r"lin_(?:api|oauth)_[A-Za-z0-9]{32,80}", "lin_"),
     ("figma-token", r"figd_[A-Za-z0-9_-]{30,60}", "figd_"),
-    ("atlassian-token", r"AT(?:ATT|CTT|BB)[A-Za-z0-9_=-]{20,400}", "at"),
+    ("atlassian-token", r"AT[AC]TT3[A-Za-z0-9_=-]{20,400}", "atatt3", "atctt3"),  # `ATATT` alone begins many DNA reads
+    ("atlassian-token", r"ATBB(?=[A-Za-z0-9]*\d)[A-Za-z0-9_=-]{20,400}", "atbb"),
     ("airtable-token", r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}", "pat"),
     ("vault-token", r"hv[sbr]\.[A-Za-z0-9_-]{20,300}", "hv"),
     ("grafana-token", r"gl(?:sa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}|c_[A-Za-z0-9+/]{32,400}={0,2})", "gl"),
@@ -254,7 +271,7 @@ _BY_PREFIX = (
     ("perplexity-key", r"pplx-[A-Za-z0-9]{30,80}", "pplx-"),
     ("langsmith-key", r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}", "lsv2_"),
     ("age-key", r"AGE-SECRET-KEY-1[A-Z0-9]{58}", "age-secret-key-"),
-    ("fly-token", r"(?:FlyV1 )?fm2_[A-Za-z0-9+/=,]{40,2000}", "fm2_"),
+    ("fly-token", r"(?:FlyV1 )?fm2_[A-Za-z0-9+/=,]{40,2000}", "fm2_", "flyv1 fm2_"),
     ("supabase-token", r"sb(?:p_[0-9a-f]{40}|_secret_[A-Za-z0-9_-]{20,60})", "sb"),
     ("tailscale-key", r"tskey-(?:api|auth|client)-[A-Za-z0-9]{8,20}-[A-Za-z0-9]{20,60}", "tskey-"),
 )
@@ -263,13 +280,14 @@ _NAME = rf"(?i:{_PASSWORDS}|{_KEYS}){_SUFFIX}"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|mongodb|rediss?|amqps?)(?:\+\w{1,20})?"
 _CLIENTS = r"(?:sshpass|mysql\w{0,6}|mariadb\w{0,6}|docker login|podman login|mongo\w{0,8}|redis-cli)"
 
-# What a place gives away that is no assignment: headers, addresses, calls, markup, SQL and command lines.
+# Places that give a secret away without an assignment: headers, addresses, calls, markup, SQL and command lines.
 _IN_PLACE = (
     _shape(
         "cookie",
         r"(?i:\b(?:set-)?cookie[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?)(?P<secret>[^\s\"'][^\n\"']{7,4000})",
         "cookie",
         judge=_is_cookie,
+        before=4,
     ),
     _shape("url-password", r"(?i:jdbc:oracle:\w{1,10}:[^\s/:@]{1,80}/)(?P<secret>[^\s@/\"']{1,100})@", "jdbc:oracle:"),
     _shape(
@@ -277,6 +295,7 @@ _IN_PLACE = (
         rf"(?i:\b{_DATABASES}://[^\s:/@\"'<>]{{0,100}}:)(?P<secret>[^\s@\"'<>]{{1,200}})@(?=[\w.\[-]+[:/]?)",
         "://",
         judge=_is_no_placeholder,
+        before=32,
     ),
     _named(
         rf"(?:\bauth[ \t]{{0,4}}=[ \t]{{0,4}}|Auth|\blogin){_FIRST}{_QUOTED}",
@@ -288,10 +307,11 @@ _IN_PLACE = (
         rf"<(?:[\w-]{{1,30}}:)?{_NAME}(?:[ \t][^<>\n]{{0,80}})?>(?P<secret>[^<>\n]{{6,200}})</",
         "</",
         judge=_is_key,
+        before=None,
     ),
     _named(
         rf"(?i:\bname=[\"']?{_NAME}[\"']?[^<>\n]{{0,100}}?\bvalue=){_QUOTED}",
-        "value=",
+        "name=",
         judge=_is_quoted_key,
     ),
     _named(
@@ -300,17 +320,31 @@ _IN_PLACE = (
         "identified by",
         judge=_is_default,
     ),
+    _named(  # a row of a table that is printed: a Series, the settings of a client
+        rf"(?m)^[ \t]{{0,40}}(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
+        r"(?P<secret>[^\s\"']{6,200})[ \t]*$",
+        *_PASSWORD_HINTS,
+        *_KEY_HINTS,
+        judge=_is_default,
+        before=40 + _LONGEST_NAME,
+    ),
     _named(
-        rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t]-[pa][ \t]{{0,2}}[\"']?(?P<secret>[^\s\"']{{6,100}})",
-        " -p",
-        " -a",
+        r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:for|of)[ \t]{1,4}[^\n]{1,80}?(?::|[ \t]is)[ \t]{1,4})"
+        r"(?P<secret>\S{6,200})",
+        "password",
+        "passphrase",
+        judge=_is_password,
+    ),
+    _named(
+        rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t,\"']-[pa]"
+        r"(?:[\"'][ \t]{0,4},[ \t]{0,4}[\"']|[ \t]{0,2}[\"']?)(?P<secret>[^\s\"']{6,100})",
+        *("sshpass", "mysql", "mariadb", "docker login", "podman login", "mongo", "redis-cli"),
         judge=_is_argument,
     ),
     _named(
         r"(?i:\b(?:curl|wget|https?)[ \t])[^\n|;&]{0,200}?(?:-u|--user)[ \t=]{0,2}[\"']?[^\s:\"']{1,80}:"
         r"(?P<secret>[^\s\"']{4,200})",
-        "-u",
-        "--user",
+        *("curl", "wget", "http"),
         judge=_is_no_placeholder,
     ),
     _named(
@@ -318,6 +352,7 @@ _IN_PLACE = (
         *_PASSWORD_HINTS,
         *_KEY_HINTS,
         judge=_is_flag_value,
+        before=24 + _LONGEST_NAME,
     ),
 )
 
@@ -328,7 +363,7 @@ SHAPES: tuple[Shape, ...] = (
         r"(?P<secret>-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
         r"(?=(?:\s|\\{1,4}[rn]|[\"'+]){0,30}+[A-Za-z0-9+/])"
         rf"(?:[^-]|-(?!----)){{0,20000}}+(?:{_END})?)",
-        "private key",
+        "-----begin",
     ),
     _token("anthropic-key", r"sk-ant-[A-Za-z0-9_-]{8,200}", "sk-ant-"),
     _token("openrouter-key", r"sk-or-[A-Za-z0-9_-]{16,200}", "sk-or-"),
@@ -341,28 +376,35 @@ SHAPES: tuple[Shape, ...] = (
     _token("gitlab-token", r"glpat-[A-Za-z0-9_-]{16,64}", "glpat-"),
     _token("aws-key-id", r"A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])", "akia", "asia"),
     _token("slack-token", r"xox[abeoprs]-[A-Za-z0-9-]{10,250}", "xox"),
-    _token("slack-webhook", r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{20,80}", "hooks.slack.com"),
+    _token("slack-webhook", r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{20,80}", "https://hooks.slack.com"),
     _token("huggingface-token", r"hf_[A-Za-z0-9]{20,100}", "hf_"),
-    _token("stripe-key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}", "k_live_", "k_test_"),
+    _token("stripe-key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}", "k_live_", "k_test_", before=1),
     _token("sendgrid-key", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}", "sg."),
     _token("groq-key", r"gsk_[A-Za-z0-9]{30,80}", "gsk_"),
     _token("xai-key", r"xai-[A-Za-z0-9]{30,120}", "xai-"),
     _token("npm-token", r"npm_[A-Za-z0-9]{36}", "npm_"),
     _token("pypi-token", r"pypi-[A-Za-z0-9_-]{40,300}", "pypi-"),
-    *(_token(kind, body, hint) for kind, body, hint in _BY_PREFIX),
+    *(_token(kind, body, *hints) for kind, body, *hints in _BY_PREFIX),
     _token("twilio-key", r"SK[0-9a-f]{32}(?![A-Za-z0-9])", "sk"),
-    _token("mailchimp-key", r"[0-9a-f]{32}-us\d{1,2}(?!\d)", "-us"),
-    _token("discord-token", r"[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", ".", judge=_has_digits),
-    _token("telegram-token", r"\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])", ":", judge=_has_digits),
-    _token("terraform-token", r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,70}", ".atlasv1."),
+    _token("mailchimp-key", r"[0-9a-f]{32}-us\d{1,2}(?!\d)", "-us", before=32),
+    _token("discord-token", r"[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", ".", judge=_has_digits, before=None),
+    _token("telegram-token", r"\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])", ":", judge=_has_digits, before=None),
+    _token("terraform-token", r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,70}", ".atlasv1.", before=14),
     _shape(
         "discord-webhook",
         r"https://(?:\w{1,12}\.)?discord(?:app)?\.com/api/webhooks/\d{15,21}/(?P<secret>[\w-]{50,90})",
         "/api/webhooks/",
+        before=36,
     ),
-    _shape("azure-signature", r"[?&;]sig=(?P<secret>[A-Za-z0-9%+/]{20,120}={0,2})", "sig="),
+    _shape("azure-signature", r"[?&;]sig=(?P<secret>[A-Za-z0-9%+/]{20,120}={0,2})", "sig=", before=1),
+    _shape(
+        "url-signature",
+        r"(?i:[?&;](?:X-(?:Amz|Goog)-(?:Signature|Security-Token)|Signature)=)(?P<secret>[A-Za-z0-9%+/=_.~-]{20,2000})",
+        *("x-amz-s", "x-goog-s", "signature="),
+        before=1,
+    ),
     _token("jwt", r"eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,1000}", "eyj"),
-    _shape("url-password", rf"{_URL}(?P<secret>[^\s/@\"'<>]{{1,200}})@", "://", judge=_is_no_placeholder),
+    _shape("url-password", rf"{_URL}(?P<secret>[^\s/@\"'<>]{{1,200}})@", "://", judge=_is_no_placeholder, before=31),
     _shape("bearer-token", r"(?i:\bbearer)[ \t]{1,4}(?P<secret>[\w.~+/=-]{16,2000})", "bearer", judge=_is_mixed),
     _shape(
         "authorization-token",
@@ -378,18 +420,30 @@ SHAPES: tuple[Shape, ...] = (
         judge=_is_no_placeholder,
     ),
     _named(
+        r"\blogin\([ \t]{0,4}key[ \t]{0,4}=[ \t]{0,4}(?P<quote>[\"'])(?P<secret>[0-9a-f]{40})(?P=quote)",
+        "login",
+        judge=_has_digits,
+    ),
+    _named(
         r"(?i:\bkey[\"']?[ \t]{0,4}[=:][ \t]{0,4})(?P<quote>[\"'])(?P<secret>[A-Za-z0-9_-]{32,200})(?P=quote)",
         "key",
         judge=_is_random,
     ),
     *_IN_PLACE,
-    _shape("basic-auth", rf"{_AUTHORIZATION}(?P<secret>[A-Za-z0-9+/=]{{8,2000}})", "basic"),
+    _shape("basic-auth", rf"{_AUTHORIZATION}(?P<secret>[A-Za-z0-9+/=]{{8,2000}})", "authorization"),
     _named(
         rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
         *_PASSWORD_HINTS,
         judge=_is_quoted_password,
+        before=_LONGEST_PASSWORD,
     ),
-    _named(rf"{_HUMP}(?i:{_OTHERS}{_SUFFIX}{_EQUALS}){_QUOTED}", "secret", "key", judge=_is_quoted_key),
+    _named(
+        rf"{_HUMP}(?i:{_OTHERS}{_SUFFIX}{_EQUALS}){_QUOTED}",
+        "secret",
+        "key",
+        judge=_is_quoted_key,
+        before=_LONGEST_NAME,
+    ),
     _named(
         rf"{_HUMP}(?i:{_WORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
         "token",
@@ -402,13 +456,19 @@ SHAPES: tuple[Shape, ...] = (
         *_PASSWORD_HINTS,
         *_KEY_HINTS,
         judge=_is_default,
+        before=_LONGEST_NAME,
     ),
-    _named(rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}", *_PASSWORD_HINTS, judge=_is_password),
-    _named(rf"{_HUMP}(?i:{_KEYS}{_SUFFIX}{_EQUALS}){_BARE}", *_KEY_HINTS, judge=_is_key),
+    _named(
+        rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}",
+        *_PASSWORD_HINTS,
+        judge=_is_password,
+        before=_LONGEST_PASSWORD,
+    ),
+    _named(rf"{_HUMP}(?i:{_KEYS}{_SUFFIX}{_EQUALS}){_BARE}", *_KEY_HINTS, judge=_is_key, before=_LONGEST_NAME),
 )
 """Most specific first: a key that one shape took is a mark before the next one looks."""
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
 NAME_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
-"""Literals one of which the name of a secret contains, in small letters."""
+"""Literals, in small letters; the name of a secret contains one of them."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

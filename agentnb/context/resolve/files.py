@@ -29,7 +29,7 @@ BYTES_LIMIT = 32 * 2**20
 KEPT_LINES = 600_000
 """Lines of parsed files that are kept in memory, about 100 MB."""
 TRIES = 3
-"""How often a file that changes while it is read is read."""
+"""Attempts at reading a file that changes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class FileIndex:
         self._lock = threading.Lock()
 
     def definitions(self, path: Path, *, module: str) -> FileDefinitions | None:
-        """The file's definitions; None when it cannot be read. `module` names it: `networkx.classes.graph`."""
+        """Return the file's definitions; None when it cannot be read. `module` names it: `networkx.classes.graph`."""
         stamp = stamp_of(path)
         with self._lock:
             kept = self._kept.get(path)
@@ -89,7 +89,7 @@ class FileIndex:
 
 
 def parsed_source(data: bytes, path: Path, module: str) -> FileDefinitions:
-    """What a file of these bytes defines."""
+    """Return what a file of these bytes defines."""
     file = relative_file(path, module)
     try:
         text = decoded(data)
@@ -101,7 +101,7 @@ def parsed_source(data: bytes, path: Path, module: str) -> FileDefinitions:
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """(modification time in ns, size), or (0, 0) for what is not a file of its own (inside a zip, gone)."""
+    """Return (modification time in ns, size). (0, 0) stands for no file of its own: gone, or inside a zip."""
     try:
         found = path.stat()
     except OSError:
@@ -110,7 +110,7 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; zips are looked into. Raises OSError."""
+    """Return the file's bytes; zips are looked into. Raises OSError."""
     if not path.is_file():
         return _from_zip(path)
     with path.open("rb") as file:
@@ -118,7 +118,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decoded(data: bytes) -> str:
-    """The text in its declared encoding. Raises SyntaxError, ValueError or LookupError."""
+    """Return the text in its declared encoding. Raises SyntaxError, ValueError or LookupError."""
     if len(data) > BYTES_LIMIT:
         raise ValueError(f"larger than {BYTES_LIMIT >> 20} MB")
     encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
@@ -135,16 +135,19 @@ def _from_zip(path: Path) -> bytes:
 # modules and files ----------------------------------------------------------------------------------------------------
 
 
+PYTHON = (".py", ".pyw", ".pyi")
+
+
 def loaded_file(module: ModuleType) -> Path | None:
-    """The Python file of a loaded module; None for built-in and compiled ones."""
+    """Return the Python file of a loaded module; None for built-in and compiled ones."""
     if not static_inspect.is_a(module, ModuleType):
         return None  # cffi puts objects into sys.modules that only call themselves modules
     file = static_inspect.module_text(module, "__file__")
-    return Path(file) if file.endswith((".py", ".pyw", ".pyi")) else None
+    return Path(file) if file.endswith(PYTHON) else None
 
 
 def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
-    """The file of the module `name`, loaded or not; `roots` come before the import path. Imports nothing."""
+    """Return the file of the module `name`, loaded or not; `roots` come before the import path. Imports nothing."""
     loaded = static_inspect.loaded_module(name)
     if loaded is not None:
         return loaded_file(loaded)
@@ -161,7 +164,7 @@ def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
 
 
 def stub_file(name: str) -> Path | None:
-    """The `.pyi` beside a compiled module, or beside the Python file of a package."""
+    """Return the `.pyi` beside a compiled module, or beside the Python file of a package."""
     loaded = static_inspect.loaded_module(name)
     spec = static_inspect.module_dict(loaded).get("__spec__") if loaded is not None else None
     origin = static_inspect.plain(static_inspect.own_dict(spec).get("origin"))
@@ -180,7 +183,7 @@ def _find_spec(name: str, search: list[str] | None) -> importlib.machinery.Modul
 
 
 def module_name(path: Path) -> str:
-    """The dotted name of a file, from the loaded modules, or else from the packages that it lies in."""
+    """Return the dotted name of a file, from the loaded modules, or else from the packages that it lies in."""
     return _loaded_names().get(str(path)) or _name_from_packages(path)
 
 
@@ -193,9 +196,9 @@ def _loaded_names() -> dict[str, str]:
         found: dict[str, str] = {}
         modules: list[tuple[str, Any]] = list(sys.modules.items())  # anybody may put anything there
         for name, module in modules:
-            file = loaded_file(module) if static_inspect.is_a(module, ModuleType) else None
-            if file is not None and name != "__main__":
-                found.setdefault(str(file), name)
+            file = static_inspect.module_text(module, "__file__") if static_inspect.is_a(module, ModuleType) else ""
+            if file.endswith(PYTHON) and name != "__main__":
+                found.setdefault(file, name)
         _names = (len(sys.modules), found)
     return _names[1]
 
@@ -210,7 +213,7 @@ def _name_from_packages(path: Path) -> str:
 
 
 def relative_file(path: Path, module: str) -> str:
-    """The path below the package's parent (`networkx/classes/graph.py`): the same on every machine."""
+    """Return the path below the package's parent (`networkx/classes/graph.py`): the same on every machine."""
     wanted = module.split(".")
     if path.stem == "__init__":
         wanted = [*wanted, "__init__"]

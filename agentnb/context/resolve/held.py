@@ -1,7 +1,7 @@
 """Remember what the definitions that a thread holds were when last looked at, until their cell or file changes.
 
-A thread holds a hundred definitions, and hardly any changes from one question to the next: a name is resolved again
-only if its cell ran anew, its file was written, or the live object that it leads to is another one.
+A thread holds a hundred definitions, and hardly any changes from one question to the next. A name is resolved again
+only if its cell ran, its file was written, or its live object is another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Mark = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class HeldNow:
-    """What a held name was: its digest, what its signature shows, and what was noted about it."""
+    """Tells what a held name was: its digest, what its signature shows, and what was noted about it."""
 
     digest: str
     shown: str
@@ -37,7 +37,7 @@ class _KeptName:
 
 @dataclass(slots=True)
 class HeldNames:
-    """What is remembered in a session, by name and form."""
+    """Holds what is remembered in a session, by name and form."""
 
     _kept: dict[tuple[str, str], _KeptName] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ class HeldNames:
 
 
 def _mark(name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: JsonMapping) -> _Mark:
-    """What a name's meaning depends on: how its root and its imports are bound, live objects, and the file's stamp."""
+    """Return what a name's meaning depends on: the bindings of its root and imports, live objects, the file's stamp."""
     parts = name.split(".")
     value = namespace.get(parts[0], static_inspect.MISSING)
     live = [id(value)]

@@ -1,7 +1,7 @@
 """Asking a process of its own what an expression means: the caller never waits longer than it said.
 
 A thread could not be stopped and would take turns with the user's cells; a process can, and does not. What comes too
-late is kept for the next time that the same is asked; what takes a minute is ended and not asked again.
+late is kept for the next time that the same is asked. What takes a minute is ended and not asked again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 Place = tuple[Path | None, int, str]
 """(file, or None for the cells; line; name)."""
 SECONDS = 0.3
-"""What a task waits in all; what comes later serves the next one."""
+"""Seconds that a task waits in all; what comes later serves the next one."""
 HOPELESS_SECONDS = 60.0
 """After so long a question is given up for good."""
 KEPT = 64
@@ -64,9 +64,10 @@ class Worker:
         self._current: tuple[_OpenQuestion, threading.Thread] | None = None
 
     def infer(self, code: str, expression: str, seconds: float = SECONDS) -> Place | None:
-        """Where the definition of `expression` after `code` stands; None where that is unknown, or not known yet.
+        """Return where the definition of `expression` after `code` stands. None where that is unknown, or not known
+        yet.
 
-        Waits at most `seconds`, for a question before this one too; but not where others have waited as long in vain.
+        Wait at most `seconds`, also for an earlier question; not at all where others waited as long in vain.
         """
         key = (code, expression)
         end = self._clock() + seconds
@@ -122,7 +123,7 @@ class Worker:
         return answer
 
     def _exchange(self, key: _Key, answer: _OpenQuestion) -> None:
-        """In a thread of its own: starting the process, a full pipe and a slow answer are nobody's wait but its."""
+        """Runs in a thread of its own: only that waits for the process, a full pipe or a slow answer."""
         give_up = threading.Timer(self._limit, self._give_up, (answer,))
         give_up.daemon = True
         give_up.start()

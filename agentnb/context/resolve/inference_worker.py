@@ -46,7 +46,7 @@ def _read(questions: queue.SimpleQueue[bytes]) -> None:
 
 
 def answer(code: str, expression: str, path: list[str]) -> FoundPlace:
-    """Where the definition of `expression` after `code` stands, with `path` as the import path."""
+    """Return where the definition of `expression` after `code` stands, with `path` as the import path."""
     import astroid  # noqa: F401 - before `path`: a user's file may be called like a part of it
 
     sys.path[:] = path
@@ -90,7 +90,7 @@ def _forget_changed(manager: Any) -> None:
 
 
 def _place(node: object) -> FoundPlace:
-    """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
+    """Return the definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
     for find in (_owner_attributes, _inferred):
         for found in find(node):
             place = _located(found)

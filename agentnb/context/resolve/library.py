@@ -1,6 +1,6 @@
 """Tell library code by the live object: its qualified name, its signature and its docstring, never its body.
 
-Only the lines of the header are read, so that a file of ten thousand lines costs a millisecond and nothing is parsed.
+Only the lines of the header are read. A file of ten thousand lines costs a millisecond, and nothing is parsed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def of_class(cls: type) -> Definition | None:
 
 
 def of_module(module: ModuleType) -> Definition | None:
-    """Return a library's module by its import and its summary; None for one of the user's, or one without a file."""
+    """Return a library's module by its import and its summary. None for one of the user's, or one without a file."""
     path = loaded_file(module)
     if path is None or not is_library(str(path)):
         return None
@@ -74,12 +74,12 @@ def of_module(module: ModuleType) -> Definition | None:
 
 
 def is_library_function(code: CodeType) -> bool:
-    """Whether it is a named function of a library, at its module's top or in a class."""
+    """Tell whether it is a named function of a library, at its module's top or in a class."""
     return is_library(code.co_filename) and code.co_name[0] != "<" and "<locals>" not in code.co_qualname
 
 
 def is_library_class(cls: type) -> bool:
-    """Whether its module is a library's, or has no file; the notebook's own module may have any."""
+    """Tell whether its module is a library's, or has no file; the notebook's own module may have any."""
     module = static_inspect.class_name(cls)[0]
     loaded = static_inspect.loaded_module(module)
     file = static_inspect.module_text(loaded, "__file__") if loaded else ""
@@ -130,7 +130,7 @@ def _header_at(path: str, first: int, stamp: tuple[int, int]) -> str:
 
 
 def _last_line(code: CodeType) -> int:
-    """The last line of a function's text that its code, or code inside it, stands on."""
+    """Return the last line of a function's text that its code, or code inside it, stands on."""
     inside = [_last_line(item) for item in code.co_consts if isinstance(item, CodeType)]
     return max([code.co_firstlineno, *(line for _, _, line in code.co_lines() if line), *inside])
 

@@ -1,4 +1,4 @@
-"""What a dotted name means by the live objects: they are looked at, never asked, and lead to their source's text."""
+"""Resolve a dotted name by the live objects. They are looked at, never asked, and lead to their source's text."""
 
 from __future__ import annotations
 import __future__
@@ -8,7 +8,7 @@ import linecache
 import re
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -52,7 +52,7 @@ class LiveObjects:
         return None if value is static_inspect.MISSING else self._of_value(owner, parts, value)
 
     def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
-        """An attribute that is not stored on the live object may still stand in the source of its module or class."""
+        """Return an attribute that the live object does not store by the source of its module or class."""
         if static_inspect.is_a(owner, ModuleType):
             return self._texts.inside(static_inspect.module_text(owner, "__name__"), rest)
         if len(rest) > 1 or static_inspect.is_a(owner, (FunctionType, *static_inspect.COMPILED)):
@@ -84,7 +84,8 @@ class LiveObjects:
         return written or self._compiled(inner, owner, name) or self._plain(owner, name, inner)
 
     def _of_library(self, value: Any, inner: Any) -> Definition | None:
-        """A library's function, class or module by the object itself; what it looks like else is told as others are."""
+        """Return a library's function, class or module by the object itself. Anything else is told as the user's own
+        is."""
         if static_inspect.is_a(inner, FunctionType):
             is_property = static_inspect.is_a(value, (property, cached_property))
             known = library.is_library_function(inner.__code__)
@@ -101,7 +102,7 @@ class LiveObjects:
         return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None
 
     def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:
-        """The definition of this very name in the source of what holds it."""
+        """Return the definition of this very name in the source of what holds it."""
         name = parts[-1]
         if owner is None and len(parts) == 1:
             found = self._cells.find(name)
@@ -114,7 +115,7 @@ class LiveObjects:
         return self._in_classes(_classes_of(owner), name)
 
     def _in_classes(self, classes: Sequence[type], name: str) -> Definition | None:
-        """A class attribute; else a field that is only annotated; else the method that sets `self.name`."""
+        """Return a class attribute; else a field that is only annotated; else the method that sets `self.name`."""
         stored = next((cls for cls in classes if name in static_inspect.class_dict(cls)), None)
         if stored is not None and library.is_library_class(stored):
             value = static_inspect.class_dict(stored)[name]
@@ -142,8 +143,8 @@ class LiveObjects:
         return self._named(file, closest.name) if closest else None
 
     def _lines_set(self, file: FileDefinitions, qualname: str) -> Mapping[str, int]:
-        """The line on which a class first sets each attribute of its `self`. Its text, which may be 10,000 lines long,
-        is looked through once for all names."""
+        """Return the line on which a class first sets each attribute of its `self`. Its text, which may be 10,000 lines
+        long, is looked through once for all names."""
         key = file, qualname
         if key not in self._set:
             entry, found = file.chosen[qualname], dict[str, int]()
@@ -162,7 +163,7 @@ class LiveObjects:
         return library.of_class(cls) or self._named(*self._home(cls))
 
     def _named(self, file: FileDefinitions | None, name: str) -> Definition | None:
-        """A definition of this file; of a cell, with what other cells import for it."""
+        """Return a definition of this file; of a cell, with what other cells import for it."""
         if file is None:
             return None
         return self._cells.find(name) if file is self._cells.definitions.cell_of(name) else file.by_name.get(name)
@@ -182,32 +183,33 @@ class LiveObjects:
         return file, found.name.removeprefix(f"{file.module}.") if found and file else qualname
 
     def _file_of_methods(self, cls: type, qualname: str) -> FileDefinitions | None:
-        """Where the first method of a class stands, for one that is not where it says: from `%run`, or a magic."""
+        """Return the place of a class's first method. Made by `%run` or a magic, the class is not where it says."""
         inner = (static_inspect.unwrap(value) for value in static_inspect.class_dict(cls).values())
         codes = (function.__code__ for function in inner if static_inspect.is_a(function, FunctionType))
         own = (code for code in codes if code.co_qualname.startswith(f"{qualname}."))
         return next((file for code in own if (file := self._file_of(code)) and qualname in file.chosen), None)
 
     def of_code(self, code: CodeType, function: FunctionType | None = None) -> Definition | None:
-        """The definition whose code this is."""
+        """Return the definition whose code this is."""
         if _is_no_file(code.co_filename):
             return self._of_cell_code(code)
         if library.is_library_function(code):
             return library.of_function(code, function)
         file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
         found = _at_code(file, code) if file else None
-        if found is not None and _is_edited(code.co_filename) and not _is_made_of(code, found):
+        if found is not None and _is_edited(code.co_filename) and not _is_made_of(code, found.framed or found.source):
             self.notes[f"{found.name} was edited since it was imported: the kernel runs the earlier version"] = None
         return found
 
     def why_sourceless(self, value: Any, name: str) -> str:
-        """Why a function or class has no text to show."""
+        """Tell why a function or class has no text to show."""
         if static_inspect.is_a(value, FunctionType) and _is_no_file(value.__code__.co_filename):
             return f"{name} was made by code that stands in no cell and no file"
         return f"the file that defines {name} cannot be read"
 
     def _of_cell_code(self, code: CodeType) -> Definition | None:
-        """What the cells say of a function; where a condition chose, or no cell has it, what the code was made of."""
+        """Return a function as the cells have it. Where a condition chose, or no cell has it, return the code's own
+        source."""
         name = code.co_qualname
         known, cell = self._cells.find(name), self._cells.definitions.cell_of(name)
         if known and cell and name not in cell.repeated and _text_of(code).strip() == "\n".join(cell.lines).strip():
@@ -226,7 +228,7 @@ class LiveObjects:
         return known
 
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
-        """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
+        """Return the file that the code was compiled from; else the text that IPython keeps to show it."""
         if not _is_no_file(code.co_filename):
             path = Path(code.co_filename)
             return self._texts.read(path, library.module_of(path, module))
@@ -249,11 +251,11 @@ class LiveObjects:
         return sourceless(name, kind, self._typed(name, signature) + about, doc)
 
     def _typed(self, name: str, signature: str) -> str:
-        """What the stub says, which is long to read, only where the object itself tells no parameters."""
+        """Return what the stub says, which is long to read, only where the object itself tells no parameters."""
         return (self._texts.stub_signature(name) if "(...)" in signature else "") or signature
 
     def _plain(self, owner: Any, name: str, value: Any) -> Definition | None:
-        """A number or text in a compiled module: `math.pi`."""
+        """Return a number or text in a compiled module: `math.pi`."""
         if not static_inspect.is_a(owner, ModuleType) or type(value) not in _LITERALS:
             return None
         full = f"{static_inspect.module_text(owner, '__name__')}.{name}"
@@ -271,21 +273,22 @@ def _is_no_file(name: str) -> bool:
 
 
 def _text_of(code: CodeType) -> str:
-    """The text of what ran as no file, where IPython keeps it."""
+    """Return the text of what ran as no file, where IPython keeps it."""
     entry = linecache.cache.get(code.co_filename, ())
     return "".join(entry[2]) if len(entry) == 4 else ""
 
 
 def _is_edited(file: str) -> bool:
-    """Whether a file was written after this kernel began: one that was not is as it was imported."""
+    """Tell whether a file was written after this kernel began: one that was not is as it was imported."""
     return stamp_of(Path(file))[0] > STARTED * 1e9
 
 
-def _is_made_of(code: CodeType, found: Definition) -> bool:
-    """Whether the code is what compiling the definition's text gives. Nothing of it is run."""
+@lru_cache(1024)
+def _is_made_of(code: CodeType, text: str) -> bool:
+    """Tell whether the code is what compiling a definition's text gives. Nothing of it is run."""
     try:
         flags = code.co_flags & __future__.annotations.compiler_flag
-        made = compile(found.framed or found.source, "<text>", "exec", flags=flags, dont_inherit=True)
+        made = compile(text, "<text>", "exec", flags=flags, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     waiting = [made]
@@ -298,7 +301,7 @@ def _is_made_of(code: CodeType, found: Definition) -> bool:
 
 
 def _does(code: CodeType) -> tuple[object, ...]:
-    """What a function does, whatever line it stands on."""
+    """Return what a function does, whatever line it stands on."""
     held = tuple(_does(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts)
     return code.co_code, code.co_names, code.co_varnames, held
 
@@ -316,7 +319,7 @@ def _at_code(file: FileDefinitions, code: CodeType) -> Definition | None:
 
 
 def _prose(doc: str) -> str:
-    """The first paragraph that is not a call signature, as numpy and C modules write docstrings."""
+    """Return the first paragraph that is not a call signature, as numpy and C modules write docstrings."""
     paragraphs = [part for part in normalise(doc).strip().split("\n\n") if part.strip()]
     prose = (part for part in paragraphs if not re.match(r"[\w.]+\(", part.strip()))
     return next(prose, "")

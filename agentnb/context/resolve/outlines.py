@@ -1,4 +1,4 @@
-"""Outlines of the project's own modules: which ones the notebook uses, and what of them fits into a token budget."""
+"""Outline the project's own modules: which ones the notebook uses, and how much fits into a token budget."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Outline:
 
 
 def text_of(lines: Iterable[Line]) -> str:
-    """The lines as Python, members below their class. A class that is not among them is there by name only."""
+    """Return the lines as Python, members below their class. A class that is not among them is there by name only."""
     out: list[str] = []
     inside = ""
     for line in lines:
@@ -62,10 +62,10 @@ def text_of(lines: Iterable[Line]) -> str:
 def modules_in_use(
     cells: CellIndex, namespace: JsonMapping, is_own: Callable[[ModuleType], bool]
 ) -> dict[str, ModuleType]:
-    """The loaded modules of the user's own that the notebook uses, sorted by name.
+    """Return the loaded modules of the user's own that the notebook uses, sorted by name.
 
-    Those are what cells import, what dotted names in cells lead through, and the homes of the notebook's functions,
-    classes and instances. A module that only another module uses is not among them. Nothing is imported.
+    Those are what cells import and what dotted names in cells lead through. The homes of the notebook's functions,
+    classes and instances count too. A module that only another module uses is not among them. Nothing is imported.
     """
     names = dict.fromkeys([*cells.imported(), *_dotted(cells, is_own)])
     found: set[str] = {home for value in _values(namespace) if (home := home_of(value))}
@@ -76,7 +76,7 @@ def modules_in_use(
 
 
 def _dotted(cells: CellIndex, is_own: Callable[[ModuleType], bool]) -> Iterator[str]:
-    """The dotted names in cells that begin with a module of the user's own, as they are called where they are."""
+    """Yield dotted names in cells that begin with a module of the user's, as that module is called there."""
     bound = {name: target for name, target in cells.imports().items() if _is_loaded(target, is_own)}
     if not bound:
         return
@@ -91,7 +91,7 @@ def _is_loaded(target: str, is_own: Callable[[ModuleType], bool]) -> bool:
 
 
 def _along(parts: Sequence[str]) -> Iterator[str]:
-    """The modules that a dotted name leads through, and the one in which what it names was defined."""
+    """Yield the modules that a dotted name leads through, and the one in which what it names was defined."""
     value: Any = sys.modules.get(parts[0])
     for part in parts[1:]:
         if not static_inspect.is_a(value, ModuleType):
@@ -102,13 +102,13 @@ def _along(parts: Sequence[str]) -> Iterator[str]:
 
 
 def _values(namespace: JsonMapping) -> list[Any]:
-    """What the notebook's names hold. Another thread may bind more meanwhile."""
+    """Return what the notebook's names hold. Another thread may bind more meanwhile."""
     names = [name for name in list(namespace)[:VALUES_LIMIT] if not name.startswith("_")]
     return [namespace.get(name) for name in names]
 
 
 def home_of(value: Any) -> str:
-    """The module that a function, a class or an instance's class was defined in; a module is its own."""
+    """Return the module that a function, a class or an instance's class was defined in; a module is its own."""
     if static_inspect.is_a(value, ModuleType):
         return static_inspect.module_text(value, "__name__")
     value = static_inspect.unwrap(value)
@@ -121,14 +121,14 @@ def home_of(value: Any) -> str:
 
 
 def words_of(code: str) -> AbstractSet[str]:
-    """The names in code: what an outline keeps first where it cannot keep everything."""
+    """Return the names in code: what an outline keeps first where it cannot keep everything."""
     return frozenset(_WORD.findall(code))
 
 
 def fitted(
     outlines: Iterable[Outline], *, room: int, wanted: AbstractSet[str], held: Mapping[str, Collection[str]]
 ) -> tuple[Outline, ...]:
-    """The outlines cut to `room` characters. Small modules leave their share to the larger ones.
+    """Return the outlines cut to `room` characters. Small modules leave their share to the larger ones.
 
     Lines in `held` (names by module) stay whatever they cost: they were sent, and must not be taken for removed.
     Then come those whose name is `wanted`, then functions and classes, their members, and the rest, in the file's
@@ -159,7 +159,7 @@ def _cut(outline: Outline, share: int, wanted: AbstractSet[str], held: Collectio
 
 
 def _rank(line: Line) -> int:
-    """What a module is for, what it defines, their members; then constants and what it only passes on."""
+    """Return what a module is for, what it defines, their members; then constants and what it only passes on."""
     if line.name == "__doc__":
         return 0
     return (2 if "." in line.name else 1) if _DEFINES.match(line.text) else 3

@@ -1,7 +1,7 @@
 """Search the text of the packages in use for a name that nothing in the notebook leads to.
 
-It happens when such a name is asked for: in backticks, by `inspect`, or to pin it. A file is read if it was not, or
-has changed since; only one that seems to define the name is parsed. Nothing is imported.
+It happens when such a name is asked for: in backticks, by `inspect`, or to pin it. A file is read if it is new or has
+changed. Only one that seems to define the name is parsed. Nothing is imported.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,8 @@ FILE_BYTES = 4 * 2**20
 """Files above this are left out: no module written by hand is as long."""
 TOTAL_BYTES = 150 * 2**20
 """Bytes of one search, about 0.25 s: the user's own packages come first."""
+SECONDS = 0.3
+"""Time for all searches of one task: what was found by then counts."""
 PARSED = 6
 """Files that are parsed for one name; more that seem to define it leave it ambiguous anyway."""
 KEPT = 20_000
@@ -52,7 +55,7 @@ def packages_in_use(targets: Iterable[str], namespace: JsonMapping, roots: Itera
 
 
 def _package_of(target: str, roots: Iterable[Path]) -> tuple[str, Path] | None:
-    """The outermost package that has a file: for `google.genai.types` that is `google.genai`."""
+    """Return the outermost package that has a file: for `google.genai.types` that is `google.genai`."""
     parts = target.split(".")
     for end in (1, 2):
         name = ".".join(parts[:end])
@@ -65,18 +68,23 @@ def _package_of(target: str, roots: Iterable[Path]) -> tuple[str, Path] | None:
 class PackageSearch:
     """The packages in use as one task searches them, the user's own first."""
 
-    def __init__(self, texts: Texts, packages: Mapping[str, Path]) -> None:
+    def __init__(
+        self, texts: Texts, packages: Mapping[str, Path], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._texts = texts
+        self._clock = clock
+        self._left = SECONDS
         self._packages = sorted(packages.items(), key=lambda item: is_library(str(item[1])))
         self._found: dict[str, list[Definition]] = {}
 
     def likeliest(self, name: str) -> Definition | None:
-        """The one definition of that name, or the one that stands out: public, at its module's top, no constant."""
+        """Return the one definition of that name, or the one that stands out: public, at its module's top, no
+        constant."""
         found = self._search(name)
         return found[0] if len(found) == 1 else None
 
     def candidates(self, name: str) -> list[str]:
-        """The full names among which `likeliest` cannot choose."""
+        """Return the full names among which `likeliest` cannot choose."""
         return [definition.name for definition in self._search(name)]
 
     def _search(self, name: str) -> list[Definition]:
@@ -85,7 +93,7 @@ class PackageSearch:
         return self._found.get(name, [])
 
     def _best(self, name: str) -> Iterator[Definition]:
-        """The likeliest definitions of that name as they stand in their files now."""
+        """Yield the likeliest definitions of that name as they stand in their files now."""
         places = list(self._places(name))
         least = min((place.rank for place in places), default=None)
         for place in [place for place in places if place.rank == least][:PARSED]:
@@ -95,15 +103,18 @@ class PackageSearch:
                     yield file.by_name[qualified]
 
     def _places(self, name: str) -> Iterator[_LikelyFile]:
-        left = TOTAL_BYTES
+        left, begun = TOTAL_BYTES, self._clock()
         for package, root in self._packages:
             for path, stamp in _listed(root, tests=name.lower().startswith("test")).items():
                 left -= stamp[1]
-                rank = _rank(path, stamp, name) if 0 < stamp[1] <= FILE_BYTES and left > 0 else None
+                in_time = self._clock() - begun < self._left
+                wanted = 0 < stamp[1] <= FILE_BYTES and left > 0 and in_time
+                rank = _rank(path, stamp, name) if wanted else None
                 if rank is not None:
                     module = _module_in(root, package, path)
                     private = any(part.startswith("_") for part in f"{module}.{name}".split("."))
                     yield _LikelyFile(path, module, (private, *rank))
+        self._left -= self._clock() - begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,7 @@ class _LikelyFile:
     path: str
     module: str
     rank: tuple[bool, bool, bool]
-    """Whether the name or the module is private; stands inside something; is a constant."""
+    """Order of the places: private (name or module), inside something, a constant."""
 
 
 @lru_cache(KEPT)
@@ -175,7 +186,7 @@ def _stamp_of(file: Path | os.DirEntry[str]) -> _Stamp | None:
 
 
 def _module_in(package: Path, name: str, path: str) -> str:
-    """The dotted name of a file of the package `name` that stands at `package`."""
+    """Return the dotted name of a file of the package `name` that stands at `package`."""
     if str(package) == path:
         return name
     parts = Path(path).relative_to(package).with_suffix("").parts

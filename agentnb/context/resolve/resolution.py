@@ -1,8 +1,21 @@
 """Tell which definition a name in the user's words or code means.
 
-A cascade: the live object in the namespace, the notebook's cells, the text of files, and inference by astroid for what
-those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__` runs. No module
-is imported that the user has not imported. Inference works in a process of its own, in limited time.
+It is a cascade: the live object in the namespace, the notebook's cells, the text of files. Inference by astroid comes
+last, for what those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__`
+runs. No module is imported that the user has not imported. Inference works in a process of its own, in limited time.
+
+The order is one of evidence. The live object is what the kernel would call now, whatever the text says. The text may be
+of a cell that was edited and not run again. A method may have been patched. The cells come next, for names that
+were deleted or have not run. The text of files is for modules that are not loaded, and it follows imports as Python
+would. Inference guesses types, so it is asked only where a name depends on one.
+
+Looking instead of asking has a price: whatever computes its attributes is told by its text alone. The other way costs
+more. A property may read a database, and a `__repr__` may take a minute. The user would wait for it with an answer
+about something else.
+
+A name can end in three ways. It is a Definition, an Unresolved value (a variable has nothing to define), or
+missing, with the nearest name. A wrong definition is worse than none, since the model believes what it is sent. So
+where several definitions share a name, only one that stands out is taken.
 """
 
 from __future__ import annotations
@@ -39,7 +52,7 @@ _RETURNS = re.compile(r"\)\s*->\s*[\"']?([^\W\d][\w.]*)")
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 CLASSES_LIMIT = 50
 ALIKE = 0.9
-"""How alike a name must be to be taken for a slip, where it may as well be a column of a table."""
+"""Likeness from which a name counts as a slip, where it may as well be a table's column."""
 _NO_INSTANCES = (type, ModuleType, FunctionType)
 
 
@@ -60,7 +73,8 @@ _BUILTINS = vars(builtins)
 
 
 class Resolver:
-    """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
+    """Resolves names of one notebook at one moment. It remembers what it has read and found, so make a new one for each
+    task.
 
     `project` is searched before the import path; `index` is shared by default.
     `patience` is how long the caller waits for inference in all, in seconds.
@@ -86,7 +100,6 @@ class Resolver:
         self._objects = LiveObjects(self._texts, self._own, self._imports)
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._followed: dict[tuple[str, str], Definition | None] = {}
-        self._member_codes: dict[str, list[CodeType]] | None = None
         self._cascade = (
             self._from_namespace,
             self._from_cells,
@@ -101,7 +114,8 @@ class Resolver:
         return (*self._texts.notes, *self._objects.notes)
 
     def resolve(self, name: str) -> Definition | Unresolved:
-        """The definition of a dotted name as a user writes it: `clean`, `nx.Graph.add_edge`, `G.add_edge`, `np.sin`."""
+        """Return the definition of a dotted name as a user writes it: `clean`, `nx.Graph.add_edge`, `G.add_edge`,
+        `np.sin`."""
         name = unicodedata.normalize("NFKC", name.strip().strip("`@").removesuffix("()"))  # as Python reads names
         name = name.replace(".<locals>.", ".")
         if name not in self._resolved:
@@ -109,13 +123,14 @@ class Resolver:
         return self._resolved[name]
 
     def exactly(self, name: str) -> Definition | None:
-        """The definition that goes by this very name, as one that was found before: nothing is searched or inferred."""
+        """Return the definition that goes by this very name, as one that was found before: nothing is searched or
+        inferred."""
         parts = name.replace(".<locals>.", ".").split(".")
         found = self._look(parts, self._cascade)
         return found if found is not None and found.name == name else None
 
     def mentioned(self, word: str) -> Definition | None:
-        """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
+        """Return the same for a word of the text, which may be no name: no inference, reason or hint."""
         return self._look(word.split("."), self._cascade)
 
     def known(self, word: str) -> bool:
@@ -128,7 +143,7 @@ class Resolver:
         return root in self._namespace or ("." in word and root in sys.modules)
 
     def class_of(self, name: str) -> Definition | None:
-        """The class of a variable, where a cell or the project defines it: what a question on the variable is about."""
+        """Return the class of a variable, where a cell or the project defines it: such a question is about it."""
         value = self._namespace.get(name, static_inspect.MISSING)
         if value is static_inspect.MISSING or static_inspect.is_a(value, (type, ModuleType, FunctionType)):
             return None
@@ -136,7 +151,7 @@ class Resolver:
         return found if found and not found.library else None
 
     def whole(self, found: Definition) -> Definition:
-        """The same with its source, where it is a library's that is told by its signature."""
+        """Return the same with its source, where it is a library's that is told by its signature."""
         if found.source or not found.library:
             return found
         is_module = found.kind == "import"
@@ -144,7 +159,7 @@ class Resolver:
         return text if text is not None and text.name == found.name else found
 
     def follow(self, user: Definition, reference: str, receiver: Definition | None = None) -> Definition | None:
-        """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's.
+        """Return the definition that `reference` in the code of `user` means: in its module's scope, or the notebook's.
 
         `self.x` means what the class `receiver` has, on whose instance the code runs; else the class around it.
         """
@@ -158,7 +173,7 @@ class Resolver:
             place = receiver or user
             within = self._inside_module(place)
             parts = [*(within if place.kind == "class" else within[:-1]), *parts[1:]]
-        # An attribute that is not found leads to its owner, but no further than to one part: that is the whole name.
+        # An attribute that is not found leads to its owner, but not further than to one part: the whole name.
         for end in range(len(parts), 0, -1):
             key = (place.file, ".".join(parts[:end]))
             if key not in self._followed:
@@ -172,7 +187,7 @@ class Resolver:
         return None
 
     def _inside_module(self, found: Definition) -> list[str]:
-        """The parts of its name inside its module or the notebook, without functions around it."""
+        """Return the parts of its name inside its module or the notebook, without functions around it."""
         name = found.name.partition(".<locals>")[0]
         if found.origin == "file":
             _, module = self._live_scope(found)
@@ -182,7 +197,8 @@ class Resolver:
         return name.split(".")
 
     def receiver(self, name: str) -> Definition | None:
-        """The class on whose instance a name is called, as a user writes it: `Thick` for `thick.fit`, `Thick.fit`."""
+        """Return the class on whose instance a name is called, as a user writes it: `Thick` for `thick.fit`,
+        `Thick.fit`."""
         owner = name.rpartition(".")[0]
         values = self._live_values(owner.split(".")) if owner else []
         if owner and len(values) == len(owner.split(".")):
@@ -197,7 +213,7 @@ class Resolver:
         return found if found and found.kind == "class" and not found.library else None
 
     def receiver_of(self, user: Definition, reference: str) -> Definition | None:
-        """The same for a reference in the code of `user`: the class of `model` for `model.fit`."""
+        """Return the same for a reference in the code of `user`: the class of `model` for `model.fit`."""
         owner = reference.rpartition(".")[0].removesuffix("()")
         if not owner or owner == SELF:
             return None
@@ -207,7 +223,7 @@ class Resolver:
         return found if found and found.kind == "class" and not found.library else None
 
     def of_code(self, code: CodeType) -> Definition | None:
-        """The definition whose code object this is; of a nested function the outermost one around it."""
+        """Return the definition whose code object this is; of a nested function the outermost one around it."""
         found = self._objects.of_code(code)
         if found is None or ".<locals>." not in found.name:
             return found
@@ -216,7 +232,7 @@ class Resolver:
         return file.by_name.get(outer, found) if file else found
 
     def members_in_use(self, name: str, *, variable: str = "") -> tuple[Definition, ...]:
-        """The methods called `name` of the classes whose instances are variables of the notebook.
+        """Return the methods called `name` of the classes whose instances are variables of the notebook.
 
         Code says `G.nodes` without saying what `G` is; the notebook's own values are the best guess there is. Where the
         notebook has a `variable` of that very name, it is the only guess.
@@ -224,11 +240,11 @@ class Resolver:
         if variable in self._namespace:
             found = self._objects.walk(self._namespace, [variable, name])
             return (found,) if found is not None and found.source else ()
-        if self._member_codes is None:
-            self._member_codes = _member_codes(self._classes_of_variables())
-        guesses = (self._objects.of_code(code) for code in self._member_codes.get(name, ()))
+        codes = dict.fromkeys(code for cls in self._classes_of_variables if (code := _member_code(cls, name)))
+        guesses = (self._objects.of_code(code) for code in codes)
         return tuple(definition for definition in guesses if definition is not None)
 
+    @cached_property
     def _classes_of_variables(self) -> list[type]:
         kinds: dict[int, type] = {}  # by identity: a metaclass may compute hashes
         for name, value in static_inspect.public(self._namespace):
@@ -299,7 +315,7 @@ class Resolver:
         return self._member_of(owner, parts[-1:]) if owner else None
 
     def _returned(self, made: Definition) -> Definition | None:
-        """The class that a function or property says it returns."""
+        """Return the class that a function or property says it returns."""
         returns = _RETURNS.search(made.signature)
         owner = self.follow(made, returns.group(1)) if returns else None
         return owner if owner and owner.kind == "class" else None
@@ -324,7 +340,7 @@ class Resolver:
 
     @cached_property
     def _modules(self) -> frozenset[str]:
-        """The modules that the notebook has under any name: `numpy` after `import numpy as np`."""
+        """Return the modules that the notebook has under any name: `numpy` after `import numpy as np`."""
         values = (
             value for _, value in static_inspect.public(self._namespace) if static_inspect.is_a(value, ModuleType)
         )
@@ -333,7 +349,7 @@ class Resolver:
         )
 
     def _absolute(self, parts: list[str]) -> Definition | None:
-        """A full dotted path: the longest part of it that is a module, then names inside that; live objects first."""
+        """Return a full dotted path: the longest part that is a module, then names inside; live objects first."""
         for end in range(len(parts) - 1, 0, -1):
             loaded = static_inspect.loaded_module(".".join(parts[:end]))
             if loaded is not None:
@@ -356,8 +372,8 @@ class Resolver:
 
     @cached_property
     def _surveyed(self) -> list[FileDefinitions]:
-        """The modules that the notebook imports, those left out that are loaded and not the user's: `_exported` looks
-        at them without reading their files."""
+        """Return the modules that the notebook imports. Loaded ones that are not the user's are left out: `_exported`
+        looks at them without reading their files."""
         targets = dict.fromkeys(self._imports.values())
         return self._texts.survey(
             name
@@ -366,7 +382,7 @@ class Resolver:
         )
 
     def _from_packages(self, parts: list[str]) -> Definition | None:
-        """What the packages in use call so, where the notebook itself does not: at their top, or anywhere by text."""
+        """Return what the packages in use call so, where the notebook does not: at their top, or anywhere by text."""
         if self.known(parts[0]):
             return None
         return self._exported(parts) or self._search.likeliest(".".join(parts))
@@ -476,7 +492,7 @@ class Resolver:
         return bool(values) and len(parts) > 1 and static_inspect.computes_attributes(values[-1])
 
     def _live_values(self, parts: Sequence[str]) -> list[Any]:
-        """The live objects that the parts of a name lead through, as far as they are stored."""
+        """Return the live objects that the parts of a name lead through, as far as they are stored."""
         value = self._namespace.get(parts[0], static_inspect.MISSING) if parts else static_inspect.MISSING
         found = [] if value is static_inspect.MISSING else [value]
         for part in parts[1:] if found else ():
@@ -511,13 +527,7 @@ class Resolver:
                 yield f"{prefix}.{name.rpartition('.')[2]}"
 
 
-def _member_codes(classes: Sequence[type]) -> dict[str, list[CodeType]]:
-    found: dict[str, dict[CodeType, None]] = {}
-    for cls in classes:
-        for name in dict.fromkeys(
-            name for base in static_inspect.bases_of(cls) for name in static_inspect.class_dict(base)
-        ):
-            inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
-            if static_inspect.is_a(inner, FunctionType):
-                found.setdefault(name, {})[inner.__code__] = None
-    return {name: list(codes) for name, codes in found.items()}
+def _member_code(cls: type, name: str) -> CodeType | None:
+    """Return the code of a class's method of that name, its own or inherited."""
+    inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
+    return inner.__code__ if static_inspect.is_a(inner, FunctionType) else None

@@ -1,4 +1,4 @@
-"""What a dotted name means by text alone: in the index of files, through imports and star imports, and in cells.
+"""Resolve a dotted name by text alone: in the index of files, through imports and star imports, and in cells.
 
 Nothing is imported and nobody's code runs; the project's own directories are searched before the import path.
 """
@@ -18,7 +18,7 @@ from agentnb.context.static.inheritance import resolution_order
 from agentnb.context.values import static_inspect
 
 PARTS_LIMIT = 16
-"""`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
+"""`from .x import x` of a compiled module makes a name longer at each turn. Nobody writes one as long."""
 _Seen = set[tuple[str, str]]
 _Class = tuple[FileDefinitions, str]
 """A class by where it stands and what it is called there."""
@@ -41,19 +41,20 @@ class Texts:
         return tuple(self._errors.values())
 
     def by_name(self, parts: list[str], seen: _Seen | None = None) -> Definition | None:
-        """A full dotted path by the modules' texts alone."""
+        """Return a full dotted path by the modules' texts alone."""
         seen = set() if seen is None else seen
         for end in range(len(parts) if len(parts) <= PARTS_LIMIT else 0, 0, -1):
             name = ".".join(parts[:end])
             if self.file_of(name) is not None:
-                # What the longest module does not have is not there: a shorter one would only send us back.
+                # If the longest module does not have it, it is not there. A shorter one would only send us back.
                 if not parts[end:]:
                     return self._hiding(name, [], seen) or self.module(name)
                 return self.inside(name, parts[end:], seen) or self._hiding(name, parts[end:], seen)
         return None
 
     def _hiding(self, name: str, rest: list[str], seen: _Seen) -> Definition | None:
-        """What hides a module: after `from .col import col`, or a `def col`, the package's `col` is not the module."""
+        """Return what hides a module: after `from .col import col`, or a `def col`, the package's `col` is not the
+        module."""
         package, _, last = name.rpartition(".")
         file = self.file_of(package) if package else None
         hidden = file is not None and (
@@ -64,8 +65,8 @@ class Texts:
     def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
         """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
 
-        `seen` holds what this question has asked already: packages import each other in circles, and a star import
-        that is followed on every path through them takes minutes.
+        `seen` holds what this question has asked already. Packages import each other in circles, and following a star
+        import on every path takes minutes.
         """
         key = (module, ".".join(parts))
         if seen is None:
@@ -93,7 +94,7 @@ class Texts:
         return self._inherited(file, parts, seen) or (file.by_name[name] if known else None)
 
     def _inherited(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
-        """A member of a class's bases, or of the class that a name stands for: `Client = _Client`."""
+        """Return a member of a class's bases, or of the class that a name stands for: `Client = _Client`."""
         for end in range(len(parts) - 1, 0, -1):
             name, rest = ".".join(parts[:end]), parts[end:]
             holder = file.chosen.get(name)
@@ -107,20 +108,21 @@ class Texts:
         return None
 
     def _in_order(self, classes: Sequence[_Class], rest: list[str], seen: _Seen) -> Definition | None:
-        """What the first of these classes that has it calls so; what one only promises to type checkers, last."""
+        """Return what the first of these classes that has it calls so; what one only promises to type checkers,
+        last."""
         having = [(file, name) for file, name in classes if f"{name}.{rest[0]}" in file.chosen]
         having.sort(key=lambda cls: cls[0].chosen[f"{cls[1]}.{rest[0]}"].weight < 2)
         found = (self._own(file, [*name.split("."), *rest], seen) for file, name in having)
         return next(filter(None, found), None)
 
     def bases(self, cls: _Class) -> list[_Class]:
-        """The classes that a class's bases mean, those left out that no text tells."""
+        """Return the classes that a class's bases mean, those left out that no text tells."""
         file, name = cls
         found = (self._class_in(file.module, base.split(".")) for base in file.chosen[name].bases)
         return [base for base in found if base is not None]
 
     def _class_in(self, module: str, parts: list[str]) -> _Class | None:
-        """The class that a name in a module means; one that is asked for while it is looked up is none."""
+        """Return the class that a name in a module means. One asked for while it is looked up is none."""
         key = (module, ".".join(parts))
         if key not in self._classes:
             self._classes[key] = None
@@ -128,7 +130,7 @@ class Texts:
         return self._classes[key]
 
     def class_of(self, parts: list[str]) -> _Class | None:
-        """The class of a full dotted path."""
+        """Return the class of a full dotted path."""
         return self._as_class(self.by_name(parts))
 
     def _as_class(self, found: Definition | None) -> _Class | None:
@@ -161,7 +163,7 @@ class Texts:
         return self.inside(name, parts[1:], seen)
 
     def module(self, name: str, *, project_only: bool = False, whole: bool = False) -> Definition | None:
-        """A module as a definition: its outline in full form, its import line as the signature.
+        """Return a module as a definition: its outline in full form, its import line as the signature.
 
         A library's has its outline only where it is asked for as a `whole`.
         """
@@ -195,7 +197,8 @@ class Texts:
         return self._noted(file)
 
     def survey(self, modules: Iterable[str]) -> list[FileDefinitions]:
-        """The files of these modules, to be looked through for a name: that one is broken is no answer to anything."""
+        """Return the files of these modules, to be looked through for a name. A broken one answers nothing and is left
+        out."""
         return [file for module in modules if (file := self._found(module)[1])]
 
     def _found(self, module: str) -> tuple[Path | None, FileDefinitions | None]:
@@ -218,7 +221,7 @@ class Texts:
         return file
 
     def stub_signature(self, name: str) -> str:
-        """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
+        """Return the signature that a `.pyi` beside the compiled module gives; an empty string without one."""
         parts = name.split(".")
         for end in range(len(parts) - 1, 0, -1):
             module = ".".join(parts[:end])
@@ -239,7 +242,7 @@ class CellNames:
         self._texts = texts
 
     def find(self, name: str) -> Definition | None:
-        """A cell's definition, or the member that a cell's class inherits."""
+        """Return a cell's definition, or the member that a cell's class inherits."""
         known = self.definitions.get(name)
         if known is not None:
             return known
@@ -262,7 +265,7 @@ class CellNames:
         return [base for base in found if base is not None]
 
     def _imported(self, base: str) -> _Class | None:
-        """A base that the notebook imports, by the text of its file."""
+        """Return a base that the notebook imports, by the text of its file."""
         root, _, rest = base.partition(".")
         item = self.definitions.get(root)
         target = item.references[0] if item is not None and item.kind == "import" else ""
@@ -277,7 +280,7 @@ _STANDS_FOR = re.compile(r"\w+(?:\s*:[^=]+)?\s*=\s*([^\W\d][\w.]*)\s*(?:#.*)?\Z"
 
 
 def _stands_for(file: FileDefinitions, entry: Entry) -> str:
-    """The name that a constant is another one for, or an empty text."""
+    """Return the name that a constant is another one for, or an empty text."""
     match = _STANDS_FOR.match(file.python_of(entry)) if entry.kind in {"constant", "type alias"} else None
     return match.group(1) if match and match.group(1) != entry.name else ""
 

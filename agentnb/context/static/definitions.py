@@ -1,7 +1,7 @@
 """Definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file defines.
 
-Pure values. A file is a tuple of lines and of light entries (name, kind, lines); a Definition is built from its own
-slice only when somebody asks for it, so an index needs to keep no trees.
+Pure values. A file is a tuple of lines and of light entries (name, kind, lines). A Definition is built from its own
+slice only when somebody asks for it, so an index keeps no trees.
 """
 
 from __future__ import annotations
@@ -56,31 +56,36 @@ class Definition:
 
     @property
     def text(self) -> str:
-        """The full form: imports, then the source in its frame; for what has no source, its signature."""
+        """Return the full form: imports, then the source in its frame; for what has no source, its signature."""
         return "\n".join([*self.imports, self.framed or self.source or self.signature])
 
     def redacted(self, scrub: Callable[[str], str]) -> Definition:
         """With every text that a model could see passed through `scrub`; the same object where nothing changes."""
-        clean = replace(
+        texts = (self.source, self.framed, self.signature, self.doc, self.docstring)
+        clean, imports = tuple(map(scrub, texts)), tuple(map(scrub, self.imports))
+        whole = self.whole.redacted(scrub) if self.whole is not None else None
+        if (clean, imports) == (texts, self.imports) and whole is self.whole:
+            return self
+        source, framed, signature, doc, docstring = clean
+        return replace(
             self,
-            source=scrub(self.source),
-            framed=scrub(self.framed),
-            signature=scrub(self.signature),
-            doc=scrub(self.doc),
-            docstring=scrub(self.docstring),
-            imports=tuple(map(scrub, self.imports)),
-            whole=self.whole.redacted(scrub) if self.whole is not None else None,
+            source=source,
+            framed=framed,
+            signature=signature,
+            doc=doc,
+            docstring=docstring,
+            imports=imports,
+            whole=whole,
         )
-        return self if clean == self else clean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """Where a definition stands. `spans` has a second pair where a property's setter follows its getter.
+    """Tells where a definition stands. `spans` has a second pair where a property's setter follows its getter.
 
-    `weight` orders several of one name: 2 normal, 1 in a branch that does not run as a rule, 0 an overload's stub.
-    `columns` is set where others share its lines (`a = 1; b = 2`): UTF-8 bytes before it in its first line, and up to
-    its end in its last.
+    `weight` orders several of one name: 2 normal, 1 in a branch that rarely runs, 0 an overload's stub. `columns` is
+    set where others share its lines (`a = 1; b = 2`). It has the UTF-8 bytes before it in its first line, and up to its
+    end in its last.
     """
 
     name: str
@@ -133,7 +138,7 @@ class ParseError:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileDefinitions:
-    """What one file or cell defines. `error` says why a part of it could not be read; what could be is there.
+    """Holds what one file or cell defines. `error` says why a part of it could not be read; what could be is there.
 
     `outdated`: none of it could be, and this is what an earlier version of the file defined.
     """
@@ -156,7 +161,7 @@ class FileDefinitions:
 
     @cached_property
     def chosen(self) -> Mapping[str, Entry]:
-        """The entry that each name means: the implementation, not the stub; the branch that runs."""
+        """Return the entry that each name means: the implementation, not the stub; the branch that runs."""
         found: dict[str, Entry] = {}
         for entry in self.entries:
             if entry.name not in found or entry.weight >= found[entry.name].weight:
@@ -170,7 +175,7 @@ class FileDefinitions:
 
     @cached_property
     def by_root(self) -> Mapping[str, Sequence[str]]:
-        """Each top-level name with itself and what stands inside it: `Graph`, `Graph.add_edge`."""
+        """Return each top-level name with itself and what stands inside it: `Graph`, `Graph.add_edge`."""
         found: dict[str, list[str]] = {}
         for name in self.chosen:
             found.setdefault(name.partition(".")[0], []).append(name)
@@ -197,7 +202,7 @@ class FileDefinitions:
         return tuple(name for name, entry in self.chosen.items() if entry.kind in {"constant", "type alias"})
 
     def at_line(self, line: int, name: str = "") -> Entry | None:
-        """The entry whose first line is `line`, or the innermost one around it; `name` settles ties."""
+        """Return the entry whose first line is `line`, or the innermost one around it; `name` settles ties."""
         exact = [entry for entry in self.entries if any(span[0] == line for span in entry.spans)]
         named = [entry for entry in exact if entry.name.rpartition(".")[2] == name]
         if named or exact:
@@ -206,7 +211,7 @@ class FileDefinitions:
         return min(around, key=lambda entry: entry.lines[1] - entry.lines[0], default=None)
 
     def python_of(self, entry: Entry) -> str:
-        """The entry's own text, as Python where its cell has magics."""
+        """Return the entry's own text, as Python where its cell has magics."""
         return "\n".join(_slice(self, entry, python=True)).strip()
 
     def build(self, entry: Entry) -> Definition:
@@ -217,12 +222,12 @@ class FileDefinitions:
         return _signature(self, entry, _doc_of("\n".join(_slice(self, entry, python=True))), members=members)
 
     def members(self, entry: Entry) -> list[tuple[Entry, str]]:
-        """What a class's signature lists: each public member with its line, MEMBER_LIMIT at most."""
+        """Return what a class's signature lists: each public member with its line, MEMBER_LIMIT at most."""
         return [(member, _member_line(self, member)) for member in self.shown.get(entry.name, ())[:MEMBER_LIMIT]]
 
     @cached_property
     def shown(self) -> Mapping[str, list[Entry]]:
-        """The public members by their class."""
+        """Return the public members by their class."""
         found: dict[str, list[Entry]] = {}
         for entry in self.chosen.values():
             owner, _, name = entry.name.rpartition(".")
@@ -232,7 +237,7 @@ class FileDefinitions:
 
     @cached_property
     def outline(self) -> tuple[Line, ...]:
-        """What the file offers, line by line: signatures of the public names, and what a package takes from its own
+        """Return what the file offers, line by line: public signatures, and what a package imports from its own
         modules. Bodies are no part of it, so most edits leave it as it is."""
         return tuple(_outline(self))
 
@@ -294,7 +299,7 @@ def _is_documented(nodes: Sequence[ast.stmt]) -> TypeGuard[Sequence[ast.Function
 
 
 def needed_imports(imports: Sequence[Import], references: Sequence[str]) -> tuple[str, ...]:
-    """The import lines that code with these references needs, in the module's order, each once."""
+    """Return the import lines that code with these references needs, in the module's order, each once."""
     lines = (item.line for item in imports if any(item.serves(reference) for reference in references))
     return tuple(dict.fromkeys(lines))
 
@@ -320,7 +325,7 @@ def _cut_out(lines: list[str], start: int, end: int) -> list[str]:
 
 
 def _nodes(file: FileDefinitions, entry: Entry) -> list[ast.stmt]:
-    """The slice parsed alone. An indented one goes under `if 1:`, which keeps its strings as they are."""
+    """Return the slice parsed alone. An indented one goes under `if 1:`, which keeps its strings as they are."""
     return _parsed_alone("\n".join(_slice(file, entry, python=True)))
 
 
@@ -335,7 +340,8 @@ def _parsed_alone(text: str) -> list[ast.stmt]:
 
 @lru_cache(1024)
 def _doc_of(text: str) -> str | None:
-    """The first paragraph of its documentation; None where it does not parse. Of an edited file most is as it was."""
+    """Return the first paragraph of its documentation; None where it does not parse. Of an edited file most is as it
+    was."""
     nodes = _parsed_alone(text)
     return first_paragraph(nodes[0]) if nodes else None
 
@@ -407,7 +413,7 @@ def _outline(file: FileDefinitions) -> Iterator[Line]:
 
 
 def _offered_on(file: FileDefinitions) -> Iterator[Line]:
-    """What a package's `__init__` imports from the package's own modules: that is its interface."""
+    """Yield what a package's `__init__` imports from the package's own modules: that is its interface."""
     top = file.module.partition(".")[0]
     if not file.file.endswith("__init__.py"):
         return
@@ -430,7 +436,7 @@ def _signature(file: FileDefinitions, entry: Entry, doc: str | None, *, members:
 
 
 def _mark(entry: Entry) -> str:
-    """What the header does not say."""
+    """Return what the header does not say."""
     return "@property " if entry.kind == "property" else ""
 
 
@@ -455,7 +461,8 @@ def _one_line(file: FileDefinitions, entry: Entry, limit: int = 100) -> str:
 
 
 def without_docs(found: Definition) -> Definition:
-    """The definition with its docstrings cut to their first line: further out they double the cost and add nothing."""
+    """Return the definition with its docstrings cut to their first line: further out they double the cost and add
+    nothing."""
     try:
         tree = parse(found.source)
     except PARSE_ERRORS:
@@ -469,7 +476,7 @@ def without_docs(found: Definition) -> Definition:
 
 
 def _docstring(node: ast.AST) -> tuple[int, int, str] | None:
-    """(first line, last line, what stays) of a docstring of three lines or more that stands on lines of its own."""
+    """Return (first line, last line, what stays) of a docstring of three lines or more on lines of its own."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return None
     text, body = ast.get_docstring(node), node.body[0]

@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 SUMMARY, PART = 200, 90
 """Characters of the summary, and of what is said of one parameter."""
@@ -17,6 +18,8 @@ PARTS = 6
 """Parameters of one function that are told."""
 LONG = 240
 """Characters of a signature that is told as it stands."""
+READ = 512
+"""Docstrings and signatures whose parts are remembered."""
 CALLS, ARGUMENTS = 20, 2_000
 """Calls that are looked at for what they pass, and characters of each."""
 _NUMPY = re.compile(r"^(\w[\w ]*)\n-{3,}[ \t]*$", re.MULTILINE)
@@ -37,19 +40,18 @@ def brief(signature: str, docstring: str, *, name: str, code: str) -> str:
 
 def parts_that_matter(docstring: str, used: Collection[str]) -> list[str]:
     """Return the summary, a line for each parameter of `used` that it documents, and one for what is returned."""
-    text = inspect.cleandoc(docstring).replace("\r", "")
-    paragraphs = (part for part in text.split("\n\n") if part.strip() and not _is_call(part))
-    out = [_short(next(paragraphs, ""), SUMMARY)]
-    told = {name: f"{name}: {_short(about, PART)}" for name, about in _parameters(text) if name in used and about}
-    out += list(told.values())[:PARTS]
-    returned = _short(_returns(text), PART)
-    out += [f"{RETURNS}{returned}"] if returned else []
+    summary, parameters, returned = _read(docstring)
+    told = {name: f"{name}: {_short(about, PART)}" for name, about in parameters if name in used and about}
+    out = [summary, *list(told.values())[:PARTS], f"{RETURNS}{returned}" if returned else ""]
     return [part for part in out if part]
 
 
-def _is_call(paragraph: str) -> bool:
-    """Whether it is the signature that compiled code has above its documentation."""
-    return bool(re.match(r"[\w.]+\(", paragraph.strip()))
+@lru_cache(READ)
+def _read(docstring: str) -> tuple[str, tuple[tuple[str, str], ...], str]:
+    """Return its summary, its parameters with all that is said of them, and what is returned."""
+    text = inspect.cleandoc(docstring).replace("\r", "")
+    paragraphs = (part for part in text.split("\n\n") if part.strip() and not re.match(r"[\w.]+\(", part.strip()))
+    return _short(next(paragraphs, ""), SUMMARY), tuple(_parameters(text)), _short(_returns(text), PART)
 
 
 def _short(text: str, limit: int) -> str:
@@ -61,7 +63,7 @@ def _short(text: str, limit: int) -> str:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """The sections of a docstring in numpy's or Google's style, by their title in lower case."""
+    """Return the sections of a docstring in numpy's or Google's style, by their title in lower case."""
     for heading in (_NUMPY, _GOOGLE):
         found = list(heading.finditer(text))
         ends = [*(match.start() for match in found[1:]), len(text)]
@@ -71,7 +73,7 @@ def _sections(text: str) -> dict[str, str]:
 
 
 def _parameters(text: str) -> Iterator[tuple[str, str]]:
-    """Each documented parameter with its type and what is said of it."""
+    """Yield each documented parameter with its type and what is said of it."""
     fields = list(_FIELD.finditer(text))
     for match in fields:
         yield match[1], re.split(r"\n(?=:|\S)|\n\s*\n", text[match.end() :], maxsplit=1)[0]
@@ -139,7 +141,7 @@ def parameters_used(signature: str, name: str, code: str) -> set[str]:
 
 
 def _ordered(signature: str) -> list[str]:
-    """The parameters that may be given by place, without `self`."""
+    """Return the parameters that may be given by place, without `self`."""
     head = _parsed(signature.partition(": ...")[0])
     if head is None:
         return []
@@ -147,6 +149,7 @@ def _ordered(signature: str) -> list[str]:
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
+@lru_cache(READ)
 def _parsed(head: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     try:
         found = ast.parse(f"{head[head.find('def ') if head.startswith('@') else 0 :]}: pass").body[0]
@@ -156,7 +159,7 @@ def _parsed(head: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
 
 
 def _arguments(text: str) -> Iterator[str]:
-    """The arguments of a call whose text begins after its bracket."""
+    """Yield the arguments of a call whose text begins after its bracket."""
     depth, start, quote = 0, 0, ""
     for place, character in enumerate(text):
         if quote:

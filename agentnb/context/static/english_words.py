@@ -1,4 +1,4 @@
-"""Which words of a task are English and which look like code: so that "data" in a sentence pulls in nothing."""
+"""Tell which words of a task are English and which look like code: "data" in a sentence pulls in nothing."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Spans = tuple[tuple[int, int], ...]
 
 
 def excerpt(lines: Sequence[str], start: int, line: int, *, most: int = LINES) -> Spans:
-    """The statements around `line` in the function that starts at line `start` of a file.
+    """Return the statements around `line` in the function that starts at line `start` of a file.
 
     At most `most` lines, in one body: that of the innermost block that does not fit as a whole. Of a single statement
     that is longer, its first line, the lines around, and its last. Empty where the text is not what ran.
@@ -30,7 +30,7 @@ def excerpt(lines: Sequence[str], start: int, line: int, *, most: int = LINES) -
 
 
 def excerpt_of_cell(lines: Sequence[str], line: int, *, most: int) -> Spans:
-    """The same for the code of a whole cell."""
+    """Return the same for the code of a whole cell."""
     try:
         top = parse("".join(lines))
     except PARSE_ERRORS:
@@ -73,7 +73,7 @@ def _moved(spans: Spans, lines: int) -> Spans:
 
 
 def _way_to(top: ast.AST, line: int) -> list[tuple[list[ast.stmt], int]]:
-    """The bodies around a line from the outermost in, each with the place of the statement that holds it."""
+    """Return the bodies around a line from the outermost in, each with the place of the statement that holds it."""
     way: list[tuple[list[ast.stmt], int]] = []
     node: ast.AST = top
     while True:
@@ -95,7 +95,7 @@ def _bodies(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 
 def _grown(body: Sequence[ast.stmt], place: int, most: int) -> tuple[int, int]:
-    """The places of the statements around one that fit: by turns one before it and one after."""
+    """Return the places of the statements around one that fit: by turns one before it and one after."""
     first = last = place
     grows = True
     while grows:

@@ -10,10 +10,10 @@ _C = TypeVar("_C", bound=Hashable)
 
 
 def resolution_order(cls: _C, bases: Callable[[_C], Sequence[_C]]) -> list[_C]:
-    """The class, then what it inherits from. What leads back to itself, as broken text may, ends there.
+    """Return the class, then what it inherits from. What leads back to itself, as broken text may, ends there.
 
-    A class whose bases have no common order is refused by Python when it is made: of such a one each base with all
-    that it inherits comes before the next.
+    A class whose bases have no common order is refused by Python when it is made. For such a class, each base and all
+    that it inherits come before the next base.
     """
     return _order(cls, bases, (), {})
 
@@ -27,7 +27,7 @@ def _order(cls: _C, bases: Callable[[_C], Sequence[_C]], above: tuple[_C, ...], 
 
 
 def _merged(orders: Sequence[list[_C]]) -> list[_C]:
-    """Each class once, before its bases and in the order of every list that names it."""
+    """Return each class once, before its bases and in the order of every list that names it."""
     merged: list[_C] = []
     pending = [order for order in orders if order]
     while pending:

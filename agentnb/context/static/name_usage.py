@@ -1,7 +1,7 @@
 """Find the names that a piece of code uses and does not bind itself: where one step on leads.
 
-Pure, on syntax trees. A reference is dotted where the code reads attributes (`nx.Graph.add_edge`); `()` marks the
-result of a call (`pd.read_csv().groupby`); a method's first parameter is `self`, whatever it is called; a name imported
+Pure, on syntax trees. A reference is dotted where the code reads attributes (`nx.Graph.add_edge`). `()` marks the
+result of a call (`pd.read_csv().groupby`). A method's first parameter is `self`, whatever it is called. A name imported
 inside a function is its full target. Order is the order of appearance.
 """
 
@@ -24,7 +24,7 @@ Bindings = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What code uses, each once.
+    """Holds what code uses, each once.
 
     `members` are attributes of values whose class the code does not tell (`G.nodes` for an unannotated parameter `G`).
     """
@@ -34,7 +34,7 @@ class Uses:
 
 
 def uses(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] = ()) -> Uses:
-    """What `nodes` use, which are methods of the class `owner` with `bases` where it is given.
+    """Return what `nodes` use, which are methods of the class `owner` with `bases` where it is given.
 
     Empty for code nested too deeply to walk.
     """
@@ -76,7 +76,7 @@ def import_targets(node: ast.Import | ast.ImportFrom, package: str = "") -> Iter
 
 
 def absolute_module(node: ast.ImportFrom, package: str) -> str:
-    """The absolute module of `from … import`, with `package` as the package that the file is in."""
+    """Return the absolute module of `from … import`, with `package` as the package that the file is in."""
     if not node.level:
         return node.module or ""
     parts = package.split(".") if package else []
@@ -85,7 +85,7 @@ def absolute_module(node: ast.ImportFrom, package: str) -> str:
 
 
 def annotation_name(node: ast.AST | None) -> str:
-    """The class that an annotation names: `Graph` of `Graph`, `"Graph"`, `Graph | None`, `Optional[Graph]`."""
+    """Return the class that an annotation names: `Graph` of `Graph`, `"Graph"`, `Graph | None`, `Optional[Graph]`."""
     match node:
         case ast.Constant(value=str() as text):
             return text if text.replace(".", "").isidentifier() else ""
@@ -287,7 +287,7 @@ def _instance(name: str) -> str:
 
 
 def bindings(body: Iterable[ast.AST]) -> Bindings:
-    """What the statements of one scope bind; names declared global or nonlocal are not bound here."""
+    """Return what the statements of one scope bind; names declared global or nonlocal are not bound here."""
     found: Bindings = {}
     outside: set[str] = set()
     for node in own_scope(body):
@@ -299,7 +299,7 @@ def bindings(body: Iterable[ast.AST]) -> Bindings:
 
 
 def bound_at_end(body: Iterable[ast.AST]) -> dict[str, ast.AST]:
-    """The names that these statements of one scope leave bound, each with the node that bound it last."""
+    """Return the names that these statements of one scope leave bound, each with the node that bound it last."""
     found: dict[str, ast.AST] = {}
     for node in own_scope(body):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
@@ -341,7 +341,7 @@ def _stored(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def own_scope(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Every node of these statements that runs in their own scope, in source order."""
+    """Yield every node of these statements that runs in their own scope, in source order."""
     stack = list(body)[::-1]
     while stack:
         node = stack.pop()

@@ -29,7 +29,8 @@ PROPERTY_DECORATORS = frozenset({"property", "cached_property", "abstractpropert
 
 
 def parse_definitions(source: str, *, module: str, file: str) -> FileDefinitions:
-    """The definitions of a file's text; never raises on broken source: `error` says why, and intact blocks are kept."""
+    """Return the definitions of a file's text; never raises on broken source: `error` says why, and intact blocks are
+    kept."""
     source = normalise(source)
     lines = tuple(source.split("\n"))
     package = module if file.rpartition("/")[2].startswith("__init__.") else module.rpartition(".")[0]
@@ -49,10 +50,10 @@ def parse_definitions(source: str, *, module: str, file: str) -> FileDefinitions
 
 
 def parse_cell(source: str, *, cell: str, versions: Iterable[str] = ()) -> FileDefinitions:
-    """The same for a cell, with what its own scope binds.
+    """Return the same for a cell, with what its own scope binds.
 
-    `versions` are the same text as Python where `source` has magics, asked for only as long as none could be parsed;
-    one counts only if its lines fall on the same lines.
+    `versions` are the same text as Python where `source` has magics. They are asked for until one parses, and one
+    counts only if its lines stay in place.
     """
     typed = normalise(source)
     for python in itertools.chain([typed], map(normalise, versions)):
@@ -114,7 +115,7 @@ class _Scanner:
         return None
 
     def made(self) -> Mapping[str, str]:
-        """Every name that the scope leaves bound, in order, with the call that made it (`Model()`) or an empty text."""
+        """Return every name that the scope leaves bound, in order, with the call that made it (`Model()`) or ""."""
         names = dict.fromkeys(
             [*(entry.name for entry in self.entries if "." not in entry.name), *(item.bound for item in self.imports)],
             "",
@@ -282,7 +283,7 @@ def _span(node: ast.stmt) -> tuple[int, int]:
 
 
 def _columns(node: ast.stmt, lines: Sequence[str]) -> tuple[int, int] | None:
-    """What is the statement's own where others share its lines; None where it has them for itself."""
+    """Return what is the statement's own where others share its lines; None where it has them for itself."""
     start, end = node.col_offset, node.end_col_offset or 0
     before = lines[node.lineno - 1].encode("utf-8", "surrogatepass")[:start]
     after = lines[(node.end_lineno or node.lineno) - 1].encode("utf-8", "surrogatepass")[end:].strip(b" \t\f;")
@@ -327,7 +328,7 @@ def _parse_error(error: BaseException) -> ParseError:
 
 
 def _trimmed(block: str) -> str:
-    """The block without the blank lines and comments at its end, which belong to what follows."""
+    """Return the block without the blank lines and comments at its end, which belong to what follows."""
     lines = block.split("\n")
     while lines and (not lines[-1].strip() or lines[-1].startswith("#")):
         lines.pop()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What parsing, or walking what was parsed, raises on bad input."""
+"""Errors of parsing, or of walking what was parsed, on bad input."""
 
 
 def normalise(text: str) -> str:
@@ -27,8 +27,8 @@ def parse(text: str) -> ast.Module:
 
 
 def _parsed(text: str) -> ast.Module:
-    """Python 3.11 counts how deep a tree is for all threads together: where two of them parse at once, either can end
-    in a SystemError ("recursion depth mismatch", seen on 3.11.7) for no fault of its text. It is tried again.
+    """Python 3.11 counts how deep a tree is for all threads together. Where two parse at once, either can end in a
+    SystemError ("recursion depth mismatch"), whatever its text (3.11.7). It is tried again.
     """
     for _ in range(TRIES - 1):
         with suppress(SystemError):
@@ -90,7 +90,7 @@ def _gap(previous: tokenize.TokenInfo | None, token: tokenize.TokenInfo) -> str:
 
 
 def first_paragraph(node: ast.AST) -> str:
-    """The first paragraph of a docstring, its lines joined by single spaces."""
+    """Return the first paragraph of a docstring, its lines joined by single spaces."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
         return ""
     text = ast.get_docstring(node) or ""
@@ -100,7 +100,7 @@ def first_paragraph(node: ast.AST) -> str:
 
 
 def first_line(doc: str, limit: int = 120) -> str:
-    """The first sentence or so of a first paragraph."""
+    """Return the first sentence or so of a first paragraph."""
     sentence, stop, _ = doc.partition(". ")
     line = sentence + stop.strip()
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"

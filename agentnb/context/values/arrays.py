@@ -9,7 +9,7 @@ from agentnb.context.values import static_inspect
 from agentnb.context.values.text_format import ITEMS, cell, items
 
 SCAN_CELLS = 500_000
-"""Cells of a table or array that are looked through for missing values or extremes; more would take over 20 ms."""
+"""Cells of a table or array that are searched for missing values or extremes; more takes over 20 ms."""
 NESTED = 9
 """Levels of a network whose parameters are counted."""
 
@@ -41,7 +41,7 @@ def _spread(value: Any) -> str:
 
 
 def tensor(value: Any) -> str:
-    """A torch tensor; its items where they lie in this machine's memory, in order."""
+    """Return a torch tensor; its items where they lie in this machine's memory, in order."""
     grad = ", with gradient" if value.requires_grad else ""
     about = f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}{grad}"
     at_hand = value.device.type == "cpu" and str(value.layout) == "torch.strided" and value.is_contiguous()
@@ -56,7 +56,7 @@ def tensor(value: Any) -> str:
 
 
 def network(value: object) -> str:
-    """A torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
+    """Return a torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
     own = static_inspect.own_dict(value)
     parts = own.get("_modules") or {}
     layers = items(

@@ -20,7 +20,7 @@ import pathlib
 import re
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
@@ -68,7 +68,7 @@ def describe(name: str, value: object, *, limit: int = LIMIT) -> str:
 
 
 def in_words(value: object, *, limit: int = LIMIT) -> str:
-    """The same without a name, not yet `settled`."""
+    """Return the same without a name, not yet `settled`."""
     try:
         return _own_words(value, limit) or _describe(value)
     except Exception:  # noqa: BLE001 - the known libraries' own code runs here, and containers may change meanwhile
@@ -76,7 +76,7 @@ def in_words(value: object, *, limit: int = LIMIT) -> str:
 
 
 def settled(text: str, limit: int = LIMIT) -> str:
-    """A description as it may go into a prompt: no addresses, no words that open or close its parts, bounded."""
+    """Return a description as a prompt may have it: no addresses, no words that frame its parts, bounded."""
     text = unframed(_ADDRESS.sub("", text))
     return text if len(text) <= limit else f"{beginning(text, limit - 1)}…"
 
@@ -96,8 +96,8 @@ def _describe(value: Any) -> str:
 
 
 def _own_words(value: object, limit: int) -> str:
-    """Return what the object says of itself: by `_repr_llm_`, which its author wrote for this, or by the `repr` of a
-    library that computes nothing for it. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
+    """Return what the object says of itself: by `_repr_llm_`, which its author wrote for this. Else use a library's
+    `repr` that computes nothing for it. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
     method = static_inspect.class_attribute(type(value), "_repr_llm_")
     top = static_inspect.class_name(type(value))[0].partition(".")[0]
     if not static_inspect.is_a(method, FunctionType):
@@ -117,7 +117,8 @@ def _own_words(value: object, limit: int) -> str:
 
 
 def _known(value: object) -> _KnownClass | None:
-    """The describer of a library's own class. A subclass elsewhere is not taken: its methods may be the user's code."""
+    """Return the describer of a library's own class. A subclass elsewhere is not taken: its methods may be the user's
+    code."""
     top = static_inspect.class_name(type(value))[0].partition(".")[0]
     if top not in _TOPS:
         return None
@@ -132,7 +133,8 @@ def _known(value: object) -> _KnownClass | None:
 
 
 def brief(value: Any, depth: int = DEPTH) -> str:
-    """A value inside another: literals as written, containers by their first items, everything else by its type."""
+    """Return a value inside another: literals as written, containers by their first items, everything else by its
+    type."""
     kind = type(value)
     if kind is str:
         return quoted(value)
@@ -149,7 +151,7 @@ def brief(value: Any, depth: int = DEPTH) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether `repr` asks no class of the user's: a slice may hold anything, and a time any time zone."""
+    """Tell whether `repr` asks no class of the user's: a slice may hold anything, and a time any time zone."""
     held = (value.start, value.stop, value.step) if type(value) in (slice, range) else (getattr(value, "tzinfo", None),)
     return all(static_inspect.class_name(type(item))[0] in {"builtins", "datetime", "zoneinfo"} for item in held)
 
@@ -221,7 +223,7 @@ _LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
 
 
 def _object(value: object, depth: int) -> str:
-    """An object by its type and its stored plain attributes; not those that its constructor sets by itself."""
+    """Return an object by its type and its stored plain attributes; not those that its constructor sets by itself."""
     for kind, say in _SAID:
         if static_inspect.is_a(value, kind):
             return say(value)
@@ -243,7 +245,7 @@ def _object(value: object, depth: int) -> str:
 
 
 def _state(value: Any) -> JsonObject:
-    """An object's own attributes: a named tuple's fields, what `__slots__` holds, and its dictionary's."""
+    """Return an object's own attributes: a named tuple's fields, what `__slots__` holds, and its dictionary's."""
     cls = type(value)
     fields = static_inspect.class_attribute(cls, "_fields")
     if static_inspect.is_a(value, tuple) and type(fields) is tuple and all(type(field) is str for field in fields):
@@ -253,8 +255,8 @@ def _state(value: Any) -> JsonObject:
 
 
 def _is_state(cls: type, key: object) -> bool:
-    """Whether an attribute is the object's own state: not private, and not what a cached property left when somebody
-    looked at it. Both change though the value does not."""
+    """Tell whether an attribute is the object's own state: not private, and not left by a cached property. Both change
+    though the value does not."""
     if type(key) is not str or key.startswith("_"):
         return False
     return not static_inspect.is_a(static_inspect.class_attribute(cls, key), functools.cached_property)
@@ -289,7 +291,7 @@ _SAID: tuple[tuple[type, Callable[[Any], str]], ...] = (
 
 
 def _sized(value: object, depth: int) -> str:
-    """A subclass of a built-in type, by what the built-in itself holds: its own methods are not asked."""
+    """Return a subclass of a built-in type, by what the built-in itself holds: its own methods are not asked."""
     for kind in (int, float):
         if static_inspect.is_a(value, kind):
             return f"{static_inspect.type_name(value)} {kind.__repr__(value)}"
@@ -301,7 +303,7 @@ def _sized(value: object, depth: int) -> str:
 
 
 def _head_of(value: Any, depth: int) -> str:
-    """The first items of a subclass of a list, tuple, dictionary or text, as those of the type itself."""
+    """Return the first items of a subclass of a list, tuple, dictionary or text, as those of the type itself."""
     if depth <= 1:
         return ""
     if static_inspect.is_a(value, dict):
@@ -321,7 +323,7 @@ def _frame(value: Any) -> str:
     first = value.iloc[:, places]  # a table of thousands of columns is only looked at where it is shown
     names = first.columns.tolist()
     types = [f"{brief(name, 1)} {_dtype(kind)}" for name, kind in zip(names, first.dtypes.tolist(), strict=True)]
-    cells = [_column(name, first.iloc[:ROWS, j].tolist()) for j, name in enumerate(names)]
+    cells = [_column(name, first.iloc[:ROWS, j].tolist(), first.index[:ROWS].tolist()) for j, name in enumerate(names)]
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
     about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
     levels = ", ".join(brief(name, 1) for name in value.columns.names if name is not None)
@@ -330,7 +332,7 @@ def _frame(value: Any) -> str:
 
 
 def _shown_columns(count: int) -> list[int]:
-    """The places of the columns that are shown: of many the first and the last, where the target often stands."""
+    """Return the places of the columns that are shown. Of many these are the first and the last, often the target."""
     return list(range(count)) if count <= COLUMNS else [*range(COLUMNS - LAST), *range(count - LAST, count)]
 
 
@@ -340,7 +342,7 @@ def _listed(shown: list[str], count: int) -> str:
 
 
 def _rows(columns: list[list[str]], count: int) -> list[str]:
-    """The first rows, by their cells column by column."""
+    """Return the first rows, by their cells column by column."""
     gap = ["…"] if count > COLUMNS else []
     rows = zip(*columns, strict=True)
     return [" | ".join([*row[: COLUMNS - LAST], *gap, *row[COLUMNS - LAST :]]) for row in rows]
@@ -352,13 +354,18 @@ _HIDDEN = re.compile(
 )
 
 
-def _column(name: object, cells: list[Any]) -> list[str]:
-    """A column's cells; not of one whose name says that they are secret, which their own shape may not show."""
-    return ["(not shown)" if type(name) is str and _HIDDEN.search(name) else _plain(item) for item in cells]
+def _column(name: object, cells: list[Any], rows: Iterable[object] = ()) -> list[str]:
+    """Return a column's cells, but none that its column's or row's name calls secret: its shape may not show it."""
+    hidden = [_is_hidden(name) or _is_hidden(row) for row in rows] or [_is_hidden(name)] * len(cells)
+    return ["(not shown)" if secret else _plain(item) for item, secret in zip(cells, hidden, strict=True)]
+
+
+def _is_hidden(name: object) -> bool:
+    return type(name) is str and bool(_HIDDEN.search(name))
 
 
 def _rows_by(index: Any) -> str:
-    """What the rows are called by, where it is more than their number."""
+    """Return what the rows are called by, where it is more than their number."""
     if type(index).__name__ == "RangeIndex" and index.name is None and (index.start, index.step) == (0, 1):
         return ""
     names = ", ".join(brief(name, 1) for name in index.names if name is not None)
@@ -375,7 +382,7 @@ def _ends(index: Any) -> str:
 
 
 def _dtype(kind: Any) -> str:
-    """A category with its values, which the table itself holds."""
+    """Return a category with its values, which the table itself holds."""
     values = static_inspect.loaded_class("pandas", "CategoricalDtype")
     if values is None or not static_inspect.is_a(kind, values) or kind.categories is None:
         return str(kind)
@@ -392,7 +399,7 @@ def _missing(table: Any) -> list[str]:
 
 
 def _plain(item: Any) -> str:
-    """A cell of a table, without quotes; other people's objects by their type."""
+    """Return a cell of a table, without quotes; other people's objects by their type."""
     if type(item) in (datetime.datetime, datetime.date, datetime.time) and _is_plain(item):
         return str(item.isoformat())
     return cell(item) if type(item) in (str, float) else brief(item, 1)
@@ -404,7 +411,7 @@ def _size(count: Any) -> str:
 
 
 def _series(value: Any) -> str:
-    head = items(_column(value.name, value.iloc[:ITEMS].tolist()), len(value))
+    head = items(_column(value.name, value.iloc[:ITEMS].tolist(), value.index[:ITEMS].tolist()), len(value))
     gaps = int(value.isna().sum()) if len(value) <= SCAN_CELLS else 0
     missing = f", {gaps} missing" if gaps else ""
     return f"Series {brief(value.name)}, {len(value)} x {_dtype(value.dtype)}{missing}{_rows_by(value.index)}: [{head}]"
@@ -449,7 +456,7 @@ def _picture(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _KnownClass:
-    """How values of one library's class are told: at length, and inside another value."""
+    """Tells how values of one library's class are told: at length, and inside another value."""
 
     module: str
     name: str

@@ -16,7 +16,7 @@ SVG_CHARACTERS = 100_000
 
 
 def matplotlib_figure(value: Any) -> str:
-    """A matplotlib Figure: its title and its axes."""
+    """Return a matplotlib Figure: its title and its axes."""
     head = f"matplotlib figure, {len(value.axes)} axes"
     title = value._suptitle.get_text() if value._suptitle is not None else ""
     shown = [_axes(axes) for axes in value.axes[:ITEMS]]
@@ -24,12 +24,12 @@ def matplotlib_figure(value: Any) -> str:
 
 
 def matplotlib_axes(value: object) -> str:
-    """One Axes of a matplotlib figure."""
+    """Return one Axes of a matplotlib figure."""
     return f"matplotlib axes: {_axes(value)}"
 
 
 def matplotlib_artist(value: Any) -> str:
-    """A line, a bar or a text of a figure: by its class and the label that it was given."""
+    """Describe a line, a bar or a text of a figure by its class and its given label."""
     label = str(value.get_label() or "")
     return f"{static_inspect.type_name(value)}{'' if label.startswith('_') or not label else f' {quoted(label)}'}"
 
@@ -57,7 +57,7 @@ def _artists(kind: str, found: Any) -> str:
 
 
 def plotly_spec(spec: Spec) -> str:
-    """A plotly figure as the dictionaries that its front end draws from."""
+    """Return a plotly figure as the dictionaries that its front end draws from."""
     traces, layout = _listed(spec.get("data")), _mapping(spec.get("layout"))
     shown = [" ".join(filter(None, [str(t.get("type")), _word(t.get("name"))])) for t in map(_mapping, traces[:ITEMS])]
     titles = {
@@ -72,7 +72,7 @@ def plotly_spec(spec: Spec) -> str:
 
 
 def vega_spec(spec: Spec) -> str:
-    """A Vega-Lite chart (Altair's) as the JSON that its front end draws from."""
+    """Return a Vega-Lite chart (Altair's) as the JSON that its front end draws from."""
     title = _title(spec)
     layers = _listed(spec.get("layer") or spec.get("hconcat") or spec.get("vconcat")) or [spec]
     shown = [_marks(_mapping(layer)) for layer in layers[:ITEMS]]
@@ -115,7 +115,7 @@ _SVG_TEXT = re.compile(r">([^<>]{1,200})</(?:text|tspan|title)>")
 
 
 def svg_text(source: str) -> str:
-    """A picture in SVG, by the texts that are written in it."""
+    """Return a picture in SVG, by the texts that are written in it."""
     texts = list(itertools.islice(_SVG_TEXT.finditer(source, 0, SVG_CHARACTERS), ITEMS + 1))
     shown = [quoted(" ".join(found[1].split())) for found in texts[:ITEMS]]
     said = f" with the texts {', '.join(shown)}{', …' if len(texts) > ITEMS else ''}" if shown else ""

@@ -20,7 +20,8 @@ _PRIVATE = re.compile(r"^\.|\.(?:pem|key|p12|pfx|jks|kdbx)$|^id_|\.env$|secret|c
 
 
 def path_in_words(value: pathlib.PurePath) -> str:
-    """A path by its last part: what stands before it differs from machine to machine. A text file with its head."""
+    """Return a path by its last part: what stands before it differs from machine to machine. A text file with its
+    head."""
     if not static_inspect.class_name(type(value))[0].startswith("pathlib"):
         return static_inspect.type_name(value)
     name = str(pathlib.PurePath.__str__(value)).rpartition("/")[2]
@@ -28,7 +29,7 @@ def path_in_words(value: pathlib.PurePath) -> str:
 
 
 _LEFT_BEHIND = re.compile(r"__pycache__$|\.ipynb_checkpoints$|\.DS_Store$|\.\w+_cache$")
-"""What Python and tools keep beside the files: it comes and goes by itself."""
+"""Folders that Python and tools keep beside the files: they come and go by themselves."""
 
 
 def _listing(names: list[str]) -> str:

@@ -1,9 +1,9 @@
 """Figures and pictures that a task names -> PNG or JPEG bytes; the same figure gives the same bytes.
 
-The user's object is not touched: a figure is copied and the copy is drawn, without its canvas, its callbacks and its
-window; a picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws
-with (a tick formatter may be the user's own function), as showing it does; therefore only a figure that the task names
-is drawn, in a thread, and given up after SECONDS. Pictures hold no metadata.
+The user's object is not touched. A figure is copied and the copy drawn, without its canvas, callbacks and window. A
+picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws with, as
+showing does: a tick formatter may be the user's. Therefore only a figure that the task names is drawn, in a thread, for
+SECONDS at most. Pictures hold no metadata.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Drawn:
 
 
 def draw(value: object, *, text: str, patience: float = SECONDS) -> Drawn | None:
-    """The picture of a figure, an axes, an array of axes or a PIL image; None for anything else.
+    """Return the picture of a figure, an axes, an array of axes or a PIL image; None for anything else.
 
     `text` describes it and goes with it.
     """
@@ -49,17 +49,17 @@ def draw(value: object, *, text: str, patience: float = SECONDS) -> Drawn | None
 
 
 def draw_shown(data: str | bytes, *, text: str, patience: float = SECONDS) -> Drawn:
-    """A picture that a cell has shown (PNG or JPEG, as bytes or in base64), within our bounds, without its metadata."""
+    """Return a picture that a cell has shown (PNG or JPEG, bytes or base64), within our bounds, without metadata."""
     return _drawn(lambda: _opened(base64.b64decode(data) if isinstance(data, str) else data), text, patience)
 
 
 def is_drawable(value: object) -> bool:
-    """Whether `draw` makes a picture of it."""
+    """Tell whether `draw` makes a picture of it."""
     return _work_for(value) is not None
 
 
 def open_in_pyplot() -> Any:
-    """The figure that pyplot would go on drawing in; None where none is open."""
+    """Return the figure that pyplot would go on drawing in; None where none is open."""
     pyplot = static_inspect.loaded_class("matplotlib._pylab_helpers", "Gcf")
     manager = pyplot.get_active() if pyplot is not None else None  # type: ignore[attr-defined]
     return manager.canvas.figure if manager is not None else None
@@ -72,7 +72,7 @@ def _opened(data: bytes) -> Any:
 
 
 def _drawn(work: Callable[[], Any], text: str, patience: float) -> Drawn:
-    """What `work` gives, encoded, in a thread that is given up after `patience` seconds."""
+    """Return what `work` gives, encoded, in a thread that is given up after `patience` seconds."""
     made: list[Drawn] = []
     started = time.perf_counter()
 
@@ -93,8 +93,8 @@ def _drawn(work: Callable[[], Any], text: str, patience: float) -> Drawn:
 
 
 def _work_for(value: Any) -> Callable[[], Any] | None:
-    """What makes a PIL image of the value; None where it is none of a known class. A subclass of the user's is not
-    taken: its methods are his code."""
+    """Return what makes a PIL image of the value; None where it is none of a known class. A subclass of the user's is
+    not taken: its methods are his code."""
     value = _first_of_grid(value)
     if static_inspect.class_name(type(value))[0].partition(".")[0] not in _TOPS:
         return None
@@ -113,7 +113,7 @@ def _work_for(value: Any) -> Callable[[], Any] | None:
 
 
 def _first_of_grid(value: object) -> Any:
-    """The first axes of the array that `plt.subplots` gives; anything else is itself."""
+    """Return the first axes of the array that `plt.subplots` gives; anything else is itself."""
     array = static_inspect.loaded_class("numpy", "ndarray")
     if type(value) is not array:
         return value
@@ -122,8 +122,8 @@ def _first_of_grid(value: object) -> Any:
 
 
 def _figure(figure: Any) -> Any:
-    """A copy of the figure, drawn at a size of its own. Its state is copied as for pickling, which leaves out canvas
-    and callbacks; what would register the copy with pyplot is taken out."""
+    """Return a copy of the figure, drawn at a size of its own. Its state is copied as for pickling, which leaves out
+    canvas and callbacks. What would register the copy with pyplot is taken out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image as Pillow
 

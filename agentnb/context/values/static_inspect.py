@@ -47,13 +47,13 @@ def is_a(value: object, kind: type | tuple[type, ...]) -> bool:
 
 
 def class_dict(cls: type) -> JsonMapping:
-    """A class's own attributes, past whatever its metaclass overrides."""
+    """Return a class's own attributes, past whatever its metaclass overrides."""
     found: JsonMapping = _type_dict(cls)
     return found
 
 
 def plain(value: object) -> str:
-    """A text as an exact `str`; an empty one for anything else. Names may be of a subclass that runs code."""
+    """Return a text as an exact `str`; an empty one for anything else. Names may be of a subclass that runs code."""
     return str.__str__(value) if is_a(value, str) else ""
 
 
@@ -68,12 +68,13 @@ def function_name(function: FunctionType) -> tuple[str, str]:
 
 
 def public(namespace: JsonMapping) -> list[tuple[str, Any]]:
-    """The names that people may write and what they mean; `globals()[3] = 1` makes one that nobody can."""
+    """Return the names that people may write and what they mean; `globals()[3] = 1` makes one that nobody can."""
     return [(name, value) for name, value in list(namespace.items()) if type(name) is str and name[:1] != "_"]
 
 
 def module_dict(module: ModuleType) -> JsonObject:
-    """A module's own names, past whatever its class overrides: one that loads when it is asked stays unloaded."""
+    """Return a module's own names, past whatever its class overrides: one that loads when it is asked stays
+    unloaded."""
     found: JsonObject = _module_dict(module)
     return found
 
@@ -84,37 +85,37 @@ def module_text(module: ModuleType, name: str) -> str:
 
 
 def loaded_module(name: str) -> ModuleType | None:
-    """The module of that name that is in `sys.modules`; None for what only calls itself one."""
+    """Return the module of that name that is in `sys.modules`; None for what only calls itself one."""
     found: Any = sys.modules.get(name)
     return found if is_a(found, ModuleType) else None
 
 
 def loaded_class(module: str, name: str) -> type | None:
-    """A class of a module that the user has imported; None where there is none. Nothing is imported."""
+    """Return a class of a module that the user has imported; None where there is none. Nothing is imported."""
     loaded = sys.modules.get(module)
     found = attribute(loaded, name) if is_a(loaded, ModuleType) else None
     return found if is_a(found, type) else None
 
 
 def type_name(value: object) -> str:
-    """The class of a value as a reader knows it."""
+    """Return the class of a value as a reader knows it."""
     module, name = class_name(type(value))
     return name if module in {"builtins", "__main__"} else f"{module}.{name}"
 
 
 def bases_of(cls: type) -> tuple[type, ...]:
-    """The method resolution order, past whatever the metaclass overrides."""
+    """Return the method resolution order, past whatever the metaclass overrides."""
     found: tuple[type, ...] = _type_mro(cls)
     return found
 
 
 def class_attribute(cls: type, name: str) -> Any:
-    """What a class or its bases store under `name`; MISSING where they store nothing."""
+    """Return what a class or its bases store under `name`; MISSING where they store nothing."""
     return next((class_dict(base)[name] for base in bases_of(cls) if name in class_dict(base)), MISSING)
 
 
 def own_dict(value: object) -> JsonObject:
-    """The instance's own attributes; empty where it has none or its class computes `__dict__`."""
+    """Return the instance's own attributes; empty where it has none or its class computes `__dict__`."""
     if not is_a(class_attribute(type(value), "__dict__"), (GetSetDescriptorType, MemberDescriptorType)):
         return {}
     try:
@@ -125,7 +126,7 @@ def own_dict(value: object) -> JsonObject:
 
 
 def slots_of(value: object) -> list[tuple[str, Any]]:
-    """What a Python class's `__slots__` hold in the instance; a slot that is empty is left out."""
+    """Return what a Python class's `__slots__` hold in the instance; a slot that is empty is left out."""
     slots = [
         (name, item)
         for base in reversed(bases_of(type(value)))
@@ -154,7 +155,7 @@ def attribute(value: Any, name: str) -> Any:
 
 
 def stored_names(value: Any) -> list[str]:
-    """The names under which a value, or its classes, store attributes."""
+    """Return the names under which a value, or its classes, store attributes."""
     if is_a(value, ModuleType):
         return [name for name, _ in public(module_dict(value))]
     kind = value if is_a(value, type) else type(value)
@@ -175,7 +176,7 @@ def is_generic(value: object) -> bool:
 
 
 def origin(value: object) -> Any:
-    """The class of `Model[int]`, and of pandas' and xarray's accessors (`df.plot`); anything else is itself."""
+    """Return the class of `Model[int]`, and of pandas' and xarray's accessors (`df.plot`); anything else is itself."""
     if is_a(value, GenericAlias):
         return _held(value, GenericAlias, "__origin__")
     if is_generic(value):
@@ -205,7 +206,10 @@ def _module_attribute(module: ModuleType, name: str) -> Any:
 
 
 def unwrap(value: object) -> Any:
-    """The function or class inside decorators, descriptors, partials and wrapper objects; else the value itself."""
+    """Return the function or class inside decorators, descriptors, partials and wrapper objects; else the value
+    itself."""
+    if type(value) is FunctionType and not value.__dict__:  # the usual case: nothing is wrapped
+        return value
     for _ in range(UNWRAP_LIMIT):
         inner = _inner(value)
         if inner is None or inner is value:
@@ -241,14 +245,14 @@ _WRAPPERS = (
 
 
 def _held(value: object, wrapper: type, name: str) -> Any:
-    """What `wrapper` keeps under `name`, past whatever its subclass overrides; None where it keeps nothing."""
+    """Return what `wrapper` keeps under `name`, past whatever its subclass overrides; None where it keeps nothing."""
     slot = class_dict(wrapper).get(name)
     found = _slot(slot, value) if is_a(slot, (MemberDescriptorType, GetSetDescriptorType)) else MISSING
     return own_dict(value).get(name) if found is MISSING else found
 
 
 def _wrapped_by_name(own: JsonMapping) -> Any:
-    """A wrapper object that took over a function's name keeps that function in an attribute of its own."""
+    """Return the function that a wrapper object with the function's name keeps in an attribute."""
     name = plain(own.get("__name__"))
     held = (item for item in own.values() if is_a(item, FunctionType) and function_name(item)[0] == name)
     return next(held, None) if name else None
@@ -278,7 +282,7 @@ def _bound_to_object(value: BuiltinFunctionType) -> bool:
 
 
 def _is_compiled_callable(cls: type) -> bool:
-    """A callable type whose `__call__` and `__name__` are C: numpy's ufuncs, cython's functions."""
+    """Return a callable type whose `__call__` and `__name__` are C: numpy's ufuncs, cython's functions."""
     call = class_attribute(cls, "__call__")
     name = class_attribute(cls, "__name__")
     return is_a(call, WrapperDescriptorType) and is_a(name, (GetSetDescriptorType, MemberDescriptorType))
@@ -298,7 +302,7 @@ def _member_kind(item: object) -> str:
 
 
 def _text(value: object, name: str) -> str:
-    """A text attribute that C code answers: no Python of anybody's runs."""
+    """Return a text attribute that C code answers: no Python of anybody's runs."""
     slot = class_attribute(type(value), name)
     if is_a(slot, (GetSetDescriptorType, MemberDescriptorType)):
         try:
@@ -314,7 +318,7 @@ def _owner_module(value: object) -> str:
 
 
 _MODULE = re.compile(r"^\(\$module(?:, /(?=[,)]))?(?:, )?")
-"""How C functions say that they take none of the arguments themselves."""
+"""Phrases by which C functions say that they take none of the arguments themselves."""
 
 
 def _arguments(value: object, name: str, doc: str) -> str:

@@ -9,8 +9,8 @@ from agentnb.context.values import static_inspect
 
 
 def as_library_class(value: object) -> Any:
-    """A pandas DataFrame or Series, or a numpy ndarray, over the same data as a value of a subclass; None for anything
-    else. Nothing is copied, and nothing may be changed through it."""
+    """Return a DataFrame, Series or ndarray over the same data as a value of a subclass. None for anything else.
+    Nothing is copied, and nothing may be changed through it."""
     for module, name, make in _BASES:
         cls = static_inspect.loaded_class(module, name)
         if cls is not None and static_inspect.is_a(value, cls):

@@ -17,22 +17,22 @@ CELL = 40
 
 
 def beginning(text: str, limit: int) -> str:
-    """The text's first characters, `limit` at most; a secret that would be cut in two is left out."""
+    """Return the text's first characters, `limit` at most; a secret that would be cut in two is left out."""
     return text if len(text) <= limit else text[: cut_point(text, limit)[0]]
 
 
 def quoted(text: str, limit: int = TEXT) -> str:
-    """The text as a literal; of a longer one the beginning and the size."""
+    """Return the text as a literal; of a longer one the beginning and the size."""
     return repr(text) if len(text) <= limit else f"{beginning(text, limit)!r}… ({len(text)} characters)"
 
 
 def number(value: float) -> str:
-    """A float in six digits."""
+    """Return a float in six digits."""
     return f"{value:.6g}"
 
 
 def cell(value: object) -> str:
-    """A cell of a table, without quotes and on one line. Of anything but text and floats its own literal."""
+    """Return a cell of a table, without quotes and on one line. Of anything but text and floats its own literal."""
     if type(value) is float:
         return number(value)
     if type(value) is not str:

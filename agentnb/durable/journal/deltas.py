@@ -1,8 +1,8 @@
 """A context as bytes per key, and a run's history as deltas between them: pure values in, pure values out.
 
-A run's first row and every so many after it hold a keyframe (the whole context); the rows between hold what changed:
-per top-level key the span of bytes that was replaced. Bytes are compared, never identities, so a handler may change
-its context in place. A restored context is equal to the stored one, keys in the same order.
+A run's first row and every so many after it hold a keyframe (the whole context). The rows between hold what changed:
+for each top-level key the span of bytes that was replaced. Bytes are compared, never identities, so a handler may
+change its context in place. A restored context is equal to the stored one, keys in the same order.
 
 Format 1 of a frame (all numbers little-endian, unsigned 32 bits)
   b"K" count, (key length, value length) * count, key value key value ...
@@ -28,7 +28,7 @@ Encoded: TypeAlias = dict[str, bytes]
 LONGEST_CHAIN = 128
 """No step is further than this from its keyframe: bounds the time to restore one."""
 SHORTEST_CHAIN = 32
-"""Below this a keyframe is written only if it is no longer than the delta: bounds the bytes of a small context."""
+"""Below this a keyframe is written only if no longer than the delta: bounds a small context's bytes."""
 
 _SPLICE = struct.Struct("<cIIII")
 _GONE = struct.Struct("<cI")
@@ -39,7 +39,7 @@ _SHORT = 24
 
 
 def encode(context: JsonMapping, known: Encoded | None = None, nulls: set[str] | None = None) -> Encoded:
-    """The JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold.
+    """Return the JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold.
 
     `known` and `nulls` are those of the step before; they make it faster, see `dump_members`.
     """
@@ -51,7 +51,7 @@ def encode(context: JsonMapping, known: Encoded | None = None, nulls: set[str] |
 
 
 def decode(encoded: Mapping[str, bytes | bytearray]) -> JsonObject:
-    """The context that `encode` was given: new objects."""
+    """Return the context that `encode` was given: new objects."""
     members = b",".join([dump_exact(key) + b":" + value for key, value in encoded.items()])
     try:
         return load(b"{" + members + b"}")  # type: ignore[no-any-return]  # braces make it a dict
@@ -67,7 +67,7 @@ def size(encoded: Encoded) -> int:
 
 
 def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[bytes, bool]:
-    """The shorter way to write `new` after `old`: a delta, or a keyframe (True) where the chain has grown enough.
+    """Return the shorter way to write `new` after `old`: a delta, or a keyframe (True) once the chain is long.
 
     `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe.
     """
@@ -84,7 +84,7 @@ def is_keyframe(data: bytes) -> bool:
 
 
 def keyframe(encoded: Encoded) -> bytes:
-    """The whole context as one frame."""
+    """Return the whole context as one frame."""
     keys = [key.encode() for key in encoded]
     lengths: list[int] = []
     body: list[bytes] = []
@@ -95,7 +95,7 @@ def keyframe(encoded: Encoded) -> bytes:
 
 
 def difference(old: Encoded, new: Encoded) -> bytes:
-    """What turns `old` into `new`, as one frame."""
+    """Return what turns `old` into `new`, as one frame."""
     if len(old) != len(new):
         return _difference_of_keys(old, new)
     delta, index = b"D", 0
@@ -141,7 +141,8 @@ def _new_keys(old: Encoded, new: Encoded) -> list[bytes]:
 
 
 def common_prefix(a: bytes, b: bytes) -> int:
-    """How many bytes `a` and `b` share at their beginning. Compares by chunks: a loop over bytes would be Python's."""
+    """Return how many bytes `a` and `b` share at their beginning. Compares by chunks: a loop over bytes would be
+    Python's."""
     limit = min(len(a), len(b))
     if limit and a[: limit - 1] == b[: limit - 1]:  # an append differs from the last byte on only
         return limit - (a[limit - 1] != b[limit - 1])
@@ -159,7 +160,7 @@ def common_prefix(a: bytes, b: bytes) -> int:
 
 
 def common_suffix(a: bytes, b: bytes, limit: int) -> int:
-    """How many bytes, at most `limit`, `a` and `b` share at their end."""
+    """Return how many bytes, at most `limit`, `a` and `b` share at their end."""
     low, high, ends = 0, limit, (len(a), len(b))
     step = 64
     while low + step <= limit and a[ends[0] - low - step : ends[0] - low] == b[ends[1] - low - step : ends[1] - low]:
@@ -175,12 +176,13 @@ def common_suffix(a: bytes, b: bytes, limit: int) -> int:
 
 
 def restore(frames: Iterable[bytes]) -> Encoded:
-    """The context after a keyframe and the deltas that follow it. Raises StorageDamaged where they do not fit."""
+    """Return the context after a keyframe and the deltas that follow it. Raises StorageDamaged where they do not
+    fit."""
     values: dict[str, bytes | bytearray] = {}
     try:
         for data in frames:
             values = _read_keyframe(data) if is_keyframe(data) else _apply(values, data)
-    except (struct.error, LookupError, ValueError) as error:
+    except (struct.error, LookupError, ValueError, TypeError) as error:
         raise StorageDamaged(
             "a step of the history cannot be read", todo="The journal's file is damaged; put back a copy."
         ) from error

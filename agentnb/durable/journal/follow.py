@@ -1,8 +1,8 @@
 """Following a journal from anywhere: every event once and in order, whatever becomes of the messages that tell of it.
 
-A message (over Redis, or none at all where the journal is looked at now and then) only says that there is something to
-read; what is shown comes from the journal. So a message that is lost, doubled, late or forged changes when an event is
-shown, and never what. Signals, which are kept nowhere, are shown while their step is in flight, and may be lost.
+A message only says that there is something to read. It comes over Redis, or the journal is looked at now and then. What
+is shown comes from the journal. So a message that is lost, doubled, late or forged changes when an event is shown, and
+never what. Signals, which are kept nowhere, are shown while their step is in flight, and may be lost.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from agentnb.durable.journal.protocol import Journal
 from agentnb.errors import AgentnbError
 
 LOOK_EVERY = 1.0
-"""Seconds after which the journal is looked at though no message has come: the longest that a lost one can delay."""
+"""Seconds after which the journal is looked at without a message: a lost one delays no longer."""
 POLL_EVERY = 0.05
 """Seconds between two looks where there are no messages at all."""
 SOON = (0.01, 0.02, 0.04, 0.08, 0.16)
-"""Seconds between looks for an event that was told of and is not to be read yet: its transaction is being committed."""
+"""Seconds between looks for an event that was told of and cannot be read yet: its transaction is committing."""
 
 Message: TypeAlias = int | Event
 """The `seq` of an event that is in the journal, or a signal."""
 
 
 class Ears(Protocol):
-    """Where messages come from."""
+    """Tells where messages come from."""
 
     def hear(self, seconds: float) -> Sequence[Message]:
-        """What has come, at the latest after `seconds`; nothing where nothing came."""
+        """Return what has come, at the latest after `seconds`; nothing where nothing came."""
 
     def close(self) -> None:
         """From any thread: who hears now hears nothing more, and soon."""
 
 
 class ShownEvents:
-    """What has been shown of a journal, and so what is shown next. Pure but for `read`, the journal's `follow`."""
+    """Remembers what has been shown of a journal, and so what is shown next. Pure but for `read`, the journal's
+    `follow`."""
 
     def __init__(self, read: Callable[[int], Sequence[Event]], after: int = 0) -> None:
         self._read = read
@@ -50,7 +51,7 @@ class ShownEvents:
         """The last event that any message told of."""
 
     def take(self, messages: Sequence[Message]) -> Iterator[Event]:
-        """What there is to show after these messages; none at all are a reason to look, too."""
+        """Yield what there is to show after these messages; none at all are a reason to look, too."""
         told = max((message for message in messages if isinstance(message, int)), default=0)
         if told > self.told:
             self.told, self._looks = told, 0
@@ -72,7 +73,7 @@ class ShownEvents:
         self._looks += 1
 
     def patience(self, usual: float) -> float:
-        """Seconds to wait for a message: few while an event that was told of could not be read yet."""
+        """Return the seconds to wait for a message: few while an event it told of could not be read."""
         return SOON[self._looks - 1] if self.told > self.seq and 0 < self._looks <= len(SOON) else usual
 
 
@@ -95,7 +96,7 @@ class Follower:
     """Tells what happens to runs, here or in other processes, from a thread that begins with the first subscriber.
 
     `after` is the `seq` after which events are told, by default the last one now. `trouble` is why the journal could
-    not be read at the last look; it is looked at again, and nothing is left out.
+    not be read at the last look. It is looked at again, and nothing is left out.
     """
 
     def __init__(self, journal: Journal, ears: Ears | None = None, *, after: int | None = None) -> None:
@@ -148,7 +149,8 @@ class Follower:
 
 
 def newest(journal: Journal) -> int:
-    """The `seq` of the last event of all; 0 where there is none. In some dozens of short questions, however many."""
+    """Return the `seq` of the last event of all; 0 where there is none. In some dozens of short questions, however
+    many."""
     below, step = 0, 1
     while found := journal.follow(below + step - 1, limit=1):
         below, step = found[0].seq, 2 * step

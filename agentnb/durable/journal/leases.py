@@ -1,9 +1,19 @@
-"""Who works on a run, and for how long: owners and leases, pure but for looking at a process of this machine.
+"""Say who works on a run, and for how long. Pure, but for looking at a process of this machine.
 
-A lease says until when its owner may go on without asking. It has two deadlines: one on the wall clock, and one on
-the machine's monotonic clock, which all its processes share and which never jumps. On one machine the second counts,
-and an owner that is dead is seen to be dead at once; across machines the first counts. The fencing token, which grows
-with each claim, stands behind both: whoever was overtaken cannot commit.
+A lease says until when its owner may go on without asking. It has two deadlines. One is on the wall clock, one on the
+machine's monotonic clock, which its processes share and which never jumps. On one machine the second counts, and a dead
+owner is seen to be dead at once. Across machines the first counts. The fencing token, which grows with each claim,
+stands behind both: whoever was overtaken cannot commit.
+
+A lease alone would not do. A worker can sleep past its deadline: a closed laptop, a stopped container. It wakes up in
+the belief that the run is its own, and no clock corrects it in time. The token does. It is compared in the commit's own
+transaction, so the late step is refused and nothing of it stays. The lease only spares work: without it two workers
+would do the same step, one of them in vain.
+
+An owner's name tells more than who it is: `host.pid.birth.number`. The system gives a process number away again soon
+after its process ended. So the birth, in the kernel's ticks, is compared too. The host is a digest of the boot and of
+the processes' name space. Two containers may both have a process 1, and neither can see the other's. Where that cannot
+be told, nobody is called dead, and the deadline decides.
 """
 
 from __future__ import annotations
@@ -19,14 +29,14 @@ _COUNT = itertools.count(1)
 
 
 def new_owner() -> str:
-    """A name for one journal object of this process: `host.pid.birth.number`."""
+    """Return a name for one journal object of this process: `host.pid.birth.number`."""
     pid = os.getpid()
     return f"{this_host()}.{pid}.{birth_of(pid) or 0}.{next(_COUNT)}"
 
 
 @functools.cache
 def this_host() -> str:
-    """A digest of this boot of this machine and of its process numbers' name space: containers share the first only."""
+    """Return a digest of this machine's boot and of its process numbers' name space; containers share only the boot."""
     parts = (platform.node(), _boot_id(), _pid_namespace())
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
@@ -46,7 +56,7 @@ def _pid_namespace() -> str:
 
 
 def birth_of(pid: int) -> int | None:
-    """When the process began, in the kernel's ticks; None where it is dead or where that cannot be told."""
+    """Return when the process began, in the kernel's ticks; None where it is dead or where that cannot be told."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -75,7 +85,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def seconds_left(owner: str | None, *, me: str, until: float, tick: float, now: float, monotonic: float) -> float:
-    """How long the lease keeps `me` out; 0 where it is free, mine, over, or its owner dead.
+    """Return how long the lease keeps `me` out; 0 where it is free, mine, over, or its owner dead.
 
     `until` and `now` are wall-clock seconds, `tick` and `monotonic` those of the machine's monotonic clock.
     """
@@ -87,7 +97,7 @@ def seconds_left(owner: str | None, *, me: str, until: float, tick: float, now: 
 
 
 def describe(owner: str) -> str:
-    """The owner in words for people."""
+    """Return the owner in words for people."""
     host, pid, _, _ = owner.split(".")
     where = "this machine" if host == this_host() else "another machine"
     return "this process" if owner.startswith(f"{this_host()}.{os.getpid()}.") else f"process {pid} on {where}"

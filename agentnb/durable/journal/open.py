@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from agentnb.canonical import Clock, SystemClock, digest
+from agentnb.canonical import Clock, SystemClock, digest, well_formed
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.errors import InputError
@@ -23,11 +24,17 @@ _OPEN: weakref.WeakValueDictionary[tuple[str, str], Shared] = weakref.WeakValueD
 
 
 def open_journal(where: str | Path = ":memory:", *, clock: Clock | None = None, synchronous: str = "FULL") -> Journal:
-    """The journal at `where`: ":memory:", a directory (made with mode 0700), or "postgresql://user@host/database".
+    """Return the journal at `where`: ":memory:", a directory (made with mode 0700), or
+    "postgresql://user@host/database".
 
     A place that is open in this process already gives the same journal. `synchronous="NORMAL"` does not flush:
     a power cut may take the newest steps. Raises InputError for another kind of address, Storage errors for a
     directory, and for a database PackageMissing, JournalUnreachable and JournalRefused.
+
+    >>> journal = agentnb.open_journal(home / "runs")
+    >>> [run.run_id for run in journal.find()]
+    []
+    >>> journal.close()
     """
     address = str(where)
     if address == ":memory:":
@@ -43,20 +50,21 @@ def open_journal(where: str | Path = ":memory:", *, clock: Clock | None = None, 
 
 
 def is_begun(where: str | Path) -> bool:
-    """Whether there is a journal at `where` yet. Nothing is made; raises what `open_journal` raises."""
+    """Tell whether there is a journal at `where` yet. Nothing is made; raises what `open_journal` raises."""
     address = str(where)
     if address == ":memory:":
         return False
     if "://" in address:
-        from agentnb.durable.journal.postgres.migrations import is_begun
+        from agentnb.durable.journal.postgres.schema import is_begun
 
         return is_begun(_known(address))
     return (_directory(address) / DATABASE).exists()
 
 
 def describe(address: str) -> str:
-    """A database and its journal in a few words, for people. Nothing is made; raises what `open_journal` raises."""
-    from agentnb.durable.journal.postgres.migrations import describe
+    """Return a database and its journal in a few words, for people. Nothing is made; raises what `open_journal`
+    raises."""
+    from agentnb.durable.journal.postgres.schema import describe
 
     return describe(_known(address))
 
@@ -78,12 +86,27 @@ def _known(address: str) -> str:
             f"no journal is served by {scheme}://",
             todo='Name ":memory:", a directory or postgresql://user@host/database.',
         )
+    if well_formed(address) != address or "\0" in address:
+        raise InputError("the journal's address holds what no address can hold", todo="Write it with plain letters.")
     return address
 
 
+_SETTINGS = re.compile(r"^postgres(?:ql)?:|(?:^|\s)(?:host|hostaddr|port|dbname|user|password|passfile|service)\s*=")
+"""The beginning of libpq's own form of an address: a directory of that name would show its password."""
+
+
 def _directory(address: str) -> Path:
-    home = Path(address).expanduser().resolve()
-    if home.exists() and not home.is_dir():
+    if _SETTINGS.search(address):
+        raise InputError(
+            "a journal's database is named by an address, not by settings",
+            todo="Write postgresql://user@host/database; the password may stand in PGPASSWORD or ~/.pgpass.",
+        )
+    try:
+        home = Path(address).expanduser().resolve()
+        is_file = home.exists() and not home.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError("this is no directory's path", about=ascii(address)[:200], todo="Name a directory.") from error
+    if is_file:
         raise InputError(
             "a journal is a directory, and this is a file",
             about=str(home),
@@ -102,5 +125,5 @@ def _shared(place: tuple[str, str], clock: Clock | None, make: Callable[[], Shar
 
 
 def _same_clock(asked: Clock | None, kept: Clock) -> bool:
-    """Whether a journal that is open serves who asks for this clock; one system clock is as good as another."""
+    """Tell whether an open journal serves who asks for this clock: one system clock is as good as another."""
     return asked is None or asked is kept or (isinstance(asked, SystemClock) and isinstance(kept, SystemClock))

@@ -1,8 +1,8 @@
-"""What every journal of runs does, and what a process remembers of a run that it holds.
+"""Say what every journal of runs does, and what a process remembers of a run that it holds.
 
-One step is one transaction and one flush: the run's row moves by compare-and-swap on its step and its fencing token,
-the lease is renewed in the same row, and the history row, which is the event, is inserted. A journal speaks in rows
-and bytes; what they mean is the state machine's business.
+One step is one transaction and one flush. The run's row moves by compare-and-swap on its step and its fencing token.
+The lease is renewed in the same row, and the history row, which is the event, is inserted. A journal speaks in rows and
+bytes; what they mean is the state machine's business.
 """
 
 from __future__ import annotations
@@ -32,8 +32,26 @@ class OwnedRun:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
-        "active", "asked", "attempt", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
-        "ended", "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
+        "active",
+        "asked",
+        "attempt",
+        "chain",
+        "chain_bytes",
+        "checked",
+        "context",
+        "delivery",
+        "due",
+        "encoded",
+        "ended",
+        "fence",
+        "key",
+        "nulls",
+        "renewal",
+        "run_id",
+        "started",
+        "state",
+        "step",
+        "valid",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
@@ -54,17 +72,19 @@ class OwnedRun:
         """Keys whose values have or had a null in them: see canonical.dump_members."""
         self.context: Context = None
         self.delivery: Delivery | None = None
+        self.due: float | None = None
+        """The wake-up time of the run's last wait, until a step is committed."""
 
 
 class Journal(Protocol):
-    """What every journal does. All of it is safe from several threads, and every write is durable on return."""
+    """Does what every journal does. All of it is safe from several threads, and every write is durable on return."""
 
     @property
     def address(self) -> str: ...
 
     @property
     def owner(self) -> str:
-        """The name under which this journal object holds leases."""
+        """Return the name under which this journal object holds leases."""
 
     @property
     def clock(self) -> Clock: ...
@@ -75,7 +95,7 @@ class Journal(Protocol):
 
     @property
     def holds(self) -> dict[str, OwnedRun]:
-        """What the state machines of this process remember of the runs they hold; nothing durable."""
+        """Return what the state machines of this process remember of the runs they hold; nothing durable."""
 
     @property
     def busy(self) -> JsonObject:
@@ -88,13 +108,13 @@ class Journal(Protocol):
         """Raises RunUnknown."""
 
     def snapshot(self, run_id: str) -> Snapshot:
-        """The run as it stands, in one look. Raises RunUnknown."""
+        """Return the run as it stands, in one look. Raises RunUnknown."""
 
     def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
         """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""
 
     def claim_free(self, lease: float, *, states: Collection[str], tags: Mapping[str, str]) -> str | None:
-        """Claim the oldest run that could go on now in one of these states, with these tags, and that nobody works on.
+        """Claim the oldest run in one of these states, with these tags, that could go on and nobody works on.
 
         Gives its run_id, or None where there is none. Several workers that ask at once get different runs.
         """
@@ -115,25 +135,28 @@ class Journal(Protocol):
         """Ask for "pause" or "cancel"; gives the event, or None where the step in flight must end first."""
 
     def delivered(self, run_id: str, step: int) -> Delivery | None:
-        """The outside event that this step used up."""
+        """Return the outside event that this step used up."""
 
     def deliver(self, run_id: str, name: str, data: bytes, *, event_id: str | None = None) -> bool:
         """Put an outside event into the run's inbox; False where this `event_id` has come before."""
 
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
-        """The state at `step`, and the frames from its keyframe on. Raises RunUnknown, StepUnknown."""
+        """Return the state at `step`, and the frames from its keyframe on. Raises RunUnknown, StepUnknown."""
 
     def history(self, run_id: str) -> list[Event]:
-        """All events of a run, oldest first. Raises RunUnknown."""
+        """Return all events of a run, oldest first. Raises RunUnknown."""
 
     def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
-        """The events of all runs after the cursor, in the order of their commits: each once, none left out."""
+        """Return the events of all runs after the cursor, in the order of their commits: each once, none left out."""
 
     def find(self, **tags: str) -> list[RunSummary]:
-        """The runs that carry all these tags, in the order of their creation."""
+        """Return the runs that carry all these tags, in the order of their creation."""
+
+    def rows(self, **tags: str) -> list[RunRow]:
+        """Return the whole rows of the runs that carry all these tags, in the order of their creation."""
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
-        """The newest runs, newest first."""
+        """Return the newest runs, newest first."""
 
     def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
         """Note that an outside effect may happen from now on; gives what was noted before, and then changes nothing."""
@@ -142,7 +165,7 @@ class Journal(Protocol):
         """Note what came of an outside effect."""
 
     def actions(self, run_id: str, step: int | None = None) -> list[tuple[int, ActionRow]]:
-        """The outside effects of a run (of one step of it), each with its step."""
+        """Return the outside effects of a run (of one step of it), each with its step."""
 
     @property
     def closed(self) -> bool: ...

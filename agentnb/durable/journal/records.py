@@ -1,4 +1,4 @@
-"""What a journal keeps of a run, as values: the words between the state machine and the journals that serve it."""
+"""Hold what a journal keeps of a run, as values: the words between the state machine and its journals."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class RunSummary:
     failed_in: str | None = None
     origin: tuple[str, int] | None = None
     """The run and step this one was forked from."""
+
+    @property
+    def delayed(self) -> bool:
+        """Tell whether the run goes on by itself at its wake-up time."""
+        return self.status == WAITING and not self.state.startswith(AWAITING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +81,8 @@ class Delivery(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a claim found: `held` is False where the run is paused, waiting or finished and nothing was claimed."""
+    """Tells what a claim found. `held` is False where the run is paused, waiting or finished and nothing was
+    claimed."""
 
     row: RunRow
     held: bool
@@ -85,7 +91,7 @@ class Claim(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A run as it stands: its row, the frames of its context, and the outside effects of the step in flight."""
+    """A run as it stands: its row, its context's frames, and the outside effects of the step in flight."""
 
     row: RunRow
     frames: list[bytes]
@@ -110,7 +116,7 @@ class StepWrite(NamedTuple):
     wake_at: float | None
     lease: float
     told: bool
-    """Whether anybody wants to know the event's `seq`."""
+    """True where anybody wants to know the event's `seq`."""
 
 
 class Committed(NamedTuple):
@@ -122,7 +128,10 @@ class Committed(NamedTuple):
 
 
 class StatusChange(NamedTuple):
-    """A change of a run that is no step: failed, retried, paused, resumed, cancelled. Under `fence`, None: any."""
+    """A change of a run that is no step: failed, retried, paused, delayed, resumed, cancelled.
+
+    Under `fence`, None: any. A `wake_at` that is None leaves the run's own as it is.
+    """
 
     run_id: str
     kind: str
@@ -135,6 +144,7 @@ class StatusChange(NamedTuple):
     attempt: int = 0
     release: bool = True
     versions: Mapping[str, str] | None = None
+    wake_at: float | None = None
 
 
 class ActionRow(NamedTuple):
@@ -148,7 +158,8 @@ class ActionRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunError:
-    """Why a run failed. `code` is set for agentnb's own errors; `traceback` is text, redacted like the message."""
+    """Tells why a run failed. `code` is set for agentnb's own errors; `traceback` is text, redacted like the
+    message."""
 
     type: str
     message: str

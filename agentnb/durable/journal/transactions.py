@@ -1,5 +1,4 @@
-"""What a journal decides within one of its transactions, whatever holds its rows: who may claim a run, what becomes of
-a pause, which step is refused.
+"""Decide within a journal's transaction who may claim a run, what a pause does, and which step is refused.
 
 `Rules` decides; a subclass reads and writes the rows (SQLite's tables in `sqlite/tables.py`, PostgreSQL's in
 `postgres/`). What a decision says must not happen is said before anything is written.
@@ -38,7 +37,7 @@ _KINDS = {"pause": "paused", "cancel": "cancelled"}
 
 
 class Added(NamedTuple):
-    """An event as it goes into the history: `part` 0 is the step, later ones are marks made while the run stands."""
+    """An event as it goes into the history: `part` 0 is the step, later ones are marks between steps."""
 
     step: int
     part: int
@@ -67,7 +66,7 @@ class Rules(ABC):
         self.add_tags(key, new.tags)
 
     def known_row(self, run_id: str) -> RunRow:
-        """The run's row, which nobody else changes until the transaction ends. Raises RunUnknown."""
+        """Return the run's row, which nobody else changes until the transaction ends. Raises RunUnknown."""
         row = self.row(run_id)
         if row is None:
             raise unknown(run_id)
@@ -139,7 +138,7 @@ class Rules(ABC):
         return Committed(now, w.status, seq)
 
     def _commit_slowly(self, w: StepWrite) -> Committed:
-        """The swap failed: the run has been moved or claimed by another, or a pause or a cancellation is asked for."""
+        """Raise for the failed swap: the run was moved or claimed by another, or is to pause or end."""
         row = self.known_row(w.run_id)
         if row.fence != w.fence or row.summary.step != w.step - 1 or row.control is None:
             raise StepConflict(
@@ -212,11 +211,11 @@ class Rules(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Seconds since the epoch, by the clock that leases are counted by."""
+        """Return the seconds since the epoch, by the clock that leases are counted by."""
 
     @abstractmethod
     def tick(self) -> float:
-        """Seconds of this machine's monotonic clock."""
+        """Return the seconds of this machine's monotonic clock."""
 
     @abstractmethod
     def row(self, run_id: str) -> RunRow | None: ...
@@ -242,12 +241,12 @@ class Rules(ABC):
 
     @abstractmethod
     def owners(self, beginning: str) -> list[str]:
-        """Who has leases, of those whose names begin so."""
+        """Tell who has leases, of those whose names begin so."""
 
     @abstractmethod
     def find_free(self, states: Collection[str], tags: Mapping[str, str], dead: Collection[str]) -> str | None:
-        """The oldest run in one of these states, with these tags, that could be claimed now: running, or waiting for
-        what has come, and its lease free, over, or that of a dead owner."""
+        """Return the oldest run in one of these states, with these tags, that could be claimed now. It is running, or
+        waiting for what has come. Its lease is free, over, or a dead owner's."""
 
     @abstractmethod
     def frames(self, row: RunRow, step: int) -> tuple[str, list[bytes]]: ...
@@ -265,11 +264,11 @@ class Rules(ABC):
 
     @abstractmethod
     def next_part(self, row: RunRow) -> int:
-        """The number of the next event that is no step, made while the run stands where it does."""
+        """Return the number of the next event that is no step, made while the run stands where it does."""
 
     @abstractmethod
     def first_delivery(self, key: int, name: str) -> Delivery | None:
-        """The oldest outside event of this name that no step has used up."""
+        """Return the oldest outside event of this name that no step has used up."""
 
     @abstractmethod
     def add_delivery(self, key: int, name: str, event_id: str | None, data: bytes, now: float) -> bool: ...
@@ -285,17 +284,17 @@ class Rules(ABC):
 
 
 def owner_after(mark: StatusChange, row: RunRow) -> str | None:
-    """Who has the run's lease after the mark."""
+    """Tell who has the run's lease after the mark."""
     return None if mark.release else row.owner
 
 
 def versions_after(mark: StatusChange, row: RunRow) -> str:
-    """The versions of its handlers that a run has after the mark, as JSON."""
+    """Return the versions of its handlers that a run has after the mark, as JSON."""
     return dump(dict(row.versions if mark.versions is None else mark.versions)).decode()
 
 
 def owner_of_moved(w: StepWrite, owner: str) -> str | None:
-    """Who has the run's lease after the step: one that cannot go on at once is let go."""
+    """Tell who has the run's lease after the step: one that cannot go on at once is let go."""
     return owner if w.status == RUNNING else None
 
 

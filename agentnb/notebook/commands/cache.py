@@ -1,4 +1,4 @@
-"""What %agent_cache shows: what is warm, how the policy decides and why, why a call hit or missed."""
+"""Show what %agent_cache has: what is warm, how the policy decides and why, why a call hit or missed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def _without_words(name: str, command: Callable[[Session], None], session: Sessi
 
 
 def _status(session: Session) -> None:
-    """First what the next call may expect; then what is warm now, by model, and the cache objects; then the policy."""
+    """First comes what the next call may expect. What is warm follows, by model, with the cache objects; then the
+    policy."""
     now = session.clock.now()
     warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
     longest = {(e.scope, e.model): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
@@ -99,7 +100,7 @@ _NOTHING_WARM = "Nothing is warm: no call yet, or everything has expired."
 
 
 def _next_call(outlook: Outlook) -> tuple[str, list[str]]:
-    """What the next call is expected to read, as a headline; why, and when its first token should come."""
+    """Return what the next call is expected to read, as a headline; why, and when its first token should come."""
     call, _, prediction, first, _ = outlook
     headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next call's ≈ {call.total:,} tokens are expected to hit"
     return headline, [f"Next call: {prediction.reason}. First token expected in {first}."]
@@ -112,7 +113,7 @@ def _warm_notes(shorter: int) -> list[str]:
 
 
 def _reachable(session: Session, scope: str) -> bool:
-    """A simulator's entries die with it; another kernel's simulator is not ours."""
+    """Tell whether the scope can be reached: a simulator's entries die with it, and another kernel's is not ours."""
     mine = f"sim:{session.simulated.instance}" if session.simulated is not None else ""
     return not scope.startswith("sim:") or scope == mine
 
@@ -135,7 +136,7 @@ def _policy_before_the_first_call(session: Session) -> None:
 
 
 def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
-    """How each layer is cached, of which kind, until when it is kept warm, and why."""
+    """Show how each layer is cached, of its kind, until when it is kept warm, and why."""
     call, plan, _, _, reuse = outlook
     spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
     lives = held.until - now if held else None
@@ -146,7 +147,7 @@ def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]
 
 
 def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[str]:
-    """Whether a cache object would pay, or what becomes of the one that there is."""
+    """Tell whether a cache object would pay, or what becomes of the one that there is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []
     if held is None:
@@ -159,7 +160,7 @@ def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[s
 
 
 def _other_model(session: Session, address: str) -> list[str]:
-    """A word where the next task would not go to the model that this policy is about."""
+    """Return a word where the next task would not go to the model that this policy is about."""
     asked = session.model_name()
     if asked == address:
         return []
@@ -168,8 +169,8 @@ def _other_model(session: Session, address: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """A layer's tokens, until when it is warm (seconds since the epoch; None: it is not), and for how many seconds a
-    cache object holds it (None: none does)."""
+    """A layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many seconds
+    a cache object holds it (None: none does)."""
 
     tokens: int
     until: float | None
@@ -205,7 +206,7 @@ def _show_policy(
 
 
 def _unpriced(model: Model) -> list[str]:
-    """A word where the policy does not know what it compares."""
+    """Return a word where the policy does not know what it compares."""
     known = prices.cost_of(model, Usage(input=1)).known
     return [] if known else [f"No price is known for {model.label}: the usual rates of writes and reads are assumed."]
 
@@ -225,7 +226,7 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
 
 
 def _reasons(choices: Sequence[Choice]) -> list[str]:
-    """How each layer is kept and what each way costs at the user's pace: one sentence for those alike."""
+    """Return how each layer is kept and what each way costs at the user's pace: one sentence for those alike."""
     alike: dict[tuple[str, str], list[str]] = {}
     for choice in choices:
         way, _, basis = choice.why.partition(": ")
@@ -255,7 +256,7 @@ def _named(layers: Sequence[str]) -> str:
 
 
 def _money_notes(session: Session, model: Model) -> list[str]:
-    """What was and may be spent on keeping prompts warm, and the pings of this pause and of the session."""
+    """Return what keeping prompts warm has cost and may cost, and the pings of this pause and the session."""
     budget, spent, keep = session.settings.cache_budget, session.objects.spent, session.keepalive
     if not budget:
         asked = f" What was asked for by hand cost {number_format.dollars(spent)}." if spent else ""
@@ -368,7 +369,7 @@ def _explain(session: Session, rest: str) -> None:
 
 
 def _no_call(run: AgentRun) -> str:
-    """Why there is no call to show: none was made, or it was cut off before the provider told what it read."""
+    """Tell why there is no call to show. None was made, or it ended before the provider told what it read."""
     if not run.receipt["usage"]["calls"]:
         return "The run made no call."
     used = run.receipt["usage"]
@@ -381,7 +382,7 @@ def _forecast(run: AgentRun) -> str:
 
 
 def _loss_notes(run: AgentRun) -> list[str]:
-    """What it cost that a call read less than it could have."""
+    """Return what it cost that a call read less than it could have."""
     lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
     return [
         f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not; that cost "
@@ -395,7 +396,7 @@ def _dollars(sum_: float | None) -> str:
 
 
 def _segment_notes(run: AgentRun) -> list[str]:
-    """Why the run's prompt was written anew, where it was."""
+    """Tell why the run's prompt was written anew, where it was."""
     return [note for note in run.receipt["notes"] if note.startswith("New segment:")]
 
 

@@ -1,4 +1,4 @@
-"""What %agent_cache does: keeps prompts warm, and lets go of what was kept."""
+"""Do what %agent_cache does: keep prompts warm, and let go of what was kept."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def last_request(session: Session) -> tuple[str, str] | None:
-    """(run id, model's address) of the last run that was sent: this kernel's last one or, where that was a dry run or
-    a machine of the user's own, its thread's. None before the first."""
+    """Return (run id, model's address) of the last run that was sent. That is this kernel's last one. Where that was a
+    dry run or a user's own machine, it is its thread's. None before the first."""
     run = last_run(session.namespace)
     if run is not None and run.thread and run.state != "DRY_RUN":
         return run.run_id, run.model
@@ -36,7 +36,7 @@ def last_request(session: Session) -> tuple[str, str] | None:
 
 
 def _last_call(session: Session) -> tuple[Call, Provider, str]:
-    """The last request, whom it would go to, and its thread."""
+    """Return the last request, whom it would go to, and its thread."""
     last = last_request(session)
     if last is None:
         raise InputError("there is no request to keep warm yet", todo="Run %%agent first.")
@@ -48,8 +48,8 @@ def _last_call(session: Session) -> tuple[Call, Provider, str]:
 
 
 def holders(session: Session) -> list[ObjectProvider]:
-    """The connections to where cache objects are or may be: of the model that is set and the last one asked, and of
-    the objects in the ledger. One for each place."""
+    """Return the connections to where cache objects may be. Those are of the set model, of the last one asked, and of
+    the ledger's objects. One for each place."""
     last = last_request(session)
     asked = [session.provider(address) for address in (session.model_name(), *([last[1]] if last else []))]
     known = [session.holder_of(held) for held in session.ledger.held()]
@@ -58,7 +58,7 @@ def holders(session: Session) -> list[ObjectProvider]:
 
 
 def close_in(listed: JsonMapping, now: float) -> float:
-    """Seconds until a listed object ends; 0 where that is not said."""
+    """Return the seconds until a listed object ends; 0 where that is not said."""
     try:
         return datetime.fromisoformat(str(listed.get("expireTime"))).timestamp() - now
     except ValueError:
@@ -171,7 +171,7 @@ def _show_held(title: str, session: Session, objects: list[HeldObject], notes: l
 
 
 def name_of(entry: Warm | HeldObject) -> str:
-    """The model, and that it is simulated where it is."""
+    """Return the model, and that it is simulated where it is."""
     return f"{'sim:' if entry.scope.startswith('sim:') else ''}{entry.model}"
 
 
@@ -206,8 +206,7 @@ def clear(session: Session) -> None:
 
 @dataclass
 class Pruned:
-    """What a pruning did: the names deleted, how many are `used` or were `left` because somebody may use them, and what
-    failed."""
+    """Tells what a pruning did: the deleted names, how many are `used` or `left` for others, and what failed."""
 
     deleted: list[str] = field(default_factory=list)
     used: int = 0
@@ -218,7 +217,7 @@ class Pruned:
 def prune(session: Session, rest: str) -> None:
     """Drop what has expired; at providers with cache objects, delete ours that nobody uses.
 
-    `all` deletes those too whose maker may be alive, on this machine or on another; not those in the ledger as used.
+    With `all`, delete also those whose maker may be alive, on any machine, but none that the ledger calls used.
     """
     if rest not in ("", "all"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What %agent_context shows and keeps: what the conversation holds and why, pins, added files, allowed secrets."""
+"""Show and keep what %agent_context has: what the conversation holds and why, pins, added files, allowed secrets."""
 
 from __future__ import annotations
 
@@ -70,16 +70,17 @@ def _show(session: Session, run: AgentRun | None) -> None:
             ("cell", "tokens", "this turn"),
             [_cell_row(item) for item in cells],
         )
+    rows = [_definition_row(item) for item in _numbered(session, run)["definitions"]]
     show_table(
-        f"Definitions in the conversation ({run.thread})",
+        f"{'Definitions' if rows else 'No definition'} in the conversation ({run.thread})",
         ("definition", "tokens", "this turn"),
-        [_definition_row(item) for item in _numbered(session, run)["definitions"]],
+        rows,
         [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"]],
     )
 
 
 def _kept_lines(session: Session) -> list[str]:
-    """What goes with every task, whatever it says: pins, added files, schemas, outlines."""
+    """Return what goes with every task, whatever it says: pins, added files, schemas, outlines."""
     pins = session.pins
     modules = [f"{part.module} (in part)" if part.partial else part.module for part in _outlines(session)]
     kept = {
@@ -105,7 +106,7 @@ def _definition_row(item: JsonObject) -> tuple[object, ...]:
 
 
 def _left_out(run: AgentRun) -> list[str]:
-    """How many definitions the last task left out; `why` has the reason for each."""
+    """Return how many definitions the last task left out; `why` has the reason for each."""
     names = [item["name"] for item in run.receipt.get("left_out", ())]
     if not names:
         return []
@@ -130,7 +131,7 @@ def _numbered(session: Session, run: AgentRun) -> JsonObject:
 
 
 def _why(session: Session, run: AgentRun | None, rest: str) -> None:
-    """Why a definition is in the conversation; or what the name means, and that it was not touched."""
+    """Show why a definition is in the conversation; or what the name means, and that it was not touched."""
     name = rest.strip().strip("`@")
     if not name:
         raise InputError("%agent_context why wants a name", todo="Write e.g. %agent_context why tides.harmonic")
@@ -157,13 +158,13 @@ _CELL = re.compile(r"(?:cell\s*|in\s*)?\[?(\d+)\]?\Z", re.IGNORECASE)
 
 
 def _cell_number(text: str) -> int | None:
-    """The number of a cell as people write it: `3`, `[3]`, `In[3]`, `cell 3`."""
+    """Return the number of a cell as people write it: `3`, `[3]`, `In[3]`, `cell 3`."""
     found = _CELL.match(text.strip())
     return int(found.group(1)) if found else None
 
 
 def _why_cell(session: Session, run: AgentRun | None, number: int) -> None:
-    """Why a cell is in the conversation, or what is known of it."""
+    """Show why a cell is in the conversation, or what is known of it."""
     cells = run.receipt.get("cells", ()) if run is not None else ()
     rows = [_cell_row(item) for item in cells if item["execution_count"] == number]
     if rows:
@@ -221,7 +222,7 @@ def _stale(session: Session) -> None:
 
 
 def _hide(session: Session, rest: str) -> None:
-    """Keep a cell or a name out of what is sent from now on; what was sent stays in the conversation."""
+    """Keep a cell or a name out of what is sent from now on. What was sent stays."""
     number, name = _cell_number(rest), _wanted(rest, "hide", "3")
     if number is not None:
         found = session.log.by_number.get(number)
@@ -233,7 +234,16 @@ def _hide(session: Session, rest: str) -> None:
     pins = session.pins
     if name not in pins.hidden:
         pins.hidden.append(name)
-    _show_pins(session, pins, ["What was sent before stays in the conversation; -t new begins one without it."])
+    notes = ["What was sent before stays in the conversation; -t new begins one without it."]
+    if number is None and (cells := _cells_that_say(session, name)):
+        notes.append(f"These cells say {name} and are still sent: {', '.join(cells)}. %agent_context hide 3 hides one.")
+    _show_pins(session, pins, notes)
+
+
+def _cells_that_say(session: Session, name: str) -> list[str]:
+    """Return the numbers of the cells that are sent and have the word in their text."""
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    return [f"[{run.number}]" for run in session.log.runs if word.search(run.source)]
 
 
 def _unhide(session: Session, rest: str) -> None:
@@ -263,7 +273,7 @@ def _explained(session: Session, run: AgentRun | None, name: str, *, called: str
 
 
 def _outlines(session: Session) -> list[Outline]:
-    """The outlines that a new project section would have."""
+    """Return the outlines that a new project section would have."""
     parts = session.hydrator().parts(len)
     return [part.outline for part in parts if isinstance(part, OutlinePart)]
 
@@ -336,7 +346,7 @@ def _add(session: Session, rest: str) -> None:
 
 
 def _allow(session: Session, run: AgentRun | None, rest: str) -> None:
-    """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
+    """Let what was taken for a secret stay from now on: one mark, or all of a kind."""
     name = _wanted(rest, "allow", "[redacted:secret:3f2]")
     known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
     found = _mark_among(known, name)
@@ -363,7 +373,7 @@ def _disallow(session: Session, rest: str) -> None:
 
 
 def _mark_among(known: Sequence[str], name: str) -> str:
-    """The mark that is meant, its brackets left out or not; else the name, as kinds are written."""
+    """Return the mark that is meant, its brackets left out or not; else the name, as kinds are written."""
     return next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name.lower())
 
 
@@ -391,7 +401,7 @@ def _hidden_word(session: Session, name: str) -> str:
 
 
 def _nearby(file: str) -> str:
-    """A path as the user would write it: from the working directory where the file lies below it."""
+    """Return a path as the user would write it: from the working directory where the file lies below it."""
     here = working_directory()
     path = Path(file)
     return str(path.relative_to(here)) if here is not None and path.is_relative_to(here) else file

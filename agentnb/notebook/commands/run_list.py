@@ -16,7 +16,8 @@ from agentnb.view.tables import Bar, Code, Figure, Stacked
 from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
 
 ROWS = 20
-COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time")
+COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time in steps")
+"""`time in steps` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
 
 
 def list_runs(notebook: Notebook, rest: str) -> None:
@@ -26,7 +27,7 @@ def list_runs(notebook: Notebook, rest: str) -> None:
             f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
         )
     wanted = int(rest or ROWS)
-    found = notebook.session.machine().journal.runs(limit=wanted + 1)
+    found = notebook.session.runs(wanted + 1)
     more = [f"More: %agent_runs list {max(50, 2 * wanted)}"] if len(found) > wanted else []
     ours = [run for run in found[:wanted] if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
     others = [run for run in found[:wanted] if run not in ours]
@@ -62,7 +63,7 @@ def _row(run: RunSummary, doc: Doc, widest: float) -> tuple[object, ...]:
 
 
 def _standing(run: RunSummary) -> str:
-    """How a run stands; a paused or failed one is in a state, but that it stopped comes first."""
+    """Return how a run stands; a paused or failed one is in a state, but that it stopped comes first."""
     stopped = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status)
     return "FAILED" if run.failed_in else stopped or run.state
 
@@ -84,7 +85,7 @@ def _account(documents: Sequence[Doc]) -> str:
 
 
 def _money(doc: Doc) -> tuple[float, float]:
-    """What a run cost, and would have cost without a prompt cache."""
+    """Return what a run cost, and would have cost without a prompt cache."""
     cost: Any = part(doc, "cost")
     spent = number(cost.get("total")) or 0.0
     return spent, number(cost.get("uncached")) or spent

@@ -1,48 +1,39 @@
-"""What %agent_runs does. Each subcommand shows one table or one run."""
+"""Do what %agent_runs does. Each subcommand shows one table or one run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.display import display
 
-from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
+from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question, shown_digest
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import state_of
+from agentnb.agent.tools.running.names import listed
+from agentnb.agent.tools.running.undo import STAYS
 from agentnb.durable.journal import records
 from agentnb.durable.machine import Replay
 from agentnb.errors import InputError
 from agentnb.notebook import flags
 from agentnb.notebook.commands.run_list import list_runs
 from agentnb.notebook.commands.subcommands import dispatch, show_table
-from agentnb.notebook.flags import Flag
+from agentnb.notebook.flags import ANSWER_FLAGS, RESUME_FLAGS
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.run_task import show_run
+from agentnb.view.exact_text import exact
 from agentnb.view.tables import Code
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
     from agentnb.session import Session
 
-RESUME_FLAGS = (
-    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
-    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
-    Flag(name="allow", value="NAMES", help="tools that may act"),
-    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
-    Flag(name="accept-versions", help="go on although the run was begun under another version"),
-    Flag(name="take-over", help="take the run from a worker that is believed dead"),
-)
-ANSWER_FLAGS = (
-    Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
-    Flag(name="rest", help="approve the tool for the rest of the run"),
-)
-
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | watch | resume | approve | deny | answer | pause | fork | replay | export"""
+    """list | show | watch | resume | approve | deny | answer | undo | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: list_runs(notebook, rest),
@@ -52,6 +43,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "approve": lambda rest: _answer(notebook, rest, approved=True),
         "deny": lambda rest: _answer(notebook, rest, approved=False),
         "answer": lambda rest: _answer(notebook, rest, approved=True, asked=True),
+        "undo": lambda rest: _undo(session, rest),
         "pause": lambda rest: _pause(session, rest),
         "fork": lambda rest: _fork(session, rest),
         "replay": lambda rest: _replay(session, rest),
@@ -78,10 +70,10 @@ def _watch(notebook: Notebook, rest: str) -> None:
 
 
 def _one_run(session: Session, rest: str) -> str:
-    """The run that was named, or the newest one."""
+    """Return the run that was named, or the newest one."""
     if rest:
         return rest.split()[0]
-    newest = session.machine().journal.runs(limit=1)
+    newest = session.runs(1)
     if not newest:
         raise InputError("the journal holds no run yet", todo="Run %%agent first.")
     return newest[0].run_id
@@ -98,13 +90,15 @@ def _resume(notebook: Notebook, rest: str) -> None:
         )
     run_id = session.full_run_id(word) if word else _last_stopped(session)
     limits = Limits(**flags.options_given(given))
+    if limits.model:
+        limits = replace(limits, model=session.model_name(limits.model))
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
 
 def _last_stopped(session: Session) -> str:
-    """The newest run that was stopped or that failed: what `resume` alone means."""
-    found = session.machine().journal.runs(limit=200)
+    """Return the newest run that was stopped or that failed: what `resume` alone means."""
+    found = session.runs(200)
     stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
     if (run_id := next(stopped, None)) is None:
         raise InputError("no run was stopped, and none has failed", todo="%agent_runs list shows how they stand.")
@@ -130,17 +124,29 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = Fals
     if not chosen:
         todo = "%agent_runs approve lets calls run, %agent_runs answer RUN WORDS answers a question."
         raise InputError(f"nothing that waits is to be {command}ed", about=run_id, todo=todo)
+    if approved and not asked:
+        _check_shown(notebook.session, run_id, str(given.get("digest", "")))
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: _give(agent, run_id, answers), run_id=run_id, finish=finish)
 
 
-_LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN WHY"
+_LIKE = "e.g. %agent_runs approve RUN --digest HEX --call 1 --rest, or %agent_runs deny RUN WHY"
+
+
+def _check_shown(session: Session, run_id: str, digest: str) -> None:
+    """An approval is of what was shown. Where it names no digest, or another one, the calls are shown and none runs."""
+    wanted = shown_digest(calls_meant(session, run_id, None))
+    if digest != wanted:
+        _show(session, run_id)
+        what = "other calls wait by now" if digest else "an approval names what was shown"
+        todo = f"Read it above; then %agent_runs approve {run_id} --digest {wanted}"
+        raise InputError(f"{what}; nothing was approved", about=run_id, todo=todo)
 
 
 def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
-    """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
+    """Return the calls that are meant. Raises InputError where nothing waits, or no call has this number."""
     run = session.machine().get(run_id)
     found = state_of(run.context).waiting(run_id) if run.state == AWAITING_APPROVAL else []
     if not found:
@@ -164,6 +170,33 @@ def _give(agent: BuiltInAgent, run_id: str, answers: list[Answer]) -> None:
             about=run_id,
             todo=f"%agent_runs show {run_id} tells what was said, %agent_runs resume {run_id} goes on with it.",
         )
+
+
+def _undo(session: Session, rest: str) -> None:
+    """Take back what the newest code that a model ran in this kernel did to its names."""
+    if rest:
+        raise InputError("%agent_runs undo takes no words", todo="It takes back the newest code that a model ran here.")
+    undone = session.undo.undo(session.namespace)
+    if undone is None:
+        todo = "It takes back code of run_code that ran in this kernel."
+        raise InputError("there is no code of a model's to take back", todo=todo)
+    rows = [
+        (name, did, "changed since; left as it is" if name in undone.since else was)
+        for names, did, was in (
+            (undone.did.made, "made", "gone"),
+            (undone.did.changed, "changed", "as it was"),
+            (undone.did.deleted, "deleted", "there again"),
+        )
+        for name in names
+    ]
+    notes = (
+        [f"Changes inside {listed(undone.did.unseen)}, if any, stay: no copy was kept."] if undone.did.unseen else []
+    )
+    notes.append(STAYS)
+    if undone.more:
+        notes.append(f"Again takes back the code before it ({undone.more} more).")
+    begins = exact(undone.code.strip().partition("\n")[0][:60])
+    show_table(f"Taken back: {begins}", ("name", "the code had", "now"), rows, notes)
 
 
 def _pause(session: Session, rest: str) -> None:

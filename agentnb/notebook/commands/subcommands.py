@@ -1,4 +1,4 @@
-"""What the magics with subcommands share: which one a line names, and the table that each shows."""
+"""Share what the magics with subcommands need: which one a line names, and the table that each shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from IPython.display import display
 
 from agentnb.errors import InputError, nearest
-from agentnb.view.tables import table_bundle
+from agentnb.notebook.flags import EXAMPLES
+from agentnb.view.tables import Code, table_bundle
+
+MORE = "%%agent? lists the flags. %agent_runs shows what was asked and what it cost, %config AgentNB the settings."
 
 
 def show_table(
@@ -20,6 +23,12 @@ def show_table(
 ) -> None:
     """One table as html and as text; a `figure` is finished html that stands above the html's table."""
     display(table_bundle(title, columns, rows, notes, figure=figure), raw=True)
+
+
+def show_guide() -> None:
+    """Show the short guide of `%%agent` alone: the examples of its help."""
+    rows = [(Code(line), what) for line, what in EXAMPLES]
+    show_table("Ask about this notebook", ("write", "what it does"), rows, [MORE])
 
 
 def dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:

@@ -1,7 +1,7 @@
 """`%agent_runs watch`: a run that goes on elsewhere (another kernel, a worker) as its own notebook shows it.
 
-What is shown comes from the journal; a bus (`AgentNB.bus`) tells at once that there is something new, and brings the
-answer as it streams. Without one the journal is looked at twenty times a second, and the answer comes with its step.
+What is shown comes from the journal. A bus (`AgentNB.bus`) tells at once that there is news, and streams the answer.
+Without one the journal is looked at twenty times a second, and the answer comes with its step.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RunWatch:
                 self._view.feed(event)
 
     def _wait(self) -> list[Event]:
-        """What has come by when something of the journal has, or a moment has passed."""
+        """Return what has come by when something of the journal has, or a moment has passed."""
         try:
             events = [self._heard.get(timeout=TICK)]
         except queue.Empty:
@@ -71,7 +71,7 @@ class RunWatch:
 
 
 def _picture(machine: AgentStateMachine, event: Event) -> Event:
-    """What the journal holds of the run, as the signal with which its own notebook is shown the same."""
+    """Return what the journal holds of the run, as the signal with which its own notebook is shown the same."""
     shown = state_of(machine.get(event.run_id).context).shown()
     return Event(
         run_id=event.run_id, step=event.step, kind="view", state=event.state, next_state=event.next_state,

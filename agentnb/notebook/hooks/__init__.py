@@ -1,1 +1,1 @@
-"""Where the extension hangs itself into the kernel: displays, completion, tracing."""
+"""Hang the extension into the kernel: displays, completion, tracing."""

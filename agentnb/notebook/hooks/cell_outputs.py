@@ -110,7 +110,7 @@ class CellOutputs:
         self._pieces, self._size = [], 0
 
     def _make_room(self) -> None:
-        """What `clear_output(wait=True)` announced happens with the next output."""
+        """Clear what `clear_output(wait=True)` announced, now that the next output is here."""
         if self._clear_next:
             self._clear()
 
@@ -119,7 +119,7 @@ class CellOutputs:
 
 
 def outputs_before(history: Any, number: int) -> tuple[Output, ...]:
-    """The outputs of a cell that ran before the extension was loaded, as far as IPython keeps them."""
+    """Return the outputs of a cell that ran before the extension was loaded, as far as IPython keeps them."""
     found: list[Output] = []
     for item in (getattr(history, "outputs", None) or {}).get(number, ()):
         with contextlib.suppress(Exception):
@@ -158,7 +158,7 @@ def _failure(kept: Mapping[str, Any]) -> str:
 
 
 def with_failure(outputs: tuple[Output, ...], error: BaseException | None) -> tuple[Output, ...]:
-    """The outputs, and the error that ended the cell."""
+    """Return the outputs, and the error that ended the cell."""
     if error is None:
         return outputs
     from agentnb.context.notebook.tracebacks import told_briefly

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _FIGURE = ("matplotlib.figure", "Figure")
 _DRAWN = {"matplotlib", "mpl_toolkits", "PIL"}
 _KINDS = ("image/", "application/vnd.plotly", "application/vnd.vega", "application/vnd.bokehjs_exec")
-"""How the mime types of figures begin."""
+"""Prefixes of the mime types of figures."""
 _CHART = "vega-embed"
-"""What stands in the html of one."""
+"""Stands in the html of one."""
 _RECORDED = frozenset({"clear_output", "display_data", "execute_result", "update_display_data"})
 _REQUESTS = 200
 """Requests whose cells are known: a thread or task that was begun in an older one shows under the newest."""
@@ -36,15 +36,15 @@ class _InEveryThread(threading.local):
 
 class _InThisThread(threading.local):
     about = ""
-    """What the figure that this thread is about to send says of itself."""
+    """Words of the figure that this thread is about to send."""
 
 
 class Showing:
     """From `start` to `stop`: the figures of the outputs, with the words that only the figure itself can tell.
 
     `cell` names the cell that runs. An output belongs to the cell whose request its message answers, where the front
-    end shows it: what a thread shows goes to the newest cell, what a task of the event loop shows to the task's own.
-    A shell without hooks (a terminal, an older kernel's results) is asked for `Out` when a cell ends.
+    end shows it. What a thread shows goes to the newest cell. What a task of the event loop shows goes to the task's
+    own. A shell without hooks (a terminal, an older kernel's results) is asked for `Out` when a cell ends.
     """
 
     def __init__(self, shell: Any, cell: Callable[[], str]) -> None:
@@ -52,7 +52,7 @@ class Showing:
         self._shell = shell
         self._cell = cell
         self.outputs = CellOutputs(shell)
-        """What the running cell prints and shows."""
+        """Output of the running cell."""
         self._here = _InThisThread()
         self._cells: OrderedDict[str, str] = OrderedDict()
         self._hooked: list[tuple[Any, Any]] = []  # with the hooks that it had
@@ -66,7 +66,7 @@ class Showing:
         self._before = self._bundles.for_type_by_name(*_FIGURE, self._formatted)
 
     def _hook(self, part: Any) -> threading.local | None:
-        """Its hooks, of which ipykernel registers only this thread's: one that sees all stands in their place."""
+        """ipykernel's hooks count for the thread that registers them; ours, in their place, sees all threads."""
         before = getattr(part, "_thread_local", None)
         if not isinstance(before, threading.local):
             part.register_hook(self._sent)
@@ -95,7 +95,7 @@ class Showing:
         self._hooked, self._displays = [], None
 
     def latest(self) -> tuple[Shown, ...]:
-        """What the newest cell that showed any figure has shown."""
+        """Return what the newest cell that showed any figure has shown."""
         return self._displays.latest() if self._displays is not None else ()
 
     @property
@@ -117,7 +117,7 @@ class Showing:
             self._displays.forget(cell)
 
     def end(self, result: Any) -> None:
-        """A cell ends: where its result was not seen as it went out, a figure among results is found in `Out`."""
+        """A cell ends. A result that was not seen as it went out, and is a figure, is found in `Out`."""
         number, value = getattr(result, "execution_count", None), getattr(result, "result", None)
         seen = any(part is self._shell.displayhook for part, _ in self._hooked)
         if seen or class_name(type(value))[0].partition(".")[0] not in _DRAWN:
@@ -165,7 +165,7 @@ class Showing:
 
 
 def _request(header: Any) -> str:
-    """The id of the request that a message answers."""
+    """Return the id of the request that a message answers."""
     return str(header.get("msg_id") or "") if isinstance(header, dict) else ""
 
 

@@ -20,12 +20,12 @@ class FailedCell:
     error: BaseException
 
     def is_cell(self, cell: str | None, source: str) -> bool:
-        """Whether a cell is the same one; where the front end gives no ids, by its text."""
+        """Tell whether a cell is the same one; where the front end gives no ids, by its text."""
         return self.cell == cell if self.cell is not None else self.source == source
 
 
 def task_about(failed: FailedCell | None, words: str, *, fix: bool) -> str:
-    """The task about the cell that failed, with the person's own words. Raises InputError where none has."""
+    """Return the task about the cell that failed, with the person's own words. Raises InputError where none has."""
     if failed is None:
         raise InputError("no cell has failed that did not run well since", todo="Run the cell that fails, then --fix.")
     kind = type(failed.error).__name__

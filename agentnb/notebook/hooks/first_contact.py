@@ -1,4 +1,4 @@
-"""The one line that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
+"""The two lines that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ MARK = "greeted"
 
 
 def greeting(environment: Mapping[str, str], model: str) -> str:
-    """The line. `model` is what is set; empty: by the keys."""
+    """Return the lines, short enough for a narrow page: front ends break longer ones within a word.
+
+    `model` is what is set; empty: by the keys.
+    """
     keys = [name for names in KEY_VARIABLES.values() for name in names if environment.get(name)]
     if model:
         asked = f"asks {model}"
@@ -21,11 +24,11 @@ def greeting(environment: Mapping[str, str], model: str) -> str:
         asked = f"asks the model of your {keys[0]}"
     else:
         asked = "asks its simulator, for no API key is set"
-    return f"agentnb {asked}. Write %%agent and a question below it; %%agent alone shows how, %%agent? all flags."
+    return f"agentnb {asked}.\nWrite %%agent and a question below it. Help: %%agent?"
 
 
 def greet_once(environment: Mapping[str, str] = os.environ) -> str:
-    """The line where it was never shown on this machine, and can be remembered; else an empty text."""
+    """Return the lines where they were never shown on this machine, and can be remembered; else an empty text."""
     try:
         settings = from_environment(environment)
         home = data_directory(settings)

@@ -35,7 +35,7 @@ class CellTrace:
             self._watch, self._info = watch, info
 
     def end(self, info: object) -> tuple[Ran, ...]:
-        """What the cell ran, with an error or without; nothing for a cell that is not the recorded one."""
+        """Return what the cell ran, with an error or without; nothing for a cell that is not the recorded one."""
         return self.stop() if self._watch is not None and info is self._info else ()
 
     def stop(self) -> tuple[Ran, ...]:

@@ -1,4 +1,4 @@
-"""Speak with the notebook's page where it has our extension; everywhere else say that no page is there. [home of comm]
+"""Speak with the notebook's page where it has our extension. Else say that no page is there. [home of comm]
 
 Every method that sends returns whether a page is there. Without one the caller falls back to what every front end can.
 Messages arrive between cells: an answer to a request never comes while the cell that made it runs.
@@ -18,6 +18,7 @@ from agentnb.notebook.lab.protocol import (
     TARGET,
     Approval,
     Cells,
+    CodePress,
     Done,
     Hello,
     PageText,
@@ -45,7 +46,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellMark:
-    """Who wrote a cell; kept in its metadata."""
+    """Says who wrote a cell; kept in its metadata."""
 
     run: str
     model: str
@@ -73,7 +74,8 @@ def _nothing(_: object) -> None:
 class FrontEnd:
     """The pages of one kernel; what is sent goes to the one that spoke last.
 
-    `on_page` is called when a page has come, `on_approval` with a person's word on a call that waits.
+    `on_page` is called when a page has come, and `on_approval` with a person's word on a call that waits. `on_code` is
+    called when a person presses a button of an answer's code.
     """
 
     def __init__(self, shell: object) -> None:
@@ -84,6 +86,7 @@ class FrontEnd:
         self._requests: dict[str, _PageRequest] = {}
         self.on_page: Callable[[Hello], None] = _nothing
         self.on_approval: Callable[[Approval], None] = _nothing
+        self.on_code: Callable[[CodePress], None] = _nothing
 
     def start(self) -> None:
         """Register the target, and list one comm of it by which pages know that it is there. Sends nothing."""
@@ -166,6 +169,10 @@ class FrontEnd:
         """Show the run so in the outputs that show it; in none, below `cell`. None: no widget of it is alive."""
         return self._send({"type": "repaint", "run": run, "cell": cell, "data": None if data is None else dict(data)})
 
+    def tell_code(self, pressed: CodePress, text: str, *, cell: str | None = None) -> bool:
+        """Say that a press is dealt with, where to look, and why nothing came of it, if so."""
+        return self._send({"type": "said", "run": pressed.run, "block": pressed.block, "text": text, "cell": cell})
+
     def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None]) -> bool:
         name = secrets.token_hex(8)
         message = message | {"id": name}
@@ -214,6 +221,8 @@ class FrontEnd:
                 request.on_done(told)
         elif isinstance(told, Approval):
             self.on_approval(told)
+        elif isinstance(told, CodePress):
+            self.on_code(told)
 
     def _told(self, channel: Channel, told: Cells) -> None:
         with self._lock:

@@ -1,20 +1,22 @@
 """Define the messages between a notebook's page and the kernel, and refuse what is none of them. Pure.
 
-Who opens. Loading the extension registers the comm target `agentnb` and lists one comm of that target. A page asks
-the kernel for its comms of that target when it connects and after a cell that loads an extension. Where there is one,
-the page opens a comm of its own. It also opens one right before it sends the first cell that asks. All of its messages
-go to the kernel's main shell, so that they arrive before the cell that follows them.
+Who opens. Loading the extension registers the comm target `agentnb` and lists one comm of that target. A page asks the
+kernel for its comms of that target when it connects, and after a loading cell. Where there is one, the page opens a
+comm of its own. It also opens one right before it sends the first cell that asks. All of its messages go to the
+kernel's main shell, so that they arrive before the cell that follows them.
 
-From the page. `comm_open` brings `{order, runs, since}`: the cells without their texts, the runs whose views are on the
-page, and for how many seconds the page has been there. Then come messages with a `type`:
+From the page. `comm_open` brings `{order, runs, since}`. These are the cells without texts, the runs whose views
+the page shows, and its age in seconds. Then come messages with a `type`:
 
 - `cells {asking, order, texts}`: right before a cell that asks, and on `read`. `order` lists each cell's
   `{id, kind, count, digest}` in the notebook's order. `texts` maps digests to texts that this comm has not brought yet.
   At most 1 MB of text is told; a cell beyond that has no text. Both sides forget the texts that `order` no longer
   names.
 - `done {id, outcome, cell}`: what became of a request. `inserted`, `accepted` (with the cell's id), `rejected`,
-  `changed` (the text to replace was no longer there), `gone` (the cell was no longer there).
+  `changed` (the text to replace is gone), or `gone` (the cell is).
 - `answer {run, call, word, reason}`: a person's word on a call that waits: `approve`, `approve-rest` or `deny`.
+- `code {run, block, use, cell}`: a person pressed a button on a block of code of an answer. `insert` puts it below
+  `cell`, `replace` proposes it for the cell that defines the same names. `block` counts as `markup.code_blocks` does.
 
 To the page. Requests have an `id`. One that is not `done` is sent again to the next page that has its cell.
 
@@ -24,6 +26,8 @@ To the page. Requests have an `id`. One that is not `done` is sent again to the 
   is that of the text that is replaced; null proposes a new cell below.
 - `repaint {run, cell, data}`: what the outputs that show the run show now. Without such an output it goes below `cell`.
   Null for `data` says that no widget of it is alive.
+- `said {run, block, text, cell}`: the press on that block is dealt with; `text` says why not, if so. `cell` is where to
+  look.
 
 `mark` is `{run, model}`; the page adds `accepted` and keeps it in the cell's metadata under `agentnb`. Digests are
 SHA-256 of UTF-8, in hex. No message of the kernel runs a cell, and the page acts on none but these.
@@ -47,6 +51,7 @@ MOST_REASON = 10_000
 OUTCOMES = frozenset({"inserted", "accepted", "rejected", "changed", "gone"})
 WORDS = frozenset({"approve", "approve-rest", "deny"})
 KINDS = frozenset({"code", "markdown", "raw"})
+USES = frozenset({"insert", "replace"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,17 @@ class Approval:
     reason: str
 
 
-FromPage: TypeAlias = Cells | Done | Approval
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodePress:
+    """A person's press on a block of code: its use, and the cell under which the answer stands."""
+
+    run: str
+    block: int
+    use: str
+    cell: str
+
+
+FromPage: TypeAlias = Cells | Done | Approval | CodePress
 
 
 class NoMessage(ValueError):
@@ -200,10 +215,19 @@ def _answer(fields: Mapping[str, object]) -> Approval:
     )
 
 
+def _code(fields: Mapping[str, object]) -> CodePress:
+    block = fields.get("block")
+    if isinstance(block, bool) or not isinstance(block, int):
+        raise NoMessage
+    use = _one_of(fields.get("use"), USES)
+    return CodePress(run=_text(fields.get("run")), block=block, use=use, cell=_text(fields.get("cell")))
+
+
 _READERS: Mapping[str, Callable[[Mapping[str, object]], FromPage]] = {
     "cells": _cells,
     "done": _done,
     "answer": _answer,
+    "code": _code,
 }
 
 

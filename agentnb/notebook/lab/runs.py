@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,11 @@ class RunsOnPage:
         if run_id in self._places:
             self._places[run_id].ended = time.monotonic()
 
-    def tell(self, page: Hello, session: Session | None) -> None:
-        """Repaint what the page shows of runs that have stopped, and give it what it missed."""
+    def tell(self, page: Hello, session: Session | None, waiting: Collection[str] = ()) -> None:
+        """Repaint what the page shows of runs that have stopped, and give it what it missed.
+
+        A run that waits for a person is given to every page: nobody can answer what is not shown.
+        """
         shown = {each.run for each in page.runs}
         for run in {each.run: None for each in page.runs if not each.over}:
             is_alive, data = _as_it_stands(run, session)
@@ -50,13 +54,13 @@ class RunsOnPage:
                 self._front_end.repaint(run, data)
         began = time.monotonic() - page.since - MARGIN
         for run, place in self._places.items():
-            missed = place.ended is None or place.ended > began
+            missed = place.ended is None or place.ended > began or run in waiting
             if run not in shown and missed and page.notebook.index(place.cell) is not None:
                 self._front_end.repaint(run, _as_it_stands(run, session)[1], cell=place.cell)
 
 
 def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMapping | None]:
-    """Return whether a process is at work on the run, and its view; None where this kernel does not know it."""
+    """Return whether a process works on the run, and its view. None where this kernel does not know it."""
     from agentnb.durable.journal import leases, records
     from agentnb.errors import RunUnknown
     from agentnb.view.render import bundle

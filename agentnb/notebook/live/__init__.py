@@ -1,1 +1,1 @@
-"""What a person watches and presses while a run goes on."""
+"""Show what a person watches and presses while a run goes on."""

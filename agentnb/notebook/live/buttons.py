@@ -1,7 +1,7 @@
 """The buttons under a run that waits: Run, Edit first, Deny for each call, in an output of their own.
 
-The calls themselves stand in the run's static view right above, which outlives these widgets: whoever saves the
-notebook now and opens it after a restart finds there what was asked, and the commands that answer it.
+The calls themselves stand in the run's static view right above, which outlives these widgets. Whoever saves the
+notebook and opens it after a restart finds there what was asked, and the commands that answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentnb.view.exact_text import arguments_shown
 from agentnb.view.style import SMALL, clean, esc, wrap
 
 PART = "answer"
-"""What this output is of its run: a page that was loaded anew finds it by run and part."""
+"""Names this output's part of its run: a page that was loaded anew finds it by run and part."""
 OnAnswer = Callable[[Any], None]
 """Takes a person's words on calls (a list of Answer), or the words of a plain button."""
 
@@ -47,6 +47,7 @@ class Buttons:
         self._note: Any = None
         self._box: Any = None
         self._enabled = True
+        self._shown: JsonObject = {}
         self.insert: Callable[[str], bool] | None = None
         """Puts code below the cell that asked; None where no page can."""
 
@@ -68,7 +69,7 @@ class Buttons:
         _close_all(before)
 
     def offer(self, words: Sequence[str], instead: str) -> None:
-        """Show plain buttons, each of which gives its own words."""
+        """Show plain buttons; each gives its own words."""
         library, before = widget_library(), self._open
         self._open, self.presses, self._reasons, self._enabled = [], [], {}, True
         row = self._keep(library.HBox([self._button(library, each, _giving(each)) for each in words]))
@@ -77,8 +78,8 @@ class Buttons:
         _close_all(before)
 
     def _fill(self, library: Any, rows: list[Any], instead: str) -> None:
-        """Into the box that stands there already: JupyterLab hides an output for good when a widget that it showed is
-        closed, though another has taken its place (its WidgetRenderer, tried with JupyterLab 4.6)."""
+        """Put the widgets into the box that stands there already. JupyterLab hides an output for good when its widget
+        is closed, though another took its place (WidgetRenderer, tried with 4.6)."""
         if self._box is not None:
             self._box.children = rows
             return
@@ -92,21 +93,26 @@ class Buttons:
             button.disabled = False
 
     def tell(self, trouble: str) -> None:
-        """Why a click did nothing, below the buttons, which stay."""
+        """Say why a click did nothing, below the buttons, which stay."""
         self.enable()
         if self._note is not None:
             self._note.value = wrap(f'{_FOCUS}<p style="margin:4px 0;{SMALL}">✗ {esc(trouble)}</p>')
 
     def close(self, said: str) -> None:
-        """Put a sentence in their place."""
+        """Put a sentence in their place; an empty one leaves nothing to see."""
         before, self._open, self.presses, self._note = self._open, [], [], None
         if self._handle is not None:
             self._show(_said(said))
         _close_all([*before, *([self._box] if self._box is not None else [])])
         self._box = None
 
+    def show_again(self) -> None:
+        """Tell a page that was loaded anew of the buttons, in case it never got them."""
+        if self._box is not None:
+            self._show(self._shown)
+
     def _row(self, library: Any, question: Question, *, alone: bool) -> Any:
-        """One call: its number and beginning where there are several, then what can be said of it."""
+        """Return one call: its number and beginning where there are several, then what can be said of it."""
         which = "" if alone else f" {question.number}"
         rows = self._choices(library, question, which) if question.asks else self._verdicts(library, question, which)
         row = self._keep(library.VBox(rows, layout={"width": "100%"}))
@@ -134,7 +140,7 @@ class Buttons:
         return [self._keep(library.HBox(part, layout=_WRAP)) for part in (presses, [always])]
 
     def _choices(self, library: Any, question: Question, which: str) -> list[Any]:
-        """The answers that the model offers, and room for another."""
+        """Return the answers that the model offers, and room for another."""
         field = self._field(library, question, f"Another answer{which}")
         choices = [str(choice) for choice in question.arguments.get("choices") or ()]
         presses = [self._button(library, clean(each), _answering(question, each)) for each in choices]
@@ -143,14 +149,14 @@ class Buttons:
 
     def _field(self, library: Any, question: Question, placeholder: str) -> Any:
         field = self._reasons[question.key] = self._keep(
-            # Sent once, when the field is left: letter by letter, the last ones are held back until the kernel has
-            # answered, and a press, which is not, overtakes them.
+            # It is sent once, when the field is left. Letter by letter, the last ones are held back until the kernel
+            # has answered. A press is not held back and overtakes them.
             library.Text(placeholder=placeholder, layout=_FIELD, continuous_update=False)
         )
         return field
 
     def _edit(self, question: Question) -> None:
-        """Put the code into a field in the place of the buttons; what stands there when it is run is what runs."""
+        """Put the code into a field in the place of the buttons. What stands there when it is run, runs."""
         library, code = widget_library(), _code_of(question)
         field = self._keep(
             library.Textarea(
@@ -176,7 +182,7 @@ class Buttons:
         return _word(question, approved=True, reason=self._reasons[question.key].value)
 
     def _all(self, library: Any, questions: Sequence[Question]) -> Any:
-        """Every call at once."""
+        """Return every call at once."""
         questions = [item for item in questions if not item.asks]
         yes, no = f"Run all {len(questions)}", f"Deny all {len(questions)}"
         presses = [
@@ -197,20 +203,26 @@ class Buttons:
         return button
 
     def _pressed(self, button: Any, answers: Callable[[], Any]) -> None:
-        """A click that was on its way when the buttons went, or came before they could be read, says nothing."""
+        """A click that was on its way when the buttons went, or came before they could be read, says nothing.
+
+        The page has disabled the buttons itself: they are told both ways, so that it knows when they count again.
+        """
         if button not in self.presses or button.disabled:
             return
+        for each in self.presses:
+            each.disabled = True
         said = answers()
         if said:
-            for each in self.presses:
-                each.disabled = True
             self._answer(said)
+        else:
+            self.enable()
 
     def _keep(self, widget: Any) -> Any:
         self._open.append(widget)
         return widget
 
     def _show(self, data: JsonObject) -> None:
+        self._shown = data
         metadata = {"agentnb": {"run": self._run_id, "part": PART}} if self._run_id else None
         if self._handle is None:
             name = f"{self._run_id}/{PART}" if self._run_id else True
@@ -235,7 +247,7 @@ def _answering(question: Question, choice: str) -> Callable[[], list[Answer]]:
 
 
 def _code_of(question: Question) -> str:
-    """The code of a call that is nothing else; an empty text for any other."""
+    """Return the code of a call that is nothing else; an empty text for any other."""
     code = question.arguments.get("code")
     return code if isinstance(code, str) and len(question.arguments) == 1 else ""
 

@@ -1,9 +1,9 @@
 """The live view of a run: widgets while it goes on, replaced by the static view when it ends.            [ipywidgets]
 
 What a repaint costs does not grow with the run. The clock is a widget of its own, and a tick repaints it alone. The
-answer is sent in pieces: what no longer changes is a widget that is not sent again, and only the end of the text is.
-Saved widgets do not reopen ("model not found"), so at the end the same output becomes html, Markdown, plain text and
-JSON, and the widgets are closed.
+answer is sent in pieces. What no longer changes is a widget that is not sent again; only the text's end is. Saved
+widgets do not reopen ("model not found"). So at the end the same output becomes html, Markdown, plain text and JSON,
+and the widgets are closed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, Protocol
 from agentnb.canonical import Clock, JsonObject
 from agentnb.view.answer.markup import settled, to_html
 from agentnb.view.progress import BAR_STYLES, Progress
-from agentnb.view.style import PRE, clean, esc, wrap
+from agentnb.view.style import PRE, SMALL, clean, esc, wrap
 
 INTERVAL = 0.25
 """Seconds between two repaints."""
 TICK = 0.5
 """Seconds between two repaints of the clock while nothing else happens."""
 PIECE = 400
-"""Characters of an answer that are sent again as it grows, at the least; a longer last block is sent less often."""
+"""Characters of a growing answer that are sent again, at the least. A longer last block is sent less often."""
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 SETTLING = 0.3
 """Seconds after a cell's end in which the front end tells which fold was open: no message arrives before."""
@@ -133,7 +133,7 @@ class Widgets:
             self._box.add_class(name)
         self._pieces.show(run.answer)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-        self._show({VIEW_MIME: view, "text/plain": run.line(now, beside), "text/html": wrap(run.stage_html(beside))})
+        self._show({VIEW_MIME: view, **_unwatched(self._run_id, run.line(now, beside))})
 
     def paint(self, run: Progress, now: float, beside: str) -> None:
         assert self._pieces is not None
@@ -178,13 +178,19 @@ class Widgets:
     def _show(self, data: Bundle) -> None:
         """Into the one output that this view has; its first use makes it.
 
-        The run's id is the display's and stands in the metadata: by these a page that was loaded anew finds the output.
+        The run's id is the display's and stands in the metadata. By these a page that was loaded anew finds the output.
         """
         metadata = {"agentnb": {"run": self._run_id}} if self._run_id else None
         if self._handle is None:
             self._handle = self._display(data, raw=True, display_id=self._run_id or True, metadata=metadata)
         else:
             self._handle.update(data, raw=True, metadata=metadata)
+
+
+def _unwatched(run_id: str, line: str) -> Bundle:
+    """For a front end without widgets, and for a notebook that is saved now: nothing will update it there."""
+    said = f"● Going on when this was shown. %agent_runs show {run_id} tells how it stands." if run_id else line
+    return {"text/plain": said, "text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(said)}</p>')}
 
 
 class Pieces:
@@ -223,7 +229,7 @@ class Pieces:
 
 
 def _unfinished(text: str) -> str:
-    """The end of an answer. Code that goes on is not read as Markdown again and again."""
+    """Return the end of an answer. Code that goes on is not read as Markdown again and again."""
     first, _, code = text.lstrip("\n").partition("\n")
     if first.startswith("```") and "```" not in code:
         return f'<pre style="{PRE}">{esc(clean(code))}</pre>'
@@ -255,11 +261,11 @@ def close(widget: Any) -> None:
 
 
 def someone_watches() -> bool:
-    """Whether a front end with a person before it takes part: only then are widgets opened.
+    """Tell whether a front end with a person before it takes part: only then are widgets opened.
 
     nbclient, nbconvert and nbval say `allow_stdin: false` with each cell. There widgets would help nobody, and nbclient
-    keeps the state of closed ones in the file (tried with nbclient 0.10, 2026-11-22; ipykernel keeps the flag in
-    `Kernel._allow_stdin`, and without that attribute we assume a person).
+    keeps closed ones' state in the file (tried with nbclient 0.10, 2026-11-22). ipykernel keeps the flag in
+    `Kernel._allow_stdin`; without that attribute we assume a person.
     """
     from IPython.core.getipython import get_ipython
 

@@ -1,4 +1,4 @@
-"""The live view of one run: widgets before a person, a growing text in a terminal, and the outcome alone elsewhere.
+"""Show one run live: widgets before a person, a growing text in a terminal, and the outcome alone elsewhere.
 
 `%config AgentNB.live = False` shows the outcome alone everywhere; `%config AgentNB.view = "full"` shows all of it.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class View:
     """Fed from the agent's thread, painted from the main thread.
 
-    `since` is when the person asked, in seconds of the session's monotonic clock: from there to the end one clock runs.
+    `since` is when the person asked, in seconds of the session's monotonic clock: one clock runs to the end.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class View:
 
     @property
     def has_widgets(self) -> bool:
-        """Whether widgets are shown here: then buttons can be, too."""
+        """Tell whether widgets are shown here: then buttons can be, too."""
         return self._painter is not None
 
     def reopen(self, run: Run) -> None:
@@ -96,7 +96,7 @@ class View:
             self._dashboard.finish(*forms)
 
     def _untold(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The document without the redactions that this conversation has been told of already."""
+        """Return the document without the redactions that this conversation has been told of already."""
         found = [item for item in document.get("redactions") or () if str(item.get("mark")) not in self._told]
         self._told |= {str(item.get("mark")) for item in found}
         return dict(document) | {"redactions": found}
@@ -104,7 +104,7 @@ class View:
     def _forms(
         self, document: JsonMapping, *, error_follows: bool = False
     ) -> tuple[JsonObject, Callable[[], JsonObject]]:
-        """What is shown, and how to make the same with its fold open."""
+        """Return what is shown, and how to make the same with its fold open."""
         shown = with_cell_numbers(document, self._numbers)
         return (
             bundle(shown, error_follows=error_follows, full=self._full),
@@ -117,7 +117,7 @@ def _thread(run: Run) -> str:
 
 
 def _begun(run: Run, began: float) -> Progress:
-    """The run as it stands when its live view opens."""
+    """Return the run as it stands when its live view opens."""
     state = state_of(run.context)
     cost = state.spending.cost
     return Progress(

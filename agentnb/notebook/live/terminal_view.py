@@ -1,4 +1,4 @@
-"""The live view of a run in a terminal: the answer as it streams, and one line that is written over."""
+"""Show a run live in a terminal: the answer as it streams, and one line that is written over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLEAR_BELOW, _CLEAR_LINE, _UP = "\x1b[J", "\x1b[K", "\x1b[{}A"
 
 
 class TerminalView:
-    """What is settled of the answer is printed once; its last block and the status line are written over.
+    """Prints once what is settled of the answer. Its last block and the status line are written over.
 
     Where nobody looks (a pipe, a file, a terminal that moves no cursor) the outcome alone is shown.
     """

@@ -1,4 +1,4 @@
-"""Where the breakpoints of a request go, and with which TTL. Pure."""
+"""Place a request's breakpoints, and choose the TTL of each. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from agentnb.providers.promptcache.policy import Plan, plan_for
 def place_marks(
     prompt: Prompt, model: Model, *, pauses: Sequence[float] = (), notebook: bool = False, plan: Plan | None = None
 ) -> tuple[Mark, ...]:
-    """The four breakpoints: end of static, end of semi-static, where the previous request ended, and the tail.
+    """Return the four breakpoints: end of static, end of semi-static, where the previous request ended, and the tail.
 
-    A mark each few blocks would not do better: the lookback reaches back from the third mark, which moves with the
-    conversation. Where a provider caches prefixes unasked, the marks are sent nowhere: they are the prefixes that the
-    ledger remembers. Longer TTLs stand before shorter ones, as Anthropic demands. `pauses` are the seconds between
-    the calls so far, `notebook` whether a person sits between the turns; `plan` overrides what they ask for.
+    A mark each few blocks would not do better: the lookback starts at the third mark, which moves along. Where a
+    provider caches prefixes unasked, the marks are sent nowhere: they are the prefixes that the ledger remembers.
+    Longer TTLs stand before shorter ones, as Anthropic demands. `pauses` are the seconds between the calls so far;
+    `notebook` says whether a person sits between the turns. `plan` overrides what they ask for.
     """
     if model.cache.kind is CacheKind.NONE or not prompt.blocks:
         return ()
@@ -38,7 +38,7 @@ def place_marks(
 
 
 def automatic_mark(prompt: Prompt, model: Model, *, plan: Plan) -> tuple[Mark, ...]:
-    """One mark that the provider places itself, at the last block; () where the plan is not to cache."""
+    """Return one mark that the provider places itself, at the last block; () where the plan is not to cache."""
     if not prompt.blocks or not plan.tail:
         return ()
     return (
@@ -56,10 +56,10 @@ def _last_index(prompt: Prompt, layer: Layer) -> int:
 
 
 def frame_ends(prompt: Prompt) -> tuple[int, int]:
-    """The last blocks of STATIC and of the whole frame (tools and system); -1 where there is none."""
+    """Return the last blocks of STATIC and of the whole frame (tools and system); -1 where there is none."""
     return _last_index(prompt, Layer.STATIC), last_frame_index(prompt)
 
 
 def last_frame_index(prompt: Prompt) -> int:
-    """The last block of tools and system: what every call of a segment begins with."""
+    """Return the last block of tools and system: what every call of a segment begins with."""
     return max((i for i, b in enumerate(prompt.blocks) if b.role in (Role.TOOLS, Role.SYSTEM)), default=-1)

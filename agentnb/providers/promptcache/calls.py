@@ -1,4 +1,4 @@
-"""One call as the ledger sees it: its blocks' tokens, what it leaves warm, what the next one is compared with. Pure."""
+"""Describe one call as the ledger sees it: its blocks' tokens, what it leaves warm, the next one's comparison. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from agentnb import canonical
 from agentnb.canonical import JsonObject
 from agentnb.models.catalog import Model
-from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.layers import Block, Layer, Prompt, Salt
 from agentnb.models.messages import Image, Usage
 from agentnb.models.tokens import scale_to_total
 from agentnb.providers.base import Mark
@@ -37,7 +37,8 @@ class Call:
 
 
 def expected_usage(call: Call, read: int) -> Usage:
-    """The input as the reply will report it if `read` tokens hit: each mark writes what lies before it, at its TTL."""
+    """Return the input as the reply will report it if `read` tokens hit. Each mark writes what lies before it, at its
+    TTL."""
     written = {"5m": 0, "1h": 0, "12h": 0}
     done = read
     for mark in sorted(call.marks, key=lambda mark: mark.index):
@@ -56,7 +57,8 @@ def expected_usage(call: Call, read: int) -> Usage:
 
 
 def warm_entries(call: Call, usage: Usage) -> list[Warm]:
-    """What the call left warm: each mark whose prefix reaches the minimum. The tail's prefix is the whole input."""
+    """Return what the call left warm: each mark whose prefix reaches the minimum. The tail's prefix is the whole
+    input."""
     unasked = not call.model.cache.breakpoints
     if not (unasked or usage.cache_read or usage.cache_write):
         return []
@@ -81,18 +83,27 @@ def warm_entries(call: Call, usage: Usage) -> list[Warm]:
     return out
 
 
-def message_salt(model: Model, blocks: Iterable[Block]) -> str:
-    """What makes the provider process the messages anew though their bytes are the same: on Anthropic the first
-    picture in a conversation (docs, prompt caching: what invalidates the cache)."""
+def salt_of(model: Model, blocks: Iterable[Block], effort: str) -> Salt:
+    """Return what makes the provider process the same bytes anew.
+
+    That is another effort, where the model's row says so. On Anthropic it is also the first picture in a conversation
+    (docs, prompt caching: what invalidates the cache).
+    """
     pictured = model.provider == "anthropic" and any(isinstance(block.content, Image) for block in blocks)
-    return PICTURES if pictured else ""
+    rules = model.effort
+    taken = rules.taken(effort)
+    return Salt(
+        frame=taken if rules.spoils == "all" else "",
+        messages=(PICTURES if pictured else "") + (taken if rules.spoils == "messages" else ""),
+    )
 
 
 PICTURES = "pictures"
 
 
 def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]:
-    """The tokens of the leading blocks that `previous` sent too: as they were settled then, so they never move."""
+    """Return the tokens of the leading blocks that `previous` sent too: as they were settled then, so they never
+    move."""
     if previous is None:
         return ()
     same = 0
@@ -104,9 +115,9 @@ def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]
 
 
 def anchored(call: Call, ledger: Ledger, *, known: int) -> Call:
-    """The call with its leading blocks counted as replies counted them, where only the ledger knows them.
+    """Return the call with its leading blocks counted as replies counted them, where only the ledger knows them.
 
-    Beyond the `known` ones: another kernel may have sent this prefix, and what is warm must not exceed what is sent.
+    Estimates count beyond the `known` ones: another kernel may have sent this prefix, and warm must not exceed sent.
     """
     counted = _held_tokens(call, ledger) or _sent_tokens(call, ledger, known)
     if counted is None:
@@ -133,7 +144,7 @@ def _sent_tokens(call: Call, ledger: Ledger, known: int) -> tuple[int, int] | No
 
 
 def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ...]:
-    """Each block's tokens, adding up to the reported `total`: what is known stays, only the rest is scaled."""
+    """Return each block's tokens, adding up to the reported `total`: what is known stays, only the rest is scaled."""
     rest = total - sum(known)
     new = call.tokens[len(known) :]
     if rest < 0 or (rest > 0 and not new):
@@ -142,7 +153,7 @@ def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ..
 
 
 def sent_record(call: Call, *, run_id: str, replied: Mapping[str, int] | None = None) -> Sent:
-    """What the next call of the thread will be compared with; `call.tokens` are settled ones, `replied` those of the
+    """Return what the thread's next call will be compared with. `call.tokens` are settled ones, `replied` those of the
     reply's blocks."""
     blocks = call.prompt.blocks
     return Sent(

@@ -1,4 +1,4 @@
-"""What a call should read from the prompt cache, what it did read, and the difference in words, dollars and seconds."""
+"""Predict what a call reads from the prompt cache, and tell the difference in words, dollars and seconds."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Prediction:
 class CacheReport:
     """Prediction and proof of one call. Tokens; `warm_until` in seconds since the epoch (None: nothing warm).
 
-    `missed` tokens were expected, or were sent by the thread's previous request too, and were not read; what that
-    cost is `lost_dollars` and `lost_seconds` (modelled).
+    `missed` tokens were expected, or the thread's previous request sent them too, and were not read. What that cost is
+    `lost_dollars` and `lost_seconds` (modelled).
     """
 
     expected: int
@@ -53,10 +53,11 @@ class CacheReport:
 
 
 def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR) -> Prediction:
-    """The longest warm prefix that this call can reach, in tokens.
+    """Return the longest warm prefix that this call can reach, in tokens.
 
-    With breakpoints: from a mark, at most `lookback` blocks back. Without: any prefix that an earlier call began with,
-    as far as `trust` goes, in whole steps where the provider counts so; the last block is always read anew.
+    With breakpoints: from a mark, at most `lookback` blocks back. Without, it is any prefix that an earlier call
+    began with, as far as `trust` goes. It is in whole steps where the provider counts so. The last block is always
+    read anew.
     """
     held = next((mark for mark in call.marks if mark.holder), None)
     certain = _held_tokens(call, ledger, held.holder) if held else 0
@@ -89,8 +90,8 @@ def _unasked(call: Call, ledger: Ledger, trust: Trust) -> int:
 
 
 def worth_unasked(call: Call, ledger: Ledger, trust: Trust) -> float:
-    """The tokens that the call hits unasked in expectation: the hit rate seen, at first no more than one half, times
-    what was sent before. It is what a cache object, whose hit is certain, has to beat."""
+    """Return the tokens that the call is expected to hit unasked: those sent before, times the hit rate seen. At first
+    the rate is one half at most. It is what a cache object, whose hit is certain, has to beat."""
     return max(
         (entry.tokens * trust.share(*_age(call, entry), at_first=0.5) for entry in sent_before(call, ledger)),
         default=0.0,
@@ -98,8 +99,8 @@ def worth_unasked(call: Call, ledger: Ledger, trust: Trust) -> float:
 
 
 def sent_before(call: Call, ledger: Ledger) -> Iterator[Warm]:
-    """What earlier calls sent of this call's prefix, longest first, whether or not it can still be warm. Of a prompt
-    that was sent as it is, all but the last block, which is read anew."""
+    """Yield what earlier calls sent of this call's prefix, longest first, whether or not it can still be warm. Of a
+    prompt that was sent as it is, all but the last block, which is read anew."""
     *before, whole = call.prompt.chain
     tokens = call.prefix_tokens(len(before) - 1)
     for entry in ledger.longest_first(call.scope, call.model.name, call.prompt.chain):
@@ -115,10 +116,10 @@ def _age(call: Call, entry: Warm) -> tuple[float, float]:
 
 
 def observed_hit(call: Call, ledger: Ledger, usage: Usage) -> tuple[float, int] | None:
-    """What this reply teaches of prefixes cached unasked: (seconds since it was last sent, 1 for a hit or 0).
+    """Return what this reply teaches of prefixes cached unasked: (seconds since last sent, 1 for a hit or 0).
 
-    None where nothing was to be hit, where breakpoints decide, or beside a cache object: no provider says whether such
-    a call hits anything beyond it. Before the call is recorded.
+    None where nothing was to be hit, or breakpoints decide. None beside a cache object too: no provider says whether
+    such a call hits anything beyond it. Before the call is recorded.
     """
     if call.model.cache.breakpoints or any(mark.holder for mark in call.marks):
         return None
@@ -155,7 +156,7 @@ DIED = "the simulated prompt cache that held it ended with its kernel; a provide
 
 
 def _died(call: Call, ledger: Ledger) -> bool:
-    """Whether another simulator, which ended with its kernel, was sent what this call begins with."""
+    """Tell whether another simulator, which ended with its kernel, was sent what this call begins with."""
     if not call.scope.startswith("sim:"):
         return False
     others = (entry for entry in ledger.entries() if entry.scope.startswith("sim:") and entry.scope != call.scope)
@@ -163,14 +164,14 @@ def _died(call: Call, ledger: Ledger) -> bool:
 
 
 def _ended(call: Call, ledger: Ledger) -> str:
-    """The end of the cache object that held what this call begins with, as the beginning of a sentence."""
+    """Return the end of the cache object that held what this call begins with, as the beginning of a sentence."""
     held = (h for h in ledger.held(call.scope) if h.model == call.model.name and h.prefix in call.prompt.chain)
     ended = max((h.until for h in held if h.until <= call.at), default=None)
     return "" if ended is None else f"the cache object ended {span(call.at - ended)} ago; the rest was "
 
 
 def _expired(call: Call, ledger: Ledger) -> Warm | None:
-    """The longest prefix of this call that was warm once."""
+    """Return the longest prefix of this call that was warm once."""
     found = ledger.longest_first(call.scope, call.model.name, call.prompt.chain)
     return next((entry for entry in found if entry.until <= call.at), None)
 
@@ -186,8 +187,8 @@ def compare(
     vanished: bool = False,
     cut: Sent | None = None,
 ) -> CacheReport:
-    """Prediction against proof, with the reason in words. `earlier` gives the blocks that `previous` sent; `vanished`:
-    the call was bound to a cache object that the provider no longer had; `cut`: what the thread's last call sent that
+    """Prediction against proof, with the reason in words. `earlier` gives the blocks that `previous` sent. `vanished`:
+    the call named a cache object that the provider no longer had. `cut` is what the thread's last call sent that
     brought no reply."""
     warm = warm_entries(call, usage)
     short = _missing(call, prediction, usage, previous)
@@ -218,9 +219,9 @@ def compare(
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What may explain a miss: the tokens that the thread's previous request sent too, whether there was none (then
-    this is the `first`), the first change since, the provider's own reason, the tokens `missed`, and whether a
-    cache object had `vanished`. `warmed`: by which call of ours that ended without a reply."""
+    """Holds what may explain a miss of `missed` tokens. These are the tokens that the thread's previous request sent
+    too; whether this is the `first`; the first change since. The provider's own reason counts, and whether a cache
+    object had `vanished`. `warmed`: by which call of ours that ended without a reply."""
 
     shared: int
     first: bool
@@ -232,7 +233,7 @@ class Known:
 
     @property
     def cause(self) -> str:
-        """The change that we see and the provider's own reason, as far as there are."""
+        """Return the change that we see and the provider's own reason, as far as there are."""
         known = self.diagnosis and not any(no in self.diagnosis for no in _NO_REASON)
         said = f"the provider says {self.diagnosis}" if known else ""
         return "; ".join(part for part in (self.change, said) if part)
@@ -260,7 +261,7 @@ def _describe(mark: Mark) -> str:
 
 
 def _missing(call: Call, prediction: Prediction, usage: Usage, previous: Sent | None) -> int:
-    """Tokens that the previous request sent too, or that were expected, and that were not read.
+    """Return the tokens that the previous request sent too, or that were expected, and that were not read.
 
     Where the frame changed (tools, instructions, project), all that the previous request sent could have been read.
     Small differences are the estimate's.
@@ -307,7 +308,7 @@ def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> s
 
 
 def _let_go(call: Call, known: Known) -> str:
-    """Why what nothing changed in was not there before its time was over: only the provider can know."""
+    """Tell why what nothing changed in was not there before its time was over: only the provider can know."""
     if known.vanished:
         return "the cache object had vanished at the provider"
     if not call.model.cache.breakpoints:
@@ -317,7 +318,7 @@ def _let_go(call: Call, known: Known) -> str:
 
 
 def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
-    """Why nothing was warm, now that the reply has counted: an estimate below the minimum may have been too low."""
+    """Tell why nothing was warm, after the reply's count: an estimate below the minimum may have been too low."""
     if prediction.reason == DIED:
         return DIED
     minimum, begun = call.model.cache.minimum, not known.first and known.shared < call.model.cache.minimum

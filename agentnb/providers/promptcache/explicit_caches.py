@@ -1,9 +1,9 @@
 """The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
 An object holds what every call of a segment begins with. It costs storage by the hour, so it is made only within a
-budget that the user set, and where the pauses seen so far say that it is cheaper than what the provider caches
-unasked. Ours are known by their label, which says who made them; the ledger says who uses them. The last one to leave
-an object deletes it; one that nobody asks for lapses. A vanished one is forgotten; the call goes out without it.
+budget that the user set. The pauses so far must also say that it is cheaper than what the provider caches unasked. Ours
+are known by their label, which says who made them; the ledger says who uses them. The last one to leave an object
+deletes it; one that nobody asks for lapses. A vanished one is forgotten; the call goes out without it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
 DOUBT = 2.0  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
 SHORTEST = 60.0  # seconds: the provider makes none for less
-RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause that is worth it
+RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause worth it
 _GONE = (403, 404)  # what the provider answers for an object that it no longer has
 _LABELLED = re.compile(rf"{LABEL}(?: (?P<maker>[0-9a-f]+\.\d+\.\d+\.\d+))?(?: .*)?")
 
 
 @runtime_checkable
 class ObjectProvider(Protocol):
-    """What a provider with cache objects can do. `scope` names the place where it keeps them."""
+    """Does what a provider with cache objects can do. `scope` names the place where it keeps them."""
 
     scope: str
 
@@ -53,9 +53,9 @@ class ObjectProvider(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reuse:
-    """How often what an object would hold is asked with: `pauses` in seconds between such calls, only those that were
-    seen. Prefixes cached unasked are `trusted` for so many seconds; `warm` says that what the object would hold is
-    expected to hit now."""
+    """Tells how often an object's content is asked with: `pauses` in seconds between such calls, only those seen.
+    Prefixes cached unasked are `trusted` for so many seconds. `warm` says that what the object would hold is expected
+    to hit now."""
 
     pauses: Sequence[float]
     trusted: float = UNASKED
@@ -63,23 +63,23 @@ class Reuse:
 
 
 def life_of(model: Model) -> float:
-    """Seconds that an object is made or extended for by itself: as long as storage costs less than a read saves.
+    """Return the seconds that an object lives by itself: as long as storage costs less than a read saves.
 
-    Nobody knows how long a pause will be; so the storage of one that outlasts the object costs no more than the write
-    that it was to spare. A kernel that dies leaves its objects no longer than that.
+    Nobody knows how long a pause will be. So where a pause outlasts an object, its storage costs no more than the write
+    it was to spare. A kernel that dies leaves its objects no longer than that.
     """
     per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
     return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
 
 
 def pays(model: Model, reuse: Reuse) -> bool:
-    """Whether an object costs less than trusting to what the provider caches unasked, if the calls of this frame go on
-    for as long as they have, with such pauses, and then end.
+    """Tell whether an object costs less than trusting to what the provider caches unasked. The calls of this frame are
+    taken to go on as long as they have, with such pauses.
 
-    Making it costs the call that it is made for a read more than that would have cost; a whole write more where the
-    prefix is warm anyway. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing.
-    What it saves over n pauses is known from those n alone, to within their standard deviation times the root of n;
-    DOUBT of that is taken off. Two pauses are the least.
+    Making it costs the call that it is made for a read more than without it. Where the prefix is warm anyway, it costs
+    a whole write more. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing. Its
+    saving over n pauses is known to within their standard deviation times the root of n. DOUBT times that is taken off.
+    Two pauses are the least.
     """
     if len(reuse.pauses) < 2:
         return False
@@ -88,18 +88,18 @@ def pays(model: Model, reuse: Reuse) -> bool:
 
 
 def _price_of_one(model: Model, reuse: Reuse) -> float:
-    """What making an object and letting it lapse costs a token, in input prices."""
+    """Return what making an object and letting it lapse costs a token, in input prices."""
     rates = rates_of(model, "1h")
     return (rates.write if reuse.warm else rates.read) + rates.storage * life_of(model) / 3600.0
 
 
 def stays_worth(model: Model, reuse: Reuse) -> bool:
-    """Whether storing an object that there is goes on saving, if pauses go on like this."""
+    """Tell whether storing an object that there is goes on saving, if pauses go on like this."""
     return sum(_saved(model, reuse)) > 0
 
 
 def weighed(model: Model, reuse: Reuse) -> str:
-    """Whether an object would pay and why, for people."""
+    """Tell whether an object would pay and why, for people."""
     gaps, life = reuse.pauses, life_of(model)
     if len(gaps) < 2:
         return "Whether a cache object would pay is not known yet: it takes two pauses between calls with this prompt."
@@ -115,21 +115,21 @@ def weighed(model: Model, reuse: Reuse) -> str:
 
 
 def _doubt(saved: Sequence[float]) -> float:
-    """The standard deviation of the sum, as far as its parts show it."""
+    """Return the standard deviation of the sum, as far as its parts show it."""
     mean = math.fsum(saved) / len(saved)
     return math.sqrt(math.fsum((one - mean) ** 2 for one in saved) / (len(saved) - 1) * len(saved))
 
 
 def _saved(model: Model, reuse: Reuse) -> list[float]:
-    """What a token of an object saves after each pause, in input prices."""
+    """Return what a token of an object saves after each pause, in input prices."""
     stored = CachingOption(ttl="1h", rates=rates_of(model, "1h"), stored=True, lasts=life_of(model))
     unasked = CachingOption(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted)
     return [saved_by_storing(stored, unasked, gap) for gap in reuse.pauses]
 
 
 class CacheObjects:
-    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them; `spent` is what it
-    did, storage until the end of each object's life included. `owner` names the session; `is_gone` tells of another
+    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them. `spent` is what it
+    did, including storage until the end of each object's life. `owner` names the session; `is_gone` tells of another
     one's name whether it has certainly ended."""
 
     def __init__(
@@ -151,7 +151,7 @@ class CacheObjects:
     # --- binding: no I/O but the ledger's -------------------------------------------------------------------------
 
     def find(self, prompt: Prompt, model: Model, scope: str) -> HeldObject | None:
-        """The live object that holds exactly what this prompt begins with."""
+        """Return the live object that holds exactly what this prompt begins with."""
         last = last_frame_index(prompt)
         if model.cache.kind is not CacheKind.EXPLICIT_OBJECT or last < 0:
             return None
@@ -160,7 +160,7 @@ class CacheObjects:
         return next((h for h in found if h.until > now), None)
 
     def bind(self, marks: tuple[Mark, ...], prompt: Prompt, held: HeldObject | None) -> tuple[Mark, ...]:
-        """The marks with the object's name at the end of what it holds."""
+        """Return the marks with the object's name at the end of what it holds."""
         if held is None:
             return marks
         last = last_frame_index(prompt)
@@ -172,8 +172,8 @@ class CacheObjects:
     def ensure(
         self, provider: object, call: Call, *, thread: str, reuse: Reuse, replaced: bool = False
     ) -> HeldObject | None:
-        """The object for this call, made or extended as the budget allows. `replaced`: this thread's frame changed for
-        good, and its earlier objects are deleted.
+        """Return the object for this call, made or extended as the budget allows. `replaced`: this thread's frame
+        changed for good, and its earlier objects are deleted.
 
         None where there is none and none pays. A provider that refuses costs the object, not the call.
         """
@@ -191,8 +191,8 @@ class CacheObjects:
         return None
 
     def price_of_making(self, call: Call, reuse: Reuse) -> float | None:
-        """US dollars for which an object would be made for this call, which has none; None where it would not be: it
-        is too small, costs more than is left or an unknown sum, or does not pay."""
+        """Return the US dollars for which an object would be made for this call, which has none. None where it is too
+        small, costs an unknown sum or more than is left, or does not pay."""
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
         if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
             return None
@@ -230,7 +230,7 @@ class CacheObjects:
     def _use(
         self, provider: ObjectProvider, held: HeldObject, model: Model, thread: str, *, longer: bool
     ) -> HeldObject | None:
-        """The object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
+        """Return the object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
         me, now = User(owner=self._owner, thread=thread), self._clock.now()
         used = held if me in held.users else replace(held, users=(*held.users, me))
         if used is not held:
@@ -259,9 +259,9 @@ class CacheObjects:
         return longer
 
     def _leave_replaced(self, provider: ObjectProvider, call: Call, thread: str) -> None:
-        """What this thread used before its frame changed for good is of no more use to it, whichever kernel it was in.
+        """Let go of what this thread used before its frame changed for good, whichever kernel made it.
 
-        Any other frame of the thread may be asked with again, by running an older cell: its object lapses by itself.
+        Any other frame of the thread may be asked with again, by an older cell: its object lapses by itself.
         """
         prefix = call.prompt.chain[last_frame_index(call.prompt)]
         for held in self._ledger.held(call.scope):
@@ -288,7 +288,7 @@ class CacheObjects:
         """Delete it at the provider and forget it. False where it was gone already; raises a ProviderError where it
         may be there still.
 
-        Storage was put down as spent until the object's end; what is left of it is not, if this session paid it.
+        Storage was put down as spent until the object's end. If this session paid it, what is left is taken off.
         """
         try:
             provider.delete_cache(held.name)
@@ -306,7 +306,7 @@ class CacheObjects:
         return True
 
     def mine(self) -> list[HeldObject]:
-        """The objects that this session uses and that still live."""
+        """Return the objects that this session uses and that still live."""
         now = self._clock.now()
         return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
 
@@ -315,8 +315,8 @@ class CacheObjects:
         return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
 
     def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
-        """Whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made it
-        may be alive, in another kernel or on another machine."""
+        """Tell whether a listed object is ours and nobody uses it. None where the ledger does not know it: whoever made
+        it may be alive, in any kernel or machine."""
         if not ours(listed):
             return False
         held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)
@@ -326,7 +326,7 @@ class CacheObjects:
         return True if not made_by or made_by == self._owner or self._ended(made_by) else None
 
     def used_by(self, held: HeldObject) -> str:
-        """Who uses an object, in words."""
+        """Tell who uses an object, in words."""
         if self._used_here(held):
             return "this kernel"
         alive = any(not self._ended(user.owner) for user in held.users)
@@ -348,11 +348,11 @@ def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float |
 
 
 def ours(listed: JsonMapping) -> bool:
-    """Whether a listed cache object carries our label."""
+    """Tell whether a listed cache object carries our label."""
     return _LABELLED.fullmatch(str(listed.get("displayName") or "")) is not None
 
 
 def maker(listed: JsonMapping) -> str:
-    """The session that made an object of ours, by its label; empty where the label does not say."""
+    """Return the session that made an object of ours, by its label; empty where the label does not say."""
     found = _LABELLED.fullmatch(str(listed.get("displayName") or ""))
     return (found["maker"] or "") if found else ""

@@ -1,10 +1,10 @@
-"""How far a prefix that a provider caches unasked can be trusted to be there: learned from what calls found. Pure.
+"""Learn from what calls found how far a prefix that a provider caches unasked can be trusted to be there. Pure.
 
-No provider promises such a hit. What is asked of the user's own calls is: of those that began like an earlier one of
-so-and-so long ago, how many hit? Before there are any, the prior speaks: five calls of which four hit within the
-published time, one up to an hour (the longest that OpenAI's guide mentions), and none later. Every call that is seen
-counts as much as each of those. What was gone after a short pause counts as gone after a longer one, and what was there
-after a long one as there after a shorter.
+No provider promises such a hit. The user's own calls are asked: of those that began like an earlier one some time ago,
+how many hit? Before there are any, the prior speaks for five calls. Four of them hit within the published time, one up
+to an hour (the longest in OpenAI's guide), none later. Every call that is seen counts as much as each of those. What
+was gone after a short pause counts as gone after a longer one. What was there after a long one counts as there after a
+shorter.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NAMES = ("1 min", "5 min", "10 min", "30 min", "1 h")
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0), each."""
+    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0)."""
 
     found: Sequence[tuple[float, int]] = ()
 
     def share(self, age: float, ttl: float, *, at_first: float = 1.0) -> float:
-        """The chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`.
+        """Return the chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`.
 
         `at_first` is the most that is supposed where nothing was seen.
         """
@@ -40,7 +40,7 @@ class Trust:
         return self.share(age, ttl) > 0.5
 
     def lasts(self, ttl: float) -> float:
-        """The longest pause in seconds up to which a hit is expected, of some that are looked at."""
+        """Return the longest pause in seconds up to which a hit is expected, of some that are looked at."""
         out = 0.0
         for edge in sorted({*EDGES[:-1], 7200.0, ttl}):
             if not self.expects(edge, ttl):
@@ -49,7 +49,7 @@ class Trust:
         return out
 
     def words(self, age: float) -> str:
-        """What was seen of such pauses, for people."""
+        """Return what was seen of such pauses, for people."""
         hits, calls = self._like(age)
         number = next(i for i, edge in enumerate(EDGES) if age <= edge)
         between = f"up to {_NAMES[0]}" if number == 0 else f"more than {_NAMES[number - 1]}"
@@ -62,7 +62,7 @@ class Trust:
 
 
 def _pause_like(age: float) -> tuple[float, float]:
-    """The pauses that count as alike: longer than the first, at most the second, in seconds."""
+    """Return the pauses that count as alike: longer than the first, at most the second, in seconds."""
     number = next(i for i, edge in enumerate(EDGES) if age <= edge)
     return (EDGES[number - 1] if number else -1.0), EDGES[number]
 

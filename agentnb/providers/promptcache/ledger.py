@@ -1,4 +1,4 @@
-"""What is warm in the providers' prompt caches until when, across kernels that share the data directory."""
+"""Remember what is warm in the providers' prompt caches until when, across kernels that share the data directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMEMBERED = 3600.0
 
 
 class BytesStorage(Protocol):
-    """What the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
+    """Does what the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
 
     def get(self, key: str) -> bytes | None: ...
 
@@ -42,8 +42,8 @@ class Warm:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block; and what
-    the reply reported of its own blocks, by digest. The blocks themselves are in the journal, under the run."""
+    """Holds what a call sent, to compare the next one with: prefix digests, labels and tokens by block. `replied` is
+    what the reply reported of its own blocks, by digest. The blocks themselves are in the journal, under the run."""
 
     run_id: str
     model: str
@@ -83,7 +83,7 @@ class HeldObject:
 
 
 class Ledger:
-    """What is warm where until when, across kernels that share the data directory."""
+    """Remembers what is warm where until when, across kernels that share the data directory."""
 
     def __init__(self, storage: BytesStorage) -> None:
         self._storage = storage
@@ -93,11 +93,11 @@ class Ledger:
         return entry if entry is not None and entry.until > now else None
 
     def remembered(self, scope: str, model: str, prefix: str) -> Warm | None:
-        """The entry even if it has expired, for as long as it is remembered (an hour past its end)."""
+        """Return the entry even if it has expired, for as long as it is remembered (an hour past its end)."""
         return _read(self._storage.get(_warm_key(scope, model, prefix)), _warm)
 
     def longest_first(self, scope: str, model: str, chain: Sequence[str]) -> Iterator[Warm]:
-        """The entries of a chain's prefixes, read one by one as they are asked for: a long session has hundreds."""
+        """Yield the entries of a chain's prefixes, read one by one as asked for: a long session has hundreds."""
         start = _warm_key(scope, model, "")
         known = {key.removeprefix(start) for key in self._storage.keys(start)}
         found = (self.remembered(scope, model, prefix) for prefix in reversed(chain) if prefix in known)
@@ -109,7 +109,7 @@ class Ledger:
             self._storage.set(_warm_key(entry.scope, entry.model, entry.prefix), canonical.dump(vars(entry)), ttl=ttl)
 
     def remembered_of(self, scope: str, model: str) -> dict[str, Warm]:
-        """Every entry of one model in one scope by prefix, those too that have expired within the last hour."""
+        """Return every entry of one model in one scope by prefix, those too that have expired within the last hour."""
         return {entry.prefix: entry for entry in self._all(_warm_key(scope, model, ""), _warm)}
 
     def entries(self) -> list[Warm]:
@@ -139,7 +139,7 @@ class Ledger:
         return _read(self._storage.get(f"cut/{thread}"), _sent)
 
     def newest_like(self, thread: str, model: str, *, simulated: bool) -> Sent | None:
-        """What the thread last sent to this model, else what any thread did: for the tokens of common blocks.
+        """Return what the thread last sent to this model, else what any thread did: for the tokens of common blocks.
 
         What the simulator counted is no count of the real model's.
         """
@@ -155,7 +155,7 @@ class Ledger:
         self._storage.set(f"object/{held.name}", canonical.dump(asdict(held)), ttl=ttl)
 
     def held(self, scope: str | None = None) -> list[HeldObject]:
-        """The cache objects that we know of, oldest first; expired ones too, until they are dropped."""
+        """Return the cache objects that we know of, oldest first; expired ones too, until they are dropped."""
         objects = self._all("object/", _held)
         return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
 
@@ -169,7 +169,7 @@ class Ledger:
 
 
 def _read(raw: bytes | None, made: Callable[[JsonObject], E]) -> E | None:
-    """An entry; None where there is none, or where another version of this package wrote what this one cannot read."""
+    """Return an entry. None where there is none, or another version of this package wrote one that this cannot read."""
     if raw is None:
         return None
     try:

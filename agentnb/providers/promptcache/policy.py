@@ -1,4 +1,4 @@
-"""Whether to cache, for how long, and whether to keep warm: from the gaps between calls and the prices. Pure.
+"""Choose whether to cache, for how long, and whether to keep warm: from the gaps between calls and the prices. Pure.
 
 All rates are multiples of the plain input price, per token. A prefix that n + 1 calls begin with, with the gaps
 g1 … gn (seconds) between them, costs
@@ -8,9 +8,9 @@ g1 … gn (seconds) between them, costs
     kept warm by pings w + sum(r * (pings(g) + 1) if pings(g) <= most else r * most + w)
     as an object       w + r + sum(r + s g / 3600 if g <= T else w + r + s T / 3600)
 
-where w is the rate of a write, r that of a read, s that of an hour's storage, and pings(g) = ceil(g / period) - 1 is
-how many calls in between it takes so that no pause outlives T. An object is made, then read by the call that it is
-made for; it is stored through a pause, or to its end T and then made anew.
+where w is the rate of a write, r that of a read, and s that of an hour's storage. pings(g) = ceil(g / period) - 1 is
+how many calls in between it takes so that no pause outlives T. An object is made, then read by the call that it is made
+for. It is stored through a pause, or to its end T and then made anew.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class BreakEven:
 
 
 def break_even(rates: Rates, *, ttl: float) -> BreakEven:
-    """Where each way of caching begins, or ceases, to pay.
+    """Return where each way of caching begins, or ceases, to pay.
 
-    A write and k reads cost w + k r, the same calls uncached 1 + k: equal at k = (w - 1) / (1 - r). A pause that is
-    bridged by k pings costs k r + r, one that is not costs w: equal at k = (w - r) / r. With a ping every ttl - SLACK
+    A write and k reads cost w + k r. The same calls uncached cost 1 + k: equal at k = (w - 1) / (1 - r). A pause
+    bridged by k pings costs k r + r. One that is not costs w: equal at k = (w - r) / r. With a ping every ttl - SLACK
     seconds, k of them carry the prefix over k (ttl - SLACK) + ttl seconds. An hour's storage s pays from s / (1 - r)
-    reads on, each of which would have been paid in full.
+    reads on, if each would have been paid in full.
     """
     saved = 1.0 - rates.read
     if saved <= 0:
@@ -94,7 +94,7 @@ class CachingOption:
 
 
 def cost(option: CachingOption, gaps: Sequence[float]) -> float:
-    """What a token of the prefix costs over one call and one more after each gap; the formula is this module's."""
+    """Return a prefix token's cost over one call and one more after each gap, by the module's formula."""
     w, r = option.rates.write, option.rates.read
     if option.stored:
         return w + r + sum(_stored_through(option, gap) for gap in gaps)
@@ -117,8 +117,8 @@ def _stored_through(option: CachingOption, gap: float) -> float:
 
 
 def saved_by_storing(stored: CachingOption, unasked: CachingOption, gap: float) -> float:
-    """What a token of an object saves at the call after one pause, against what is cached unasked; below zero where
-    it costs more."""
+    """Return what a token of an object saves at the call after one pause, against what is cached unasked. Below zero it
+    costs more."""
     return _after_gap(unasked, gap) - _stored_through(stored, gap)
 
 
@@ -129,10 +129,10 @@ def pings_needed(ttl: float, gap: float) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A layer of the prompt as the policy sees it: its tokens, and the seconds between the calls that began with it.
+    """A layer of the prompt as the policy sees it: its tokens, and the seconds between its calls.
 
-    Every call of a conversation is one of its frame too, so the gaps of an earlier layer are never longer. `supposed`
-    of the gaps were not seen but are expected.
+    Every call of a conversation is also one of its frame, so an earlier layer's gaps are never longer. `supposed` of
+    the gaps were not seen but are expected.
     """
 
     layer: str
@@ -143,9 +143,9 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """How one layer is cached: `ttl` "" means no mark. `pings`: the most calls that keep it warm in one pause.
+    """Says how one layer is cached: `ttl` "" means no mark. `pings`: the most calls that keep it warm in one pause.
 
-    `costs` is what a token of the layer costs over the gaps, in input prices, by the name of the way.
+    `costs` is what a token of the layer costs over the gaps, in input prices, by the way's name.
     """
 
     layer: str
@@ -156,18 +156,18 @@ class Choice:
 
     @property
     def kept_warm(self) -> float:
-        """Seconds for which a pause is bridged: the TTL, longer by the pings that are worth it."""
+        """Return the seconds for which a pause is bridged: the TTL, longer by the pings that are worth it."""
         seconds = TTL_SECONDS.get(self.ttl, 0.0)
         return self.pings * (seconds - SLACK) + seconds if self.ttl else 0.0
 
 
 LAYERS = ("STATIC", "SEMI_STATIC", "THREAD")
-"""What the policy decides on: tools and instructions, the project, and the conversation with its definitions."""
+"""Layers that the policy decides on: tools and instructions, the project, and the conversation with its definitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is chosen for each of LAYERS, in that order."""
+    """Holds what is chosen for each of LAYERS, in that order."""
 
     choices: tuple[Choice, Choice, Choice]
 
@@ -185,7 +185,7 @@ class Plan:
 
     @property
     def pings(self) -> int:
-        """The most calls that may keep the whole prompt warm in one pause."""
+        """Return the most calls that may keep the whole prompt warm in one pause."""
         return self.choices[2].pings
 
     @property
@@ -194,14 +194,14 @@ class Plan:
 
 
 def plan_for(model: Model, pauses: Sequence[float], *, notebook: bool = False, pings: bool = False) -> Plan:
-    """The cheapest plan where every layer sees the same pauses (seconds): one thread, nobody else."""
+    """Return the cheapest plan where every layer sees the same pauses (seconds): one thread, nobody else."""
     return plan_layers(model, [seen(layer, 1, pauses, notebook=notebook) for layer in LAYERS], pings=pings)
 
 
 def seen(layer: str, tokens: int, gaps: Sequence[float], *, notebook: bool = False) -> Seen:
-    """A layer with its gaps, and those that are expected beside them.
+    """Return a layer with its gaps, and those that are expected beside them.
 
-    In a `notebook` a person reads, thinks and edits between the turns: such a pause is expected until 30 calls have
+    In a `notebook` a person reads, thinks and edits between the turns. Such a pause is expected until 30 calls have
     gone by without one.
     """
     supposed = (NEXT_CALL, NEXT_CALL, THINKING) if notebook and len(gaps) < A_LOOP else ()
@@ -210,11 +210,11 @@ def seen(layer: str, tokens: int, gaps: Sequence[float], *, notebook: bool = Fal
 
 
 def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) -> Plan:
-    """The cheapest way of each layer, if the pauses to come are like those seen.
+    """Return the cheapest way of each layer, if the pauses to come are like those seen.
 
-    All combinations are tried whose TTLs do not grow from layer to layer (Anthropic wants long ones first; a layer
-    without a mark ends what is cached), so the plan is never dearer than the best that treats all layers alike. With
-    `pings` (the user's budget allows them) a short TTL may be kept warm instead of paying for a long one.
+    All combinations are tried whose TTLs do not grow from layer to layer. Anthropic wants long ones first, and a layer
+    without a mark ends what is cached. So the plan is never dearer than the best that treats all layers alike. With
+    `pings` (the user's budget allows them) a short TTL may be kept warm instead of a long one paid.
     """
     options = _options(model, pings=pings)
     tables = [{option: cost(option, layer.gaps) for option in options} for layer in layers]
@@ -229,7 +229,7 @@ def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) ->
 
 
 def plan_cost(plan_options: Sequence[CachingOption], layers: Sequence[Seen]) -> float:
-    """What all layers cost over their gaps, in input prices times tokens; a ping reads all that lies before it too."""
+    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
     tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
     return _together(plan_options, layers, tables)
 
@@ -260,7 +260,7 @@ def _choice(option: CachingOption, layer: Seen, table: Mapping[CachingOption, fl
 
 
 def kept_longer(plan: Plan, model: Model) -> Plan:
-    """The plan with OpenAI's longest retention: the user has to ask for it, since it keeps data at the provider."""
+    """Return the plan with OpenAI's longest retention. The user has to ask for it: it keeps data at the provider."""
     if model.provider != "openai":
         return plan
     ttl = "12h" if model.cache.breakpoints else "24h"
@@ -302,7 +302,7 @@ def span(seconds: float) -> str:
 
 
 def rates_of(model: Model, ttl: str) -> Rates:
-    """A model's rates for one TTL from its prices; Anthropic's published ones where the price is unknown."""
+    """Return a model's rates for one TTL from its prices; Anthropic's published ones where the price is unknown."""
     some = 100_000  # below the size from which some prices rise
     plain = prices.cost_of(model, Usage(input=some)).total
     if not plain:

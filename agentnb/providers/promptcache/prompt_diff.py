@@ -1,4 +1,4 @@
-"""Where a prompt begins to differ from the one before it, said so that a person finds the place. Pure."""
+"""Find where a prompt begins to differ from the one before, and name the place for a person. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Earlier = Callable[[], Sequence[Block]]
 
 
 def shared(chain: Sequence[str], previous: Sent) -> int:
-    """How many leading blocks both requests sent."""
+    """Return how many leading blocks both requests sent."""
     pairs = zip(previous.chain, chain, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def first_change(prompt: Prompt, previous: Sent | None, earlier: Earlier = tuple) -> str:
-    """The first block in which this prompt differs from the previous request of its thread: layer, number, what it is,
-    old and new digest, and the place of the change with some of the text. Empty where it only goes on."""
+    """Return the first block in which this prompt differs from the previous request of its thread. It tells layer,
+    number, what it is, old and new digest, and the changed place with some text. Empty where it only goes on."""
     if previous is None:
         return ""
     if previous.model != prompt.model:
@@ -46,7 +46,7 @@ def first_change(prompt: Prompt, previous: Sent | None, earlier: Earlier = tuple
 
 
 def _tools_changed(prompt: Prompt, previous: Sent) -> str:
-    """Which tools came and went; empty where they are the same by name."""
+    """Tell which tools came and went; empty where they are the same by name."""
     then, now = _tools(previous.labels), _tools([block.label for block in prompt.blocks])
     came, went = [name for name in now if name not in then], [name for name in then if name not in now]
     parts = [f"{', '.join(went)} gone"] * bool(went) + [f"{', '.join(came)} new"] * bool(came)
@@ -66,7 +66,7 @@ def _label(previous: Sent, i: int) -> str:
 
 
 def _difference(old: Block, new: Block) -> str:
-    """The definitions that differ, by name, and the first line that does."""
+    """Return the definitions that differ, by name, and the first line that does."""
     before = {str(item["name"]): item.get("digest") for item in old.holds}
     after = {str(item["name"]): item.get("digest") for item in new.holds}
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
@@ -80,7 +80,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def text_of(block: Block) -> str:
-    """What a block says, as text: what stands in a message, else the content as JSON."""
+    """Return what a block says, as text: what stands in a message, else the content as JSON."""
     content = block.content
     if isinstance(content, Text | ToolResult):
         return content.text
@@ -88,7 +88,7 @@ def text_of(block: Block) -> str:
 
 
 def _changed_line(old: str, new: str) -> str:
-    """The first line that differs, blank ones aside: new, gone, or old and new, cut around the first letter."""
+    """Return the first line that differs, blank ones aside: new, gone, or old and new, cut around the first letter."""
     if old == new:
         return ""
     before, after = _lines(old), _lines(new)
@@ -102,7 +102,7 @@ def _changed_line(old: str, new: str) -> str:
         return f"; line {number} is new: {_cut(text, 0)}{behind}"
     if right is None or _comes(right[1], before[same:]):
         return f"; line {left[0]} is gone: {_cut(left[1], 0)}{behind}"
-    at = _first_letter(left[1], right[1])
+    at = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left[1], right[1], strict=False)))
     return f"; line {right[0]}: {_cut(left[1], at)} became {_cut(right[1], at)}{behind}"
 
 
@@ -115,12 +115,8 @@ def _line_at(lines: Sequence[tuple[int, str]], i: int) -> tuple[int, str] | None
 
 
 def _comes(line: str, lines: Sequence[tuple[int, str]]) -> bool:
-    """Whether a line comes a little later on the other side: then what stands before it there is new."""
+    """Tell whether a line comes a little later on the other side: then what stands before it there is new."""
     return any(line == other for _, other in lines[:NEAR])
-
-
-def _first_letter(left: str, right: str) -> int:
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 
 def _cut(line: str, at: int) -> str:

@@ -10,6 +10,7 @@ from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
 from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import refusal_of_anthropic
+from agentnb.simulator.model.structured import subschemas
 
 _PREFILL = ("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")
 _BLOCK_TYPES = (
@@ -27,7 +28,7 @@ _BLOCK_TYPES = (
 
 
 def refuse(message: str, status: int = 400) -> RequestRefused:
-    """The refusal to raise; its `what` is the provider's message."""
+    """Return the refusal to raise; its `what` is the provider's message."""
     return RequestRefused(message, status=status)
 
 
@@ -46,7 +47,9 @@ def check(body: object, *, counting: bool = False, goes_on: bool = False) -> Mod
     if row is None:
         raise refuse(f"model: {body['model']}", 404)
     _check_limits(body, row)
+    _check_effort(body, row)
     _check_thinking(body)
+    _check_format(body)
     _check_system(body)
     _check_tools(body)
     _check_messages(body["messages"], prefill=goes_on or row.name in _PREFILL)
@@ -73,9 +76,36 @@ def _check_max_tokens(body: WireMapping) -> None:
         raise refuse("max_tokens: 0 is not supported with streaming, an output format, or a forced tool_choice")
 
 
+def _check_effort(body: WireMapping, row: Model) -> None:
+    config = body.get("output_config")
+    asked = config.get("effort") if isinstance(config, Mapping) else None
+    if asked is not None and not row.effort.levels:
+        raise refuse("This model does not support the effort parameter.")
+    if asked is not None and asked not in row.effort.levels:
+        raise refuse(f"output_config.effort: Input should be one of {', '.join(row.effort.levels)}")
+
+
 def _output_format(body: WireMapping) -> bool:
     config = body.get("output_config")
     return isinstance(config, Mapping) and config.get("format") is not None
+
+
+def _check_format(body: WireMapping) -> None:
+    if not _output_format(body):
+        return
+    wanted, where = body["output_config"]["format"], "output_config.format"
+    if not isinstance(wanted, Mapping) or wanted.get("type") != "json_schema":
+        raise refuse(f"{where}.type: Input should be 'json_schema'")
+    if not isinstance(wanted.get("schema"), Mapping):
+        raise refuse(f"{where}.schema: Field required")
+    for part in subschemas(wanted["schema"]):
+        if part.get("type") == "object" and part.get("additionalProperties") is not False:
+            raise refuse(f"{where}.schema: For 'object' type, 'additionalProperties' must be explicitly set to false")
+        if found := next((name for name in _NO_LIMITS if name in part), None):
+            raise refuse(f"{where}.schema: For '{part.get('type')}' type, property '{found}' is not supported")
+
+
+_NO_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength")
 
 
 def _check_limits(body: WireMapping, row: Model) -> None:

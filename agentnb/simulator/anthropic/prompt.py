@@ -16,12 +16,13 @@ from agentnb.simulator.promptcache_rules import PromptPiece
 TOOLS_PREAMBLE = 260
 """Tokens that the API adds before the first tool: its own instructions on how to call tools."""
 PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_DOCUMENT, REPLY_START = 9, 4, 12, 11, 1100, 3
-"""Tokens of structure: per tool, per change of speaker, per tool_use, per tool_result, per document that is not
-text or picture of another address, and at the very end (where the reply begins; never cached)."""
+"""Tokens of structure: per tool, change of speaker, tool_use and tool_result. Also per document that is not text or a
+picture of another address. Last, at the very end, where the reply begins; never cached."""
 
 
 def pieces(body: WireMapping, count: Counter) -> list[PromptPiece]:
-    """Every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as `ttl`."""
+    """Return every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as
+    `ttl`."""
     out = [*_tool_pieces(body, count), *_system_pieces(body, count), *_message_pieces(body, count)]
     top = body.get("cache_control")
     if top:
@@ -40,12 +41,13 @@ def salts(body: WireMapping) -> dict[str, bytes]:
     messages."""
     choice = body.get("tool_choice") or ({"type": "auto"} if body.get("tools") else None)
     config = body.get("output_config") or {}
-    settings = [choice, body.get("thinking"), config.get("effort"), _has_images(body)]
+    settings = [
+        choice,
+        body.get("thinking"),
+        config.get("effort"),
+        any(block.get("type") == "image" for message in body["messages"] for block in blocks_of(message["content"])),
+    ]
     return {"system": _json(body.get("speed")), "messages": _json(settings)}
-
-
-def _has_images(body: WireMapping) -> bool:
-    return any(block.get("type") == "image" for message in body["messages"] for block in blocks_of(message["content"]))
 
 
 def blocks_of(content: Any) -> list[WireMapping]:
@@ -60,7 +62,18 @@ def _tool_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
         yield PromptPiece(section="tools", data=data, tokens=tokens, ttl=_ttl(tool))
 
 
+def format_of(body: WireMapping) -> WireMapping | None:
+    """Return the format that the answer is to have."""
+    config = body.get("output_config")
+    found = config.get("format") if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else None
+
+
 def _system_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
+    """Return the system prompt's blocks, after what the API itself says there of a format."""
+    if (wanted := format_of(body)) is not None:
+        data = _canonical(wanted)
+        yield PromptPiece(section="system", data=data, tokens=count(data.decode()) + PER_TOOL, ttl=None)
     for block in blocks_of(body.get("system") or []):
         yield PromptPiece(section="system", data=_canonical(block), tokens=count(block["text"]) + 1, ttl=_ttl(block))
 
@@ -100,8 +113,8 @@ def _ttl(block: WireMapping) -> str | None:
 
 
 def _canonical(block: WireMapping) -> bytes:
-    """The block without marks. Its own fields in one order; inside `input` and schemas the order as sent, since there
-    the real API is known to miss on reordered keys."""
+    """Return the block without marks. Its own fields come in one order. Inside `input` and schemas the order is as
+    sent: the real API is known to miss on reordered keys."""
     fields = {key: block[key] for key in sorted(block) if key != "cache_control"}
     if fields.get("type") == "tool_result":
         fields["content"] = [_plain(part) for part in blocks_of(fields.get("content"))]
@@ -118,7 +131,7 @@ def _json(value: object) -> bytes:
 
 def thoughts(body: WireMapping) -> Iterator[tuple[int, str, WireMapping]]:
     """(index of its piece, where, block) of each thinking block in the messages."""
-    at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or []))
+    at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or [])) + (format_of(body) is not None)
     for i, message in enumerate(body["messages"]):
         for j, block in enumerate(blocks_of(message["content"])):
             if block["type"] == "thinking":
@@ -127,7 +140,7 @@ def thoughts(body: WireMapping) -> Iterator[tuple[int, str, WireMapping]]:
 
 
 def ask_of(body: WireMapping, row: Model) -> Ask:
-    """The request as the model reads it."""
+    """Return the request as the model reads it."""
     choice = body.get("tool_choice") or {}
     kind = choice.get("type", "auto")
     return Ask(
@@ -143,6 +156,7 @@ def ask_of(body: WireMapping, row: Model) -> Ask:
         max_tokens=body.get("max_tokens"),
         stops=tuple(body.get("stop_sequences") or ()),
         thinks=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
+        schema=(format_of(body) or {}).get("schema"),
     )
 
 

@@ -10,7 +10,8 @@ from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 
 def stream(message: WireMapping, said: Spoken) -> Iterator[StreamEvent]:
-    """The events of a streamed reply. Each goes out when its last token is made; the first token comes with TTFT."""
+    """Yield the events of a streamed reply. Each goes out when its last token is made; the first token comes with
+    TTFT."""
     head = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
     head["usage"] = {**message["usage"], "output_tokens": min(1, said.tokens)}
     yield StreamEvent(data=event_bytes("message_start", {"type": "message_start", "message": head}))
@@ -72,6 +73,6 @@ def _stop(index: int) -> StreamEvent:
 
 
 def event_bytes(name: str, value: WireMapping) -> bytes:
-    """One server-sent event."""
+    """Return one server-sent event."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")

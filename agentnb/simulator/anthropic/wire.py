@@ -88,7 +88,7 @@ class AnthropicWire:
         return incoming.method == "POST" and incoming.path == "/v1/messages"
 
     def answer(self, incoming: Incoming) -> HttpAnswer:
-        """The outcome of one request; raises RequestRefused."""
+        """Return the outcome of one request; raises RequestRefused."""
         routes: dict[tuple[str, str], Callable[[Incoming], HttpAnswer]] = {
             ("POST", "/v1/messages"): self._messages,
             ("POST", "/v1/messages/count_tokens"): self._count,
@@ -103,7 +103,7 @@ class AnthropicWire:
         return route(incoming)
 
     def error(self, error: RequestRefused, request_id: str) -> HttpAnswer:
-        """A refusal in this wire's shape."""
+        """Return a refusal in this wire's shape."""
         status = error.status or 400
         said = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
         body = {"type": "error", "error": said, "request_id": request_id}
@@ -216,7 +216,7 @@ class AnthropicWire:
 
 
 def _key(incoming: Incoming) -> str:
-    """A digest of the API key: prompt caches are kept apart by it. Raises RequestRefused without one."""
+    """Return a digest of the API key: prompt caches are kept apart by it. Raises RequestRefused without one."""
     bearer = incoming.headers.get("authorization", "")
     key = incoming.headers.get("x-api-key") or bearer.removeprefix("Bearer ").strip()
     if not key:
@@ -225,7 +225,7 @@ def _key(incoming: Incoming) -> str:
 
 
 def _last_words(message: object) -> str:
-    """A digest of the last block of an assistant's message, where that is text; empty elsewhere."""
+    """Return a digest of the last block of an assistant's message, where that is text; empty elsewhere."""
     content = message.get("content") if isinstance(message, Mapping) and message.get("role") == "assistant" else None
     last = content[-1] if isinstance(content, list) and content else None
     text = last.get("text") if isinstance(last, Mapping) else None

@@ -67,7 +67,8 @@ class CachedContents:
         return made
 
     def get(self, name: str, owner: str) -> CachedContent:
-        """A living cache of this owner. Raises RequestRefused (403), as the API does for both gone and not yours."""
+        """Return a living cache of this owner. Raises RequestRefused (403), as the API does for both gone and not
+        yours."""
         self.sweep()
         found = self._alive.get(name)
         if found is None or found.owner != owner:

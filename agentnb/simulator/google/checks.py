@@ -13,7 +13,7 @@ from agentnb.simulator.images import refusal_of_google
 
 
 def refuse(message: str, status: int = 400) -> RequestRefused:
-    """The refusal to raise; its `what` is the provider's message."""
+    """Return the refusal to raise; its `what` is the provider's message."""
     return RequestRefused(message, status=status)
 
 
@@ -28,6 +28,9 @@ def check(body: WireMapping, row: Model) -> None:
             raise refuse("Please use a valid role: user, model.")
         if not prompt.parts_of(content):
             raise refuse(f"* GenerateContentRequest.contents[{i}].parts: contents.parts must not be empty.\n")
+    config = body.get("generationConfig") or {}
+    if "responseJsonSchema" in config and config.get("responseMimeType") != "application/json":
+        raise refuse("response_json_schema is only supported with response_mime_type: 'application/json'.")
     _check_pictures(contents)
     _check_calls(contents)
     if row.name.startswith("gemini-3"):

@@ -23,8 +23,8 @@ _FREE = ("args", "response", "parametersJsonSchema", "parameters", "responseJson
 
 
 def camel(value: object) -> Any:
-    """The body with its field names in one spelling: the API takes `thinking_config` for `thinkingConfig`, and the SDK
-    sends both. What the user's own JSON holds is left alone."""
+    """Return the body with its field names in one spelling. The API takes `thinking_config` for `thinkingConfig`; the
+    SDK sends both. What the user's own JSON holds is left alone."""
     if isinstance(value, list):
         return [camel(item) for item in value]
     if not isinstance(value, Mapping):
@@ -39,7 +39,7 @@ def contents_of(value: Any) -> list[Any]:
 
 
 def parts_of(content: object) -> list[Any]:
-    """A content's parts; a bare string is one text part."""
+    """Return a content's parts; a bare string is one text part."""
     if isinstance(content, str):
         return [{"text": content}]
     parts = content.get("parts") if isinstance(content, Mapping) else None
@@ -51,13 +51,32 @@ def system_of(body: WireMapping) -> Any:
 
 
 def declarations(body: WireMapping) -> list[WireMapping]:
-    """Every function declaration in the body's tools."""
+    """Return every function declaration in the body's tools."""
     return [found for tool in body.get("tools") or [] for found in tool.get("functionDeclarations") or []]
 
 
 def blocks(body: WireMapping, count: Counter) -> list[PrefixBlock]:
-    """Every part of the prompt in render order: tools, system, contents."""
-    return [*_tool_blocks(body, count), *_part_blocks("system", "system", system_of(body), count), *_turns(body, count)]
+    """Return every part of the prompt in render order: tools, system, contents."""
+    return [
+        *_format(body, count),
+        *_tool_blocks(body, count),
+        *_part_blocks("system", "system", system_of(body), count),
+        *_turns(body, count),
+    ]
+
+
+def schema_of(body: WireMapping) -> WireMapping | None:
+    """Return the schema of the answer, where the request asks for a structured one."""
+    found = (body.get("generationConfig") or {}).get("responseJsonSchema")
+    return found if isinstance(found, Mapping) else None
+
+
+def _format(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
+    """The answer's schema counts as input; a cache object does not hold it."""
+    schema = schema_of(body)
+    if schema is not None and not body.get("cachedContent"):
+        text = _json(schema)
+        yield PrefixBlock(section="tools", head="schema", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
 
 
 def _tool_blocks(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
@@ -78,16 +97,12 @@ def _part_blocks(section: str, role: str, content: object, count: Counter) -> It
     for i, part in enumerate(parts_of(content)):
         text, overhead = _part(part)
         head = role
-        if _is_media(part):
+        if isinstance(part.get("inlineData") or part.get("fileData"), Mapping):
             # Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own.
             head, text = f"{role}:{hashlib.sha256(text.encode()).hexdigest()}", ""
             overhead = count.picture(standard((part.get("inlineData") or {}).get("data"))) or PER_MEDIA
         overhead += thought_tokens(part) + (0 if i else PER_TURN)
         yield PrefixBlock(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
-
-
-def _is_media(part: WireMapping) -> bool:
-    return isinstance(part.get("inlineData") or part.get("fileData"), Mapping)
 
 
 def _part(part: WireMapping) -> tuple[str, int]:
@@ -102,12 +117,12 @@ def _part(part: WireMapping) -> tuple[str, int]:
 
 
 def thought_seal(tokens: int, digest: bytes) -> str:
-    """A thought signature, which says how many tokens come back with it."""
+    """Return a thought signature, which says how many tokens come back with it."""
     return base64.b64encode(b"%d:" % tokens + digest).decode()
 
 
 def thought_tokens(part: WireMapping) -> int:
-    """Tokens of the thought that comes back with the part's signature; none with another server's."""
+    """Return the tokens of the thought that comes back with the part's signature; none with another server's."""
     try:
         count, colon, _ = base64.b64decode(str(standard(part.get("thoughtSignature")) or ""), validate=True).partition(
             b":"
@@ -122,7 +137,7 @@ def _json(value: object) -> str:
 
 
 def ask_of(body: WireMapping, row: Model) -> Ask:
-    """The request as the model reads it."""
+    """Return the request as the model reads it."""
     config = body.get("generationConfig") or {}
     calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
     mode = str(calling.get("mode", "AUTO")).lower()
@@ -136,6 +151,7 @@ def ask_of(body: WireMapping, row: Model) -> Ask:
         max_tokens=config.get("maxOutputTokens"),
         stops=tuple(config.get("stopSequences") or ()),
         thinks=(config.get("thinkingConfig") or {}).get("thinkingBudget") != 0,
+        schema=schema_of(body),
     )
 
 
@@ -177,7 +193,7 @@ def _one(role: str, part: WireMapping) -> Said:
 
 
 def _result(role: str, found: WireMapping) -> Said:
-    """The SDK wraps what a tool returned in `result` or `output`, and a failure in `error`."""
+    """Return the SDK wraps what a tool returned in `result` or `output`, and a failure in `error`."""
     response = found.get("response") or {}
     failed = "error" in response
     value = response.get("error" if failed else "result", response.get("output", response))

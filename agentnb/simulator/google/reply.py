@@ -34,7 +34,7 @@ class ReplyShape:
         return {"max_tokens": "MAX_TOKENS", "refusal": "SAFETY"}.get(self.said.stop, "STOP")
 
     def whole(self) -> WireObject:
-        """The reply to generateContent."""
+        """Return the reply to generateContent."""
         parts = [*self._thoughts(), *([{"text": self.said.text}] if self.said.pieces else []), *self._calls()]
         signed = [*parts[:-1], {**parts[-1], **self._signature()}] if parts and not self.said.calls else parts
         return self._reply(signed, self.usage, self._finish)
@@ -77,7 +77,7 @@ class ReplyShape:
         return [{"text": thought, "thought": True}] if thought and self._shows_thoughts else []
 
     def _calls(self) -> list[WireObject]:
-        """The calls; the first of them carries the signature, which has to come back with it."""
+        """Return the calls; the first of them carries the signature, which has to come back with it."""
         out: list[WireObject] = []
         for i, call in enumerate(self.said.calls):
             call_id = {"id": _short(f"{self.response_id}:{i}")} if self.row.name.startswith("gemini-3") else {}
@@ -122,7 +122,7 @@ def usage_of(total: int, cached: int, said: Spoken) -> WireObject:
 
 
 def details(tokens: int) -> list[WireObject]:
-    """Tokens by modality: all text."""
+    """Return the tokens by modality: all text."""
     return [{"modality": "TEXT", "tokenCount": tokens}]
 
 
@@ -136,5 +136,5 @@ def _short(text: str) -> str:
 
 
 def sse(value: object) -> bytes:
-    """One event, with the line ends that Google sends."""
+    """Return one event, with the line ends that Google sends."""
     return f"data: {json.dumps(value, ensure_ascii=False)}\r\n\r\n".encode("utf-8", "replace")

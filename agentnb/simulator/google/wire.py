@@ -80,7 +80,7 @@ class GoogleWire:
         return address is not None and address.method in _GENERATING
 
     def answer(self, incoming: Incoming) -> HttpAnswer:
-        """The outcome of one request; raises RequestRefused."""
+        """Return the outcome of one request; raises RequestRefused."""
         address = _parse(incoming.path)
         if address is None:
             raise refuse("Not found", 404)
@@ -93,7 +93,7 @@ class GoogleWire:
         return self._models(incoming, address, key)
 
     def error(self, error: RequestRefused, request_id: str) -> HttpAnswer:
-        """A refusal in this wire's shape."""
+        """Return a refusal in this wire's shape."""
         code = error.status or 400
         message = _over(error) if isinstance(error, OverLimit) else error.what
         said: WireObject = {"code": code, "message": message, "status": _STATUS.get(code, "UNKNOWN")}
@@ -165,7 +165,7 @@ class GoogleWire:
                 "CachedContent can not be used with GenerateContent request setting system_instruction, tools or "
                 "tool_config.\n\nProposed fix: move those values to CachedContent from GenerateContent request."
             )
-        held = self.caches.get(_cache_name(str(name)), key)
+        held = self.caches.get(f"cachedContents/{str(name).rpartition('/')[2]}", key)
         if held.model.rpartition("/")[2] != row.name:
             raise refuse(
                 f"Model used by GenerateContent request (models/{row.name}) and CachedContent ({held.model}) has to be "
@@ -286,17 +286,13 @@ def _key(incoming: Incoming) -> str:
 
 
 def _over(error: OverLimit) -> str:
-    """The words of a rate limit."""
+    """Return the words of a rate limit."""
     metric = {"tokens": "generate_content_input_token_count", "requests": "generate_content_requests"}[error.kind]
     again = "" if error.wait is None else f"\nPlease retry in {error.wait}s."
     return (
         "You exceeded your current quota, please check your plan and billing details.\n* Quota exceeded for metric: "
         f"generativelanguage.googleapis.com/{metric}, limit: {error.limit}{again}"
     )
-
-
-def _cache_name(name: str) -> str:
-    return f"cachedContents/{name.rpartition('/')[2]}"
 
 
 def _model_list(address: _Address) -> HttpAnswer:

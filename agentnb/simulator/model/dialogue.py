@@ -42,6 +42,8 @@ class Ask:
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     thinks: bool = False
+    schema: WireMapping | None = None
+    """Of the answer, where the request asks for a structured one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,8 @@ class Wanted:
 class Spoken:
     """Hold what is said. `stop` is end, tools, max_tokens, refusal, pause, or stop_sequence (`sequence` is which).
 
-    `thinking` and `pieces` are the thought and the text cut into tokens; `call_pieces[i]` the arguments of call i as
-    JSON, cut likewise. A call costs `CALL_OVERHEAD` tokens more, for its name and frame.
+    `thinking` and `pieces` are the thought and the text cut into tokens. `call_pieces[i]` are the arguments of call i
+    as JSON, cut likewise. A call costs `CALL_OVERHEAD` tokens more, for its name and frame.
     """
 
     thinking: tuple[str, ...] = ()

@@ -5,7 +5,9 @@ Our tags are read whatever their attributes; in text without tags functions and 
 
 from __future__ import annotations
 
+import difflib
 import html
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,7 @@ from agentnb.simulator.model.dialogue import Said
 
 _NAMES = "cell|notebook|markdown|definition|outline|tree|file|schema|packages|names|values|variables|error|task"
 _TAG = re.compile(rf'<({_NAMES})\b((?:"[^"]*"|[^">])*)(?<!/)>(.*?)</\1\s*>', re.DOTALL)
+_CONDENSED = re.compile(r"<condensed>\n(.*?)\n</condensed>", re.DOTALL)
 _INNER = re.compile(r"<(output|error)\b[^>]*>(.*?)</\1\s*>", re.DOTALL)
 _FRAME = re.compile(r"</?(?:source|output|error|picture|image)\b[^<>]*>")
 _REMOVED = re.compile(r'<removed\s[^>]*?name="([^"]*)"[^>]*>')
@@ -23,6 +26,7 @@ _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)[ 
 _VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
 _CODE = re.compile(r": (?:function|class)$")  # such names are told as definitions
 _LINE = re.compile(r"^\[(\d{1,6})\] (.*?)(?: -> (.*))?$", re.MULTILINE)  # of a notebook's outline
+_UNKNOWN = re.compile(r"(?:NameError: name|AttributeError: .*? has no attribute) '([A-Za-z_]\w*)'")
 _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
 
 
@@ -82,11 +86,14 @@ def read(said: Sequence[Said]) -> Conversation:
     asked = [item.text for item in since if item.kind == "text" and item.role == "user"]
     tasks = [body for text in asked for name, _, body in _TAG.findall(text) if name == "task"]
     plain = [rest for text in asked if (rest := _TAG.sub("", text).strip())]
+    summed = _summed_up(asked)
+    known = [(call.name, call.arguments) for call in summed]
+    begun = [item for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")]
     held = Conversation(
         question=(tasks or plain or [""])[-1].strip(),
-        calls=tuple(item for item in since if item.kind == "call"),
+        calls=(*summed, *(item for item in since if item.kind == "call")),
         results=tuple(item for item in since if item.kind == "result"),
-        rounds=sum(1 for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")),
+        rounds=len(summed) + len([call for call in begun if (call.name, call.arguments) not in known]),
         failure=_failure(said, since),
     )
     for item in said:
@@ -95,15 +102,28 @@ def read(said: Sequence[Said]) -> Conversation:
     return held
 
 
+def _summed_up(asked: Sequence[str]) -> list[Said]:
+    """Read the calls that a summary lists, as this model writes one."""
+    bodies = [body for text in asked for body in _CONDENSED.findall(text)]
+    return [
+        Said(kind="call", role="assistant", name=name, arguments=json.loads(arguments))
+        for body in bodies
+        for name, arguments in _CALLED.findall(body)
+    ]
+
+
+_CALLED = re.compile(r"^- called (\S+) (\{.*\})$", re.MULTILINE)
+
+
 def _failure(said: Sequence[Said], since: Sequence[Said]) -> str:
-    """The newest error that is told whole, where the question comes with one: it may say that the last still stands."""
+    """Return the newest error that is told whole, where the question brings one: it may say "unchanged"."""
     told = [[body for name, _, body in _TAG.findall(item.text) if name == "error"] for item in (*said, *since)]
     whole = [body for bodies in told[: len(said)] for body in bodies if _error(body)]
     return whole[-1] if whole and any(told[len(said) :]) else ""
 
 
 def _answers(said: Sequence[Said]) -> Iterator[int]:
-    """The index of each assistant text that the user's next text follows, rather than a call's result.
+    """Yield the index of each assistant text that the user's next text follows, rather than a call's result.
 
     Thoughts and their signatures may stand between: Gemini's follow the text.
     """
@@ -174,7 +194,7 @@ def _keep(held: Conversation, found: SeenDefinition, given: dict[str, str]) -> N
 
 
 def _block(text: str, indent: str) -> str:
-    """The lines of the definition that `text` begins with: until one stands no deeper than its head."""
+    """Return the lines of the definition that `text` begins with: until one stands no deeper than its head."""
     lines = text.splitlines(keepends=True)
     deeper = re.compile(rf"{indent}[ \t]+\S|\s*$|{indent}\)")
     taken = next((i for i, line in enumerate(lines) if i and not deeper.match(line)), len(lines))
@@ -188,7 +208,8 @@ def failing(held: Conversation) -> tuple[str, str, str]:
     """
     told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
     sources = [*(one.source for one in held.definitions.values()), *(one.source for one in held.cells.values())]
-    for line in map(str.strip, reversed(told.splitlines())):
+    lines = [*map(str.strip, reversed(told.splitlines()))]
+    for line in sorted(lines, key=lambda text: not text.startswith("-")):  # where an arrow points, the error is
         bare = _ARROW.sub("", line)
         found = next((source for source in sources if bare and bare in map(str.strip, source.splitlines())), "")
         if found and not bare.startswith("#"):
@@ -196,7 +217,18 @@ def failing(held: Conversation) -> tuple[str, str, str]:
     return "", "", _error(told)
 
 
+def misspelled(held: Conversation) -> tuple[str, str]:
+    """Return (the name that the last error does not know, the held name most like it), or empty texts."""
+    told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
+    unknown = _UNKNOWN.search(told)
+    if unknown is None:
+        return "", ""
+    known = [*held.values, *(name.rpartition(".")[2] for name in held.definitions)]
+    alike = difflib.get_close_matches(unknown[1], sorted({*known} - {unknown[1]}), n=1)
+    return (unknown[1], alike[0]) if alike else ("", "")
+
+
 def _error(text: str) -> str:
-    """The type of the error that a text tells."""
+    """Return the type of the error that a text tells."""
     found = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Iteration|Warning))\b", text, re.MULTILINE)
     return found[0] if found else ""

@@ -12,34 +12,51 @@ from dataclasses import replace
 from agentnb.simulator.model import tool_choice
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Ask, Said, Spoken, Wanted
 from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
+from agentnb.simulator.model.structured import value_text
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
 
 _LISTED = 5
 _NOTED = 12
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_ABOVE = re.compile(r"\b(?:the|last|previous) (?:cell|output|result|table|plot)s?(?: above)?\b|\babove\b")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
 def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
-    With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
+    With `declined` the model says nothing and stops as a refusal does. `paused`: it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
         return Spoken(stop="refusal")
     held = read(ask.said)
-    calls = tool_choice.wanted(ask, held)
-    text = _first(calls) if calls else report(ask.model.label, held)
+    summing = bool(ask.said) and _SUM_UP.match(ask.said[-1].text) is not None
+    calls = [] if summing else tool_choice.wanted(ask, held)
+    text = _summary(held) if summing else _first(calls) if calls else _final(ask, held)
     thought = f"The question is: {_shortened(' '.join(held.question.split()), 80)} I hold {_all(held) or 'nothing'}."
     thinking = pieces(thought, ask.model.tokenizer) if ask.thinks else []
     said = _cut(ask, thinking, text.removeprefix(_begun(ask.said)), calls)
     return _paused(said) if paused else said
 
 
+_SUM_UP = re.compile(r"\(Not from the person: .{1,200} will be taken out of it", re.DOTALL)
+
+
+def _summary(held: Conversation) -> str:
+    """List the calls since the question, so that none is made again."""
+    lines = [f"- called {call.name} {json.dumps(dict(call.arguments))}" for call in held.calls]
+    return "\n".join(dict.fromkeys(["Simulated summary: no model has read this.", *lines]))
+
+
+def _final(ask: Ask, held: Conversation) -> str:
+    """Return the answer: as the request's schema has it, else in words."""
+    return report(ask.model.label, held) if ask.schema is None else value_text(ask.schema, held.question)
+
+
 def _begun(said: Sequence[Said]) -> str:
-    """The text of the assistant's message that the conversation ends with."""
+    """Return the text of the assistant's message that the conversation ends with."""
     texts: list[str] = []
     for item in reversed(said):
         if item.role != "assistant":
@@ -49,7 +66,7 @@ def _begun(said: Sequence[Said]) -> str:
 
 
 def _paused(said: Spoken) -> Spoken:
-    """The first half of the text. No message may end with a space."""
+    """Return the first half of the text. No message may end with a space."""
     end = max(len(said.pieces) // 2, 1)
     while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
         end += 1
@@ -79,6 +96,8 @@ def _named(held: Conversation) -> list[str]:
     words = [*marked, *([] if marked else _WORD.findall(held.question))]
     known = [found for word in words if (found := held.find(word) or (word if word in held.values else ""))]
     cells = [f"cell {number}" for number in _CELLS.findall(held.question) if int(number) in held.cells]
+    if not cells and _ABOVE.search(held.question):
+        cells = [f"cell {number}" for number in [*held.cells][-1:]]
     return list(dict.fromkeys([*cells, *known]))
 
 
@@ -99,7 +118,7 @@ def _group(thing: str, shown: Sequence[str], count: int) -> str:
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
-    """One line of what was given, to the letter: of what the question names, else of the newest that says something."""
+    """Return one given line, to the letter: of what the question names, else of the newest that says something."""
     first = next(iter(named), "")
     if first.startswith("cell "):
         return _shows(held.cells[int(first.removeprefix("cell "))])
@@ -119,7 +138,7 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """The line of the cell's output that holds a figure, else the last line of its output, else of its source."""
+    """Return the cell's output line that holds a figure, else its last output line, else its last source line."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
     figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)
@@ -157,6 +176,8 @@ def _returned(item: Said) -> str:
 
 def _in_a_line(item: Said) -> str:
     brought = read([item])
+    if item.name == "propose_cell" and not item.is_error:
+        return "A cell is proposed below. It has not run."
     if brought.definitions and not item.is_error:
         return f"`{item.name}` brought {_all(brought)}."
     lines = item.text.strip().splitlines() or ["nothing"]

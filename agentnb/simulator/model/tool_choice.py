@@ -1,7 +1,8 @@
 """Choose the tools that the question asks for, and their arguments. Pure; one round per clause, so it never loops.
 
-Only tools that stand in the request are called, with what their schema asks for, taken from the words of the question
-and from what the conversation holds. A verb whose arguments cannot be found calls nothing; a tool's own name does.
+Only tools that stand in the request are called, with what their schema asks for. The arguments come from the words of
+the question and from what the conversation holds. A verb whose arguments cannot be found calls nothing; a tool's own
+name does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _VERBS = {
     "delegate": r"delegate",
     "recall": r"recall|remember",
 }
-_MANY = {"inspect": "name", "read_cell": "cell", "read_file": "file"}
+_MANY = {"inspect": "name", "read_cell": "cell", "read_file": "file", "delegate": "rest"}
 """Tools that are called once for each thing named, and the kind of that thing."""
 _KINDS = {
     "code": "code source expression program script",
@@ -54,7 +55,7 @@ _CELL = re.compile(r"\b(?:[Cc]ells?|In|Out)\b[ \[]*((?:\d{1,6}\]?(?:\s*,\s*|\s+a
 
 @dataclass(frozen=True, kw_only=True)
 class _Clause:
-    """The part of the question that asks for one tool, without its verb in `rest`, and the clause it stands in."""
+    """The part of the question that asks for one tool, its `rest` without the verb, and its whole clause."""
 
     offer: Offer
     text: str
@@ -75,7 +76,8 @@ def wanted(ask: Ask, held: Conversation) -> list[Wanted]:
 
 
 def _asked(offers: Sequence[Offer], held: Conversation) -> list[Wanted]:
-    """The first clause that still wants a call. Clauses part at `then`; there are no more rounds than clauses."""
+    """Return the first clause that still wants a call. Clauses part at `then`; there are no more rounds than
+    clauses."""
     clauses = re.split(r"\bthen\b", held.question, flags=re.IGNORECASE)
     asking = [parts for clause in clauses if (parts := _segments(clause, offers))]
     if held.rounds >= len(asking):
@@ -123,7 +125,7 @@ def _without_code(text: str) -> str:
 
 
 def _pattern(offer: Offer) -> re.Pattern[str]:
-    """The tool's own name (marked, or after `use`, where it is a plain word), or one of its verbs."""
+    """Return the tool's own name (marked, or after `use`, where it is a plain word), or one of its verbs."""
     own, verbs = rf"\b{re.escape(offer.name).replace('_', '[_ ]')}\b", _VERBS.get(offer.name)
     if verbs and "_" not in offer.name:
         own = rf"(?:`|\b(?:use|call) ){own}"
@@ -132,7 +134,7 @@ def _pattern(offer: Offer) -> re.Pattern[str]:
 
 
 def _calls(part: _Clause, held: Conversation) -> list[Wanted]:
-    """The calls of one clause: one for each thing that it names, where the tool takes one at a time."""
+    """Return the calls of one clause: one for each named thing, where the tool takes one at a time."""
     offer, kind = part.offer, _MANY.get(part.offer.name)
     key = next((name for name in _properties(offer) if kind and _KIND_OF.get(name) == kind), "")
     things = [{key: thing} for thing in _things(part, kind or "", held)] if key else [{}]
@@ -144,6 +146,8 @@ def _things(part: _Clause, kind: str, held: Conversation) -> list[Any]:
     """List what the clause names of a kind. What is held in full is not inspected again."""
     if kind == "cell":
         return _cells(part, held)
+    if kind == "rest":
+        return list(dict.fromkeys(_spans(part.rest))) or [part.rest.strip(" .,:;!?\n") or part.whole.strip()]
     if kind == "file":
         return list(dict.fromkeys(_FILE.findall(part.text)))
     names = _names(part.text, held) or _names(part.whole, held)
@@ -186,7 +190,8 @@ def _known(name: str, part: _Clause, held: Conversation) -> Any:
     if kind == "name":
         return next(iter(_names(part.text, held)), None)
     if kind == "why":
-        return "Simulated: the task asks for it."
+        written = write(held) if part.offer.name == "propose_cell" else None
+        return f"Simulated: {written.what if written else 'the task asks for it'}."
     rest = part.rest.strip(" .,:;!?\n") or part.whole.strip()
     if kind == "steps":
         return [step.strip() for step in re.split(r"[,;\n]|\band\b", rest) if step.strip()] or None
@@ -194,7 +199,7 @@ def _known(name: str, part: _Clause, held: Conversation) -> Any:
 
 
 def _spelled(part: _Clause, place: int) -> str:
-    """The marked words of the clause one after the other; without any the clause itself."""
+    """Return the marked words of the clause one after the other; without any the clause itself."""
     spans = [span for span in _spans(part.text) or _spans(part.whole) if span != part.offer.name]
     return spans[min(place, len(spans) - 1)] if spans else part.text.strip()
 
@@ -245,8 +250,10 @@ def _properties(offer: Offer) -> WireMapping:
 
 
 def _fitting(schema: Any, value: Any, place: int, part: _Clause) -> Any:
-    """The value as the schema wants it; a value of another type is taken from the words of the clause."""
+    """Return the value as the schema wants it. A value of another type is taken from the clause's words."""
     schema = schema if isinstance(schema, Mapping) else {}
+    if "$ref" in schema:
+        schema = part.offer.schema.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {})
     options = schema.get("enum")
     if isinstance(options, list) and options:
         named = (option for option in options if re.search(rf"\b{re.escape(str(option))}\b", part.whole))

@@ -10,20 +10,26 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-from agentnb.simulator.model.prompt_parser import Conversation, failing
+from agentnb.simulator.model.prompt_parser import Conversation, failing, misspelled
 
 _ASKED = r"(?:^|[.!?,;:]\s*|\b(?:please|you|i|me|and|then|now|also|to)\s+)"
 _MAKE = re.compile(rf"{_ASKED}(?:write|make|define|create|implement|give me|propose|add)\b", re.IGNORECASE)
 _FIX = re.compile(rf"{_ASKED}(?:fix|repair|mend|correct|debug)\b", re.IGNORECASE)
 _PLOT = re.compile(rf"{_ASKED}(?:plot|draw|chart)\b|{_MAKE.pattern}[^.]*\b(?:plot|chart|figure)\b", re.IGNORECASE)
-_NAMED = re.compile(r"\b(?:function|method|called|named)\s+[`\"]?([A-Za-z_]\w*)\b[`\"(]")
+_NAMED = re.compile(r"\b(?:function|method|called|named)\s+[`\"]?([A-Za-z]\w*_\w+|[A-Za-z_]\w*(?=[`\"(]))")
 _MARKED = re.compile(r"`([A-Za-z_]\w*)(?:\([^`]*\))?`")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _ASSIGNED = re.compile(r"^([A-Za-z_]\w*)(?:\s*:[^=\n]+)?\s*=(?!=)", re.MULTILINE)
 _FILLERS = re.compile(
     r"an?|the|that|which|to|for|of|in|from|its?|my|our|one|function|method|please|and|with|as|returns"
 )
+_ACROSS = re.compile(r"`?\b([A-Za-z_]\w*)`?\s+(?:over|against|by)\s+(?:the\s+)?`?([A-Za-z_]\w*)")
+_WINDOW = re.compile(r"\b(?:over|of|window)\D{0,12}(\d{1,4})\b")
 _OPERATIONS = (
+    (
+        r"(?:moving|rolling|running) (?:mean|average)",
+        "[sum(values[i : i + WINDOW]) / WINDOW for i in range(len(values) - WINDOW + 1)]",
+    ),
     (r"mean|average", "sum(values) / len(values)"),
     (r"largest|highest|maximum|max", "max(values)"),
     (r"smallest|lowest|minimum|min", "min(values)"),
@@ -34,13 +40,14 @@ _OPERATIONS = (
     (r"unique|distinct", "sorted(set(values))"),
     (r"doubles?", "[2 * value for value in values]"),
 )
+_FIGURE = "import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots()\n"
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ITERABLE = re.compile(r"\b(?:list|tuple|array|ndarray|Series|range|deque)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Code for a task, what it is in a few words, and the number of the cell that it would replace."""
+    """Code for a task, what it is in a few words, and the number of the cell to replace."""
 
     code: str
     what: str
@@ -48,7 +55,7 @@ class Written:
 
 
 def write(held: Conversation) -> Written | None:
-    """Return the code that the question asks for; None where it asks for none, or nothing is there to build on."""
+    """Return the code that the question asks for. None where it asks for none, or there is nothing to build on."""
     task = held.question
     if _FIX.search(task):
         return _fix(held)
@@ -60,21 +67,30 @@ def write(held: Conversation) -> Written | None:
 
 
 def _function(held: Conversation) -> Written:
-    """A function of the asked name, over `values`, with the operation that a word of the task names."""
+    """Return a function of the asked name, over `values`, with the operation that a word of the task names."""
     task = held.question
     called = _NAMED.search(task)
     marked = [name for name in _MARKED.findall(task) if not held.find(name) and name not in held.values]
     name = called[1] if called else marked[0] if marked else _name_of(task)
     body = next((code for words, code in _OPERATIONS if re.search(rf"\b(?:{words})\b", task)), "list(values)")
-    first = " ".join(task.split()).replace("\\", "").replace('"', "'")
-    doc = textwrap.shorten(first.rstrip(".") + ".", 90, placeholder=" …")
+    window = _WINDOW.search(task)
+    body = body.replace("WINDOW", window[1] if window else "5")
+    doc = _doc_of(task)
     sample = next((name for name, line in _named_first(held) if _ITERABLE.search(line)), "[3, 1, 2]")
     code = f'def {name}(values):\n    """{doc}"""\n    return {body}\n\n\n{name}({sample})'
     return Written(code=code, what=f"a function `{name}`, tried on `{sample}`")
 
 
+def _doc_of(task: str) -> str:
+    """Return as a sentence what the task says that the function does; else the task."""
+    words = " ".join(task.split()).replace("\\", "").replace('"', "'")
+    does = re.search(r"\b(?:that|which) (\w[^,.;:]*)", words)
+    said = f"{does[1][0].upper()}{does[1][1:]}" if does else words
+    return textwrap.shorten(said.rstrip(".") + ".", 90, placeholder=" …")
+
+
 def _name_of(task: str) -> str:
-    """A name from the words that say what the function does."""
+    """Return a name from the words that say what the function does."""
     rest = re.split(r"\bfunction\b|\bmethod\b|\bdef\b", task, maxsplit=1)[-1]
     words = [word.lower() for word in _WORD.findall(rest) if not _FILLERS.fullmatch(word.lower())]
     name = "_".join(words[:3])
@@ -82,16 +98,19 @@ def _name_of(task: str) -> str:
 
 
 def _plot(held: Conversation) -> Written | None:
-    """A matplotlib cell over the value that the question names, else over the newest one."""
+    """Return a matplotlib cell over the value that the question names, else over the newest one."""
     known = [(name, line) for name, line in _named_first(held) if not re.search(r"\b(?:module|function|str)\b", line)]
     if not known:
         return None
     name, line = known[0]
+    if (pair := _ACROSS.search(held.question)) and {*pair.groups()} <= {each for each, _ in known}:
+        up, across = pair.groups()
+        draw = f'ax.plot({across}, {up})\nax.set_xlabel("{across}")\nax.set_ylabel("{up}")'
+        return Written(code=f"{_FIGURE}{draw}\nplt.show()", what=f"a plot of `{up}` over `{across}`")
     draw = f"{name}.plot(ax=ax)" if re.search(r"\b(?:DataFrame|Series)\b", line) else f"ax.plot({name})"
     if re.search(r"\bdict\b", line):
         draw = f"ax.bar(list({name}), list({name}.values()))"
-    code = f'import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots()\n{draw}\nax.set_title("{name}")\nplt.show()'
-    return Written(code=code, what=f"a plot of `{name}`")
+    return Written(code=f'{_FIGURE}{draw}\nax.set_title("{name}")\nplt.show()', what=f"a plot of `{name}`")
 
 
 def _named_first(held: Conversation) -> list[tuple[str, str]]:
@@ -103,19 +122,25 @@ def _named_first(held: Conversation) -> list[tuple[str, str]]:
 
 
 def _fix(held: Conversation) -> Written | None:
-    """The failing definition once more, or the whole cell that holds it, with the failing statement guarded."""
+    """Return the failing definition, or the whole cell that holds it, mended.
+
+    An unknown name is spelled as a known one is; else the failing line is guarded.
+    """
     source, line, kind = failing(held)
     if not source:
         return None
     cell = next((cell for cell in reversed(held.cells.values()) if source in cell.source), None)
-    guarded = _guarded(cell.source if cell else source, line, kind or "Exception")
-    if not guarded:
-        return None
-    return Written(code=guarded, what=f"its source with `{line}` guarded", replaces=cell.number if cell else None)
+    whole, replaces = (cell.source, cell.number) if cell else (source, None)
+    wrong, right = misspelled(held)
+    if wrong:
+        spelled = re.sub(rf"\b{wrong}\b", right, whole)
+        return Written(code=spelled, what=f"its source with `{right}` for `{wrong}`", replaces=replaces)
+    guarded = _guarded(whole, line, kind or "Exception")
+    return Written(code=guarded, what=f"its source with `{line}` guarded", replaces=replaces) if guarded else None
 
 
 def _guarded(source: str, line: str, kind: str) -> str:
-    """The source with the innermost statement around the line in a `try`; empty where that makes no Python."""
+    """Return the source with the innermost statement around the line in a `try`; empty where that makes no Python."""
     tree, lines = _tree(source), textwrap.dedent(source).splitlines()
     if tree is None:
         return ""
@@ -143,7 +168,7 @@ def _instead(node: ast.stmt) -> str:
 
 
 def _tree(source: str) -> ast.Module | None:
-    """The parsed source; None where it is not Python, or more than can be read."""
+    """Return the parsed source; None where it is not Python, or more than can be read."""
     try:
         return ast.parse(textwrap.dedent(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

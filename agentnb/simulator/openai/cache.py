@@ -17,7 +17,7 @@ from agentnb.simulator.prefixes import PrefixBlock, Use, automatic, breakpoints,
 
 @dataclass(frozen=True, kw_only=True)
 class UnderstoodRequest:
-    """One request, understood: who asks, of which model, and what."""
+    """One request, understood: who asks, which model is asked, and what is asked."""
 
     owner: str
     row: Model

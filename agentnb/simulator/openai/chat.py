@@ -40,7 +40,7 @@ class Chat:
         }
 
     def whole(self) -> WireObject:
-        """The plain reply."""
+        """Return the plain reply."""
         message: WireObject = {"role": "assistant", "content": self.said.text or None, "refusal": None}
         if self.said.calls:
             message["tool_calls"] = [self._call(i) for i in range(len(self.said.calls))]
@@ -58,7 +58,8 @@ class Chat:
         return {"id": self.call_ids[i], "type": "function", "function": function}
 
     def events(self, *, with_usage: bool) -> Iterator[StreamEvent]:
-        """The stream; `with_usage` as `stream_options.include_usage` asks for. The first token comes with TTFT."""
+        """Yield the stream; `with_usage` as `stream_options.include_usage` asks for. The first token comes with
+        TTFT."""
         first = {"role": "assistant", "content": "", "refusal": None}
         yield self._chunk(first, None, max(0, len(self.said.thinking) - 1), with_usage=with_usage)
         early = 0 if self.said.thinking else 1

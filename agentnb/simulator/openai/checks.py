@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
 from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import refusal_of_openai
+from agentnb.simulator.model.structured import subschemas
 from agentnb.simulator.openai.prompt import image_url
 
 
 def refuse(message: str, *, param: str = "", status: int = 400) -> RequestRefused:
-    """The refusal to raise; its `what` is the provider's message."""
+    """Return the refusal to raise; its `what` is the provider's message."""
     return RequestRefused(message, about=param, status=status)
 
 
 def model_of(body: object) -> Model:
-    """The row of the body's model."""
+    """Return the row of the body's model."""
     if not isinstance(body, Mapping):
         raise refuse("We could not parse the JSON body of your request.")
     name = body.get("model")
@@ -44,6 +46,31 @@ def check_chat(body: WireMapping) -> None:
             raise refuse(f"Invalid value for 'messages[{i}].role'.", param=f"messages[{i}].role")
         _check_pictures(message.get("content"), f"messages[{i}].content")
     _check_chat_tools(messages)
+    check_format(body.get("response_format"), "response_format")
+
+
+def check_format(wanted: object, param: str) -> None:
+    """Check the format of the answer: a strict schema names every property as required, and allows no other."""
+    if not isinstance(wanted, Mapping) or wanted.get("type") != "json_schema":
+        return
+    named = wanted.get("json_schema") or wanted
+    if not _FORMAT_NAME.fullmatch(str(named.get("name", ""))):
+        raise refuse(f"Missing required parameter: '{param}.name'.", param=f"{param}.name")
+    for part in subschemas(named.get("schema")) if named.get("strict") else ():
+        if part.get("type") != "object":
+            continue
+        said = f"Invalid schema for response_format '{named['name']}'"
+        if part.get("additionalProperties") is not False:
+            raise refuse(f"{said}: 'additionalProperties' is required to be supplied and to be false.", param=param)
+        if missing := [name for name in part.get("properties") or {} if name not in (part.get("required") or [])]:
+            raise refuse(
+                f"{said}: 'required' is required to be supplied and to be an array including every key in "
+                f"properties. Missing '{missing[0]}'.",
+                param=param,
+            )
+
+
+_FORMAT_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def _check_pictures(content: object, where: str) -> None:
@@ -89,6 +116,7 @@ def check_responses(body: WireMapping, items: Sequence[WireMapping]) -> None:
         raise refuse("Missing required parameter: 'input'.", param="input")
     if previous := body.get("previous_response_id"):
         raise refuse(f"Previous response with id '{previous}' not found.", param="previous_response_id")
+    check_format((body.get("text") or {}).get("format"), "text.format")
     limit = body.get("max_output_tokens")
     if isinstance(limit, int) and limit < 16:
         raise refuse(
@@ -141,5 +169,5 @@ CODES = {
 
 
 def code_of(message: str) -> str | None:
-    """The error code that goes with a message, where there is one."""
+    """Return the error code that goes with a message, where there is one."""
     return next((code for words, code in CODES.items() if words in message), None)

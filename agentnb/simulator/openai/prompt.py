@@ -1,8 +1,8 @@
 """Read Chat Completions and Responses bodies: as items, as blocks in render order, and as the model reads them.
 
-Pure. Reasoning that comes back is rendered and counts as it did when it was thought: of all turns, or of the present
-one only, as `reasoning.context` says. Models with breakpoints (GPT-5.6 and later), the only ones here that reason, take
-all turns by default (openai 3.54.0, types/shared/reasoning.py).
+Pure. Reasoning that comes back is rendered and counts as it did when it was thought. `reasoning.context` says whether
+of all turns, or of the present one only. Models with breakpoints (GPT-5.6 and later), the only ones here that reason,
+take all turns by default (openai 3.54.0, types/shared/reasoning.py).
 """
 
 from __future__ import annotations
@@ -54,9 +54,22 @@ class Talk:
     thinks: bool = False
     settings: WireMapping = field(default_factory=dict)
 
+    @property
+    def schema(self) -> WireMapping | None:
+        """Of the answer, where the request asks for a structured one."""
+        return schema_of(self.settings.get("text_format"))
+
+
+def schema_of(wanted: object) -> WireMapping | None:
+    """Return the schema of a format of either API: Chat Completions has it one step further in."""
+    if not isinstance(wanted, Mapping) or wanted.get("type") != "json_schema":
+        return None
+    found = (wanted.get("json_schema") or wanted).get("schema")
+    return found if isinstance(found, Mapping) else None
+
 
 def chat_talk(body: WireMapping, *, reasons: bool) -> Talk:
-    """A Chat Completions body."""
+    """Return a Chat Completions body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     stop = body.get("stop") or ()
     return Talk(
@@ -76,7 +89,7 @@ def chat_talk(body: WireMapping, *, reasons: bool) -> Talk:
 
 
 def responses_talk(body: WireMapping, *, reasons: bool) -> Talk:
-    """A Responses body."""
+    """Return a Responses body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
     items = [item for one in input_items(body) for item in _response_items(one, ttl)]
@@ -105,7 +118,7 @@ def _without_earlier_reasoning(items: list[Item]) -> list[Item]:
 
 
 def input_items(body: WireMapping) -> list[WireMapping]:
-    """The body's input as items: a bare string is one user message."""
+    """Return the body's input as items: a bare string is one user message."""
     given = body.get("input")
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
 
@@ -175,8 +188,9 @@ def _unmarked(part: WireMapping) -> WireObject:
 
 
 def blocks(talk: Talk, count: Counter) -> list[PrefixBlock]:
-    """Every part of the prompt in render order: tools, then the items."""
+    """Return every part of the prompt in render order: the answer's schema, tools, then the items."""
     tools = [_json({key: tool.get(key) for key in ("name", "description", "parameters")}) for tool in talk.tools]
+    tools = [*([_json(talk.schema)] if talk.schema is not None else []), *tools]
     return [
         *(
             PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
@@ -208,13 +222,13 @@ def _media(item: Item, count: Counter) -> PrefixBlock:
 
 
 def image_url(part: WireMapping) -> Any:
-    """The address of a picture, which Chat wraps in an object."""
+    """Return the address of a picture, which Chat wraps in an object."""
     found = part.get("image_url")
     return found.get("url") if isinstance(found, Mapping) else found
 
 
 def ask_of(talk: Talk, row: Model) -> Ask:
-    """The request as the model reads it."""
+    """Return the request as the model reads it."""
     names = {item.call_id: item.name for item in talk.items if item.kind == "call"}
     return Ask(
         model=row,
@@ -228,6 +242,7 @@ def ask_of(talk: Talk, row: Model) -> Ask:
         max_tokens=talk.max_tokens,
         stops=talk.stops,
         thinks=talk.thinks,
+        schema=talk.schema,
     )
 
 

@@ -17,7 +17,7 @@ _CUT = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
 class Response:
     """One reply and what is needed to spell it; `body` is the request's.
 
-    `ids` go with the output items, in order; behind them stand as many again as there are calls, for the call ids.
+    `ids` go with the output items, in order. Behind them stand as many again as there are calls, for the call ids.
     """
 
     response_id: str
@@ -29,7 +29,7 @@ class Response:
     extra: WireMapping
 
     def whole(self) -> WireObject:
-        """The plain reply, finished."""
+        """Return the plain reply, finished."""
         reason = _CUT.get(self.said.stop)
         return {
             **self._base("incomplete" if reason else "completed"),
@@ -74,7 +74,7 @@ class Response:
         }
 
     def items(self) -> list[WireObject]:
-        """The output items: reasoning, message, calls, as far as there are such."""
+        """Return the output items: reasoning, message, calls, as far as there are such."""
         spoken = [self._message(self.said.text, "completed")] if self.said.pieces else []
         calls = ["".join(cut) for cut in self.said.call_pieces]
         found = [
@@ -107,7 +107,7 @@ class Response:
         }
 
     def events(self) -> Iterator[StreamEvent]:
-        """The stream, numbered. The first token comes with TTFT."""
+        """Yield the stream, numbered. The first token comes with TTFT."""
         for number, (value, tokens) in enumerate(self._values()):
             value["sequence_number"] = number
             yield StreamEvent(data=event_bytes(value), tokens=tokens)
@@ -175,7 +175,7 @@ def usage_of(total: int, read: int, written: Mapping[str, int], said: Spoken) ->
 
 
 def event_bytes(value: WireMapping) -> bytes:
-    """One server-sent event, named by its type."""
+    """Return one server-sent event, named by its type."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"event: {value['type']}\ndata: {text}\n\n".encode("utf-8", "replace")
 

@@ -70,7 +70,7 @@ class OpenAIWire:
         return incoming.method == "POST" and _short(incoming.path) in ("/responses", "/chat/completions")
 
     def answer(self, incoming: Incoming) -> HttpAnswer:
-        """The outcome of one request; raises RequestRefused."""
+        """Return the outcome of one request; raises RequestRefused."""
         routes: dict[tuple[str, str], Callable[[Incoming, str], HttpAnswer]] = {
             ("POST", "/responses"): self._responses,
             ("POST", "/responses/input_tokens"): self._count,
@@ -83,7 +83,7 @@ class OpenAIWire:
         return route(incoming, _owner(incoming))
 
     def error(self, error: RequestRefused, request_id: str) -> HttpAnswer:
-        """A refusal in this wire's shape."""
+        """Return a refusal in this wire's shape."""
         status = error.status or 400
         message = _over(error) if isinstance(error, OverLimit) else error.what
         kind = error.kind if isinstance(error, OverLimit) else _TYPES.get(status, "invalid_request_error")
@@ -198,7 +198,7 @@ class OpenAIWire:
 
 
 def _over(error: OverLimit) -> str:
-    """The words of a rate limit."""
+    """Return the words of a rate limit."""
     unit = {"tokens": "tokens per min (TPM)", "requests": "requests per min (RPM)"}[error.kind]
     if error.wait is None:
         return f"Rate limit: request too large on {unit}: Limit {error.limit}, Requested {error.asked}."
@@ -222,7 +222,7 @@ def _short(path: str) -> str:
 
 
 def _owner(incoming: Incoming) -> str:
-    """A digest of the API key. Raises RequestRefused without one."""
+    """Return a digest of the API key. Raises RequestRefused without one."""
     key = incoming.headers.get("authorization", "").removeprefix("Bearer").strip()
     if not key:
         raise refuse(

@@ -1,7 +1,7 @@
 """Source code as html or terminal text with its words told apart by colour and weight. Pure.        [home of pygments]
 
-The styles stand in the html: a sanitized page keeps no style sheet. Every colour has a contrast of about 4 to 1
-on a white page and on a dark one, which is nearly the most that one colour can have on both.
+The styles stand in the html: a sanitized page keeps no style sheet. Every colour has a contrast of about 4 to 1 on a
+white page and on a dark one. That is nearly the most that one colour can have on both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PYTHON = frozenset({"python", "py", "python3", "py3", "ipython", "ipython3"})
 
 
 def code_html(source: str, language: str) -> str:
-    """The inside of a `<pre>`: escaped, in spans with inline styles where the language is known."""
+    """Return the inside of a `<pre>`: escaped, in spans with inline styles where the language is known."""
     lexer = _lexer(language) if len(source) <= LONGEST else None
     if lexer is None:
         return escape(source, quote=False)
@@ -54,7 +54,7 @@ def code_html(source: str, language: str) -> str:
 
 
 def code_ansi(source: str, language: str) -> str:
-    """The same for a terminal of 256 colours."""
+    """Return the same for a terminal of 256 colours."""
     lexer = _lexer(language) if len(source) <= LONGEST else None
     if lexer is None:
         return source

@@ -1,8 +1,8 @@
 """Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and strikethrough.
 
-A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, pictures become
-links, and formulas go to the front end as they are, unless a command in them could link or fetch.
-[home of markdown-it-py]
+A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, and pictures
+become links. Formulas go to the front end as they are, unless a command in them could link or fetch. [home of
+markdown-it-py]
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CodeBlock:
 def to_html(text: str) -> str:
     """Return the text as html whose only tags are ours; styles stand inline, so that every front end keeps them.
 
-    Each Python block has the class `agentnb-code-N`, N as `code_blocks` numbers it: there a front end's script may put
-    its buttons. Saved html has none, since no script runs in it.
+    Each Python block has the class `agentnb-code-N`, N as `code_blocks` numbers it. A front end's script may put its
+    buttons there. Saved html has none, since no script runs in it.
     """
     tokens, env = parse(text)
     return str(_markdown().renderer.render(tokens, _markdown().options, env))
@@ -103,8 +103,8 @@ def language_of(token: Token) -> str:
 
 
 def settled(text: str) -> int:
-    """Return how many characters at the beginning of a growing text no longer change how they look: all before its
-    last block. References that come later are the exception, and show at the end of the answer."""
+    """Return how many leading characters of a growing text no longer change their looks: all before its last block.
+    References that come later are the exception, and show at the end of the answer."""
     last = next((token for token in reversed(parse(text)[0]) if token.level == 0 and token.map), None)
     if last is None or last.map is None:
         return 0
@@ -116,7 +116,7 @@ def settled(text: str) -> int:
 
 @cache
 def _markdown() -> MarkdownIt:
-    """The parser, made once: importing it takes some 30 ms."""
+    """Return the parser, made once: importing it takes some 30 ms."""
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
 
@@ -156,7 +156,7 @@ def _formula_rule(state: StateInline, silent: bool) -> bool:
 
 
 def _formula_at(text: str, at: int, end: int) -> re.Match[str] | None:
-    """The formula that begins here, unless a command in it could link, fetch or style."""
+    """Return the formula that begins here, unless a command in it could link, fetch or style."""
     found = _FORMULA.match(text, at, min(end, at + LONGEST_FORMULA)) if text[at] in "$\\" else None
     return None if found is None or _REACHES_OUT.search(found[0]) else found
 
@@ -189,7 +189,7 @@ def _code(token: Token) -> str:
 
 
 def _task(token: Token) -> str:
-    """A box that is drawn as a letter: a sanitized page keeps no form."""
+    """Return a box that is drawn as a letter: a sanitized page keeps no form."""
     checked = token.meta.get("checked")
     if checked is None:
         return _tag(token)
@@ -213,7 +213,7 @@ def _formula(token: Token) -> str:
 
 
 def _text(text: str) -> str:
-    """A dollar alone in an element opens no formula."""
+    """Return the text escaped: a dollar alone in an element opens no formula."""
     return escape(text).replace("$", "<span>$</span>")
 
 
@@ -245,6 +245,9 @@ _KEPT = re.compile(
     r"|(?:(?<=[-*+] )|(?<=[.)] ))\[[ xX]\](?=\s)",
     re.IGNORECASE,
 )
+_BARE = re.compile(r"\w{1,20}://|www\.", re.IGNORECASE)
+_LEAKS = re.compile(rf"<(?s:.*?)(?:{_BARE.pattern})|\n\s*<", re.IGNORECASE)
+"""Of a span of code: what makes other readers see html. An address may take the closing tick; `<` may begin a line."""
 _OPENS = {"<": "&lt;", "[": "\\[", "]": "\\]", "$": "\\$", "`": "\\`"}
 
 
@@ -255,6 +258,8 @@ def to_markdown(text: str) -> str:
     out: list[str] = [""] * len(lines)
     done = [False] * len(lines)
     for first, end, kind in _regions(parse(text)[0]):
+        if done[first]:  # a cell of a row that is written already
+            continue
         region = "\n".join(lines[first:end])
         shown = region if kind == "code" else _row(region) if kind == "tr" else _escaped(region)
         for at, line in zip(range(first, end), shown.split("\n"), strict=True):
@@ -271,23 +276,41 @@ def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
 
 
 def _row(line: str) -> str:
-    """A table's row: a span of code ends with its cell."""
-    return "|".join(_escaped(cell) for cell in re.split(r"(?<!\\)\|", line))
+    """Return a table's row: a span of code ends with its cell. Readers differ in which bars are escaped ones."""
+    cells = re.split(r"(?<!\\)\|", line)
+    out: list[str] = []
+    for cell in cells:
+        within = _BARE.search(re.split(r"\s", "|".join(out))[-1]) is not None
+        out.append(_opened(cell) if "\\|" in cell and "<" in cell else _escaped(cell, within=within))
+    return "|".join(out)
 
 
-def _escaped(text: str) -> str:
-    """The text of one block: spans of code, formulas, good links and what is escaped already stay."""
+def _escaped(text: str, *, within: bool = False) -> str:
+    """Return the text of one block: spans of code, formulas, good links and what is escaped already stay.
+
+    `within` says that it begins inside an address, as readers may see it that look past a table's bars.
+    """
     out = []
     at = 0
+    bare = within  # inside an address that stands by itself: many readers take all up to a space for it, backticks too
     while at < len(text):
-        end, shown = _kept(text, at)
+        end, shown = _in_address(text, at) if bare else _kept(text, at)
+        *before, last = re.split(r"\s", shown)
+        bare = (bare and not before) or _BARE.match(text, at) is not None or _BARE.search(last) is not None
         out.append(shown)
         at = end
     return "".join(out)
 
 
+def _in_address(text: str, at: int) -> tuple[int, str]:
+    """Return the same inside an address. It would take the backslash before `<`, or the end of a span of code."""
+    if text.startswith("\\<", at):
+        return at + 2, "&lt;"
+    return (at + 1, "\\`") if text[at] == "`" else _kept(text, at)
+
+
 def _kept(text: str, at: int) -> tuple[int, str]:
-    """Where the piece that begins at `at` ends, and how it is written."""
+    """Return where the piece that begins at `at` ends, and how it is written."""
     formula = _formula_at(text, at, len(text))
     if formula is not None and not re.search(r"`|\]\(", formula[0]):
         return formula.end(), formula[0].replace("<", "\\lt ")
@@ -299,12 +322,14 @@ def _kept(text: str, at: int) -> tuple[int, str]:
         ticks = re.compile(r"`+").match(text, at)
         assert ticks
         close = re.compile(rf"(?<!`){ticks[0]}(?!`)").search(text, ticks.end())
-        return (close.end(), text[at : close.end()]) if close else (ticks.end(), ticks[0].replace("`", "\\`"))
+        if close and not _LEAKS.search(text, at, close.end()):
+            return close.end(), text[at : close.end()]
+        return ticks.end(), ticks[0].replace("`", "\\`")
     return at + 1, _OPENS.get(text[at], text[at])
 
 
 def _opened(line: str) -> str:
-    """A line that belongs to no text (a reference, a rule): whatever could open something is escaped."""
+    """Return a line that belongs to no text (a reference, a rule): whatever could open something is escaped."""
     return "".join(_OPENS.get(character, character) for character in line)
 
 

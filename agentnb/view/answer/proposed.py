@@ -1,4 +1,4 @@
-"""Cells that a model proposes, as people read them: the code of a new one, the difference to the one it replaces. Pure.
+"""Show cells that a model proposes: the code of a new one, the difference to the one it replaces. Pure.
 
 The document's `proposals` hold them; `before` is the replaced cell's text where the notebook at hand still has it.
 """
@@ -17,7 +17,7 @@ ADDED, REMOVED = "#1a8f7a24", "#d1495b24"
 
 
 def proposals_html(doc: Doc) -> str:
-    """The proposals below the answer; an empty text where there are none."""
+    """Return the proposals below the answer; an empty text where there are none."""
     return "".join(
         f'<div style="margin:8px 0;padding:2px 0 2px 10px;border:0;border-left:4px solid #3f7fd0">'
         f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {esc(item.get("why") or "")}</p>'
@@ -51,7 +51,7 @@ def _title(doc: Doc, item: Doc) -> str:
 
 
 def _lines(item: Doc) -> tuple[list[str], str]:
-    """The lines to show, and their language: the difference where the text before is known."""
+    """Return the lines to show, and their language: the difference where the text before is known."""
     source = str(item.get("source") or "")
     before = item.get("before")
     if not isinstance(before, str):
@@ -60,7 +60,7 @@ def _lines(item: Doc) -> tuple[list[str], str]:
 
 
 def difference(before: str, after: str) -> list[str]:
-    """The lines that differ, each with its sign, and three around them."""
+    """Return the lines that differ, each with its sign, and three around them."""
     found = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3)
     return ["⋯" if line.startswith("@@") else line for line in list(found)[2:]] or ["(no difference)"]
 
@@ -79,7 +79,7 @@ def _line_html(line: str) -> str:
 
 
 def markup_escaped(line: object) -> str:
-    """A sentence as Markdown: nothing in it is markup."""
+    """Return a sentence as Markdown: nothing in it is markup."""
     safe = clean(line).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for active in "`*_[]|$#":
         safe = safe.replace(active, f"\\{active}")

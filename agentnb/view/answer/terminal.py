@@ -28,12 +28,12 @@ def answer_text(text: str, *, width: int = 80, colours: bool = False) -> str:
 
 
 def _blocks(tokens: Sequence[Token], width: int, colours: bool) -> list[list[str]]:
-    """The lines of each block."""
+    """Return the lines of each block."""
     return [lines for group in _groups(tokens) if (lines := _block(group, width, colours))]
 
 
 def _groups(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
-    """Each block with all that lies in it."""
+    """Yield each block with all that lies in it."""
     start = depth = 0
     for at, token in enumerate(tokens):
         depth += token.nesting
@@ -110,7 +110,7 @@ def _table_row(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _words(tokens: Sequence[Token]) -> Iterator[Word]:
-    """The pieces of a paragraph with their codes; a break is a piece of its own."""
+    """Yield the pieces of a paragraph with their codes; a break is a piece of its own."""
     codes: list[str] = []
     target: list[str] = []
     label = ""

@@ -81,6 +81,8 @@ def test_a_call_waits_for_others_that_hold_the_sum_and_not_for_what_is_spent():
     purse = Purse(journal, "p", wait=wait)
     assert purse.reserve("b", CALL) == 1000
     assert len(waits) == 3
+    written = [event.data["what"] for event in AgentStateMachine(journal).history("p") if event.kind == "step"]
+    assert written == ["reserve", "settle", "reserve"], "who waits writes nothing"
     purse.settle("b", 0.24)
     with pytest.raises(BudgetExceeded):
         purse.reserve("c", CALL)

@@ -30,7 +30,7 @@ class Tools:
 
     def __init__(self, root: Path | None) -> None:
         notebook = NotebookTools(
-            look=_nothing, run=_nothing, read=_nothing, names=lambda _: [], cell_text=lambda _: None
+            look=_nothing, run=_nothing, rehearse=str, read=_nothing, names=lambda _: [], cell_text=lambda _: None
         )
         self.box = ToolBox(tools=built_in(notebook, ProjectFiles(root), ProjectTests(root)))
 

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.context.notebook.outputs import KEPT, Output, bounded, cut, joined, output_of, settle, shape_in
+from agentnb.context.notebook.outputs import (
+    KEPT,
+    Output,
+    bounded,
+    cut,
+    joined,
+    output_of,
+    settle,
+    shape_in,
+    steady,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +93,32 @@ def test_what_is_too_long_to_keep_says_how_much_is_gone() -> None:
     kept = bounded("line\n" * KEPT)
     assert len(kept) <= KEPT + 60
     assert "were not kept" in kept
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (
+            "1.02 µs ± 3.5 ns per loop (mean ± std. dev. of 7 runs, 1,000,000 loops each)",
+            "998 ns ± 12.1 ns per loop (mean ± std. dev. of 7 runs, 100,000 loops each)",
+        ),
+        ("1min 2s ± 1.1 s per loop (mean ± std. dev. of 3 runs, 1 loop each)",) * 2,
+        ("CPU times: user 3 µs, sys: 1 µs, total: 4 µs\nWall time: 6.2 µs", "CPU times: total: 0 ns\nWall time: 1 ms"),
+        ("fit took 0.53 s", "fit took 1.2 s"),
+        ("100%|██| 10/10 [00:01<00:00,  9.8it/s]", "100%|██| 10/10 [00:02<00:00,  4.1it/s]"),
+        ("5/5 - 3s 12ms/step - loss: 0.2", "5/5 - 4s 9ms/step - loss: 0.2"),
+        ("2026-11-30 10:41:13,123 INFO read", "2026-12-01 09:00:00,001 INFO read"),
+    ],
+)
+def test_what_differs_each_time_reads_the_same(first: str, then: str) -> None:
+    assert steady(first) == steady(then) != first
+
+
+@pytest.mark.parametrize("text", ["route 3: 12 min", "2026-11-30 10:41:13", "delay 5 s", "took the bus", "0.53", "7 s"])
+def test_data_is_no_timing(text: str) -> None:
+    assert steady(text) == text
+
+
+@given(st.integers(1, 4).map(lambda n: "1" * 10**n + ".,5 s took"))
+def test_long_numbers_take_no_time(text: str) -> None:
+    assert steady(text) == text

@@ -9,6 +9,7 @@ from types import CodeType
 
 import pytest
 
+import agentnb
 from agentnb.context.notebook.trace import chain_of, frames_of, is_library, is_user_or_package, is_users, recording
 from agentnb.context.notebook.tracebacks import describe_failure, shown_file
 from agentnb.context.selection import select
@@ -186,15 +187,18 @@ def test_installed_packages_are_known_by_their_folder_in_any_python(folder: str)
     assert not is_users(file)
     assert shown_file(file, project=None) == "ipykernel/zmqshell.py"
     assert not is_library("/home/ann/site-packages-notes/tides.py")
+    assert is_library(agentnb.__file__), "a checkout of agentnb is no code of the user's either"
 
 
 def test_only_the_users_functions_are_recorded_whoever_calls_them(notebook, write: Write) -> None:
-    write("site-packages/shown.py", "def render(f): return helper(f)\ndef helper(f): return f()\n")
-    write("mine.py", "import shown\ndef observe(): return shown.helper(count)\ndef count(): return 1\n")
+    write("site-packages/rendering.py", "def render(f): return helper(f)\ndef helper(f): return f()\n")
+    write("mine.py", "import rendering\ndef observe(): return rendering.helper(count)\ndef count(): return 1\n")
     notebook.run(f"import sys; sys.path.insert(0, {str(notebook.project / 'site-packages')!r})")
-    notebook.run("import shown, mine; sys.path.pop(0)")
+    notebook.run("import rendering, mine; sys.path.pop(0)")
     with recording() as record:
-        exec(compile("mine.observe()\nshown.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace)
+        exec(
+            compile("mine.observe()\nrendering.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace
+        )
     assert [(item.code.co_name, item.depth) for item in record.ran] == [("observe", 1), ("count", 2)]
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -454,3 +457,56 @@ def test_a_column_of_passwords_is_not_shown() -> None:
     table = pandas.DataFrame({"user": ["ann"], "password": ["tulip"], "db_secret": ["rose"], "token": ["word"]})
     assert describe("t", table).endswith("ann | (not shown) | (not shown) | word")
     assert describe("s", table["password"]).endswith("[(not shown)]")
+
+
+# --- much data ----------------------------------------------------------------------------------------------------
+
+
+def base64_of(size: int, width: int) -> str:
+    data = base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
+    return data if not width else "\n".join(data[at : at + width] for at in range(0, len(data), width))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [0, 76])
+def test_ten_megabytes_of_data_are_looked_through_in_seconds(width: int) -> None:
+    """CPU time: about 1 s on one line and 2 s on many, where it was 73 s; and twice as much takes twice as long."""
+    took = []
+    for size in (5_000_000, 10_000_000):
+        text = base64_of(size, width)
+        begun = time.thread_time()
+        assert redact(text).found == ()
+        took.append(time.thread_time() - begun)
+    assert took[1] < 4
+    assert took[1] < 3 * took[0]
+
+
+@pytest.mark.slow
+def test_ten_thousand_keys_in_one_text() -> None:
+    """What is found must not make the rest slow."""
+    keys = [f"AKIA{number:016d}" for number in range(10_000)]
+    text = "\n".join(f"{'x' * 500} {key}" for key in keys)
+    begun = time.thread_time()
+    result = redact(text)
+    assert time.thread_time() - begun < 4
+    assert not set(keys).intersection(result.text.split())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one may hit the garbage collector
+def test_redaction_can_be_stopped() -> None:
+    text = base64_of(20_000_000, 76)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3, 0.05)
+        begun = time.thread_time()
+        with pytest.raises(KeyboardInterrupt):
+            redact(text)
+        assert time.thread_time() - begun < 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

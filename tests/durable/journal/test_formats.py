@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from agentnb.durable.journal.open import open_journal
-from agentnb.durable.journal.postgres import PostgresJournal, migrations
+from agentnb.durable.journal.postgres import PostgresJournal
 from agentnb.durable.journal.postgres import schema as postgres
 from agentnb.durable.journal.postgres.connecting import Server
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
@@ -113,10 +113,10 @@ def test_migrations_in_postgresql_run_once_in_order_and_all_or_none(postgres_ser
     PostgresJournal(address).close()
     with closing(Server(address)) as server:
         with pytest.raises(JournalError):
-            migrations.migrate(server, bad)
-        assert migrations.read_format(server) == len(postgres.MIGRATIONS)
-        migrations.migrate(server, good)
-        migrations.migrate(server, good)
-        assert migrations.read_format(server) == len(postgres.MIGRATIONS) + 1
+            postgres.migrate(server, bad)
+        assert postgres.read_format(server) == len(postgres.MIGRATIONS)
+        postgres.migrate(server, good)
+        postgres.migrate(server, good)
+        assert postgres.read_format(server) == len(postgres.MIGRATIONS) + 1
     with pytest.raises(JournalError, match="Upgrade agentnb"):
         PostgresJournal(address)

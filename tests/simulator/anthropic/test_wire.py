@@ -201,7 +201,7 @@ def test_what_is_refused_and_how(client: Any, change: dict[str, Any], message: s
 def test_a_prompt_longer_than_the_window(client: Any) -> None:
     with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > 200000 maximum"):
         client.messages.create(
-            model="claude-haiku-5-5", max_tokens=9, messages=[{"role": "user", "content": "word " * 200_000}]
+            model="claude-haiku-4-5", max_tokens=9, messages=[{"role": "user", "content": "word " * 200_000}]
         )
 
 

@@ -25,6 +25,8 @@ def written(*texts: str) -> Written:
         ("Make a function that doubles each value", "doubles_each_value", [240, 260, 1800]),
         ('Create a function "mean_level", the average', "mean_level", 1150 / 3),
         ("Implement a function.", "answer", [120, 130, 900]),
+        ("Write a function smooth_it that gives the moving average over 2 months.", "smooth_it", [125.0, 515.0]),
+        ("Write a function tidal_range that gives the range of sales.", "tidal_range", 780),
     ],
 )
 def test_a_function_of_the_asked_name_that_runs(cells: str, task: str, name: str, value: Any) -> None:
@@ -56,6 +58,20 @@ def test_a_failing_cell_is_what_would_be_replaced() -> None:
     assert (namespace["word"], namespace["n"], made.replaces) == ("x", None, 4)
 
 
+def test_a_misspelled_name_is_spelled_as_the_notebook_spells_it() -> None:
+    shown = "NameError    Traceback (most recent call last)\n----> 1 top = max(weak)\n      2 print(top)\n"
+    shown += "NameError: name 'weak' is not defined"
+    cell = f'<cell number="4">\ntop = max(weak)\nprint(top)\n<output>\n{shown}\n</output>\n</cell>'
+    made = written("<names>\nweek: list of 2\n</names>", cell, "Fix cell 4")
+    assert (made.code, made.replaces) == ("top = max(week)\nprint(top)", 4)
+
+
+def test_the_line_that_the_arrow_points_at_is_guarded() -> None:
+    shown = "TypeError    Traceback (most recent call last)\n----> 1 top = max(3)\n      2 low = 0\nTypeError: no"
+    cell = f'<cell number="4">\ntop = max(3)\nlow = 0\n<output>\n{shown}\n</output>\n</cell>'
+    assert written(cell, "Fix cell 4").code.startswith("try:\n    top = max(3)\nexcept TypeError:")
+
+
 @pytest.mark.slow
 def test_a_plot_of_a_variable_of_the_prompt(cells: str) -> None:
     matplotlib = pytest.importorskip("matplotlib")
@@ -66,6 +82,7 @@ def test_a_plot_of_a_variable_of_the_prompt(cells: str) -> None:
     (line,) = namespace["ax"].lines
     assert list(line.get_ydata()) == [120, 130, 900]
     assert "table.plot(ax=ax)" in written(cells, "Draw `table`").code
+    assert "ax.plot(sales, table)" in written(cells, "Plot `table` over `sales`.").code
 
 
 @pytest.mark.parametrize("task", ["Fix it.", "Plot it.", "What does the function do?", "Write a poem."])

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -143,10 +143,42 @@ def test_nothing_that_a_model_writes_becomes_markup(text: str) -> None:
 
 
 @given(hostile)
+@example("0```\n<!A>```")
 @settings(deadline=None)
 def test_as_markdown_it_fetches_and_runs_nothing_either(text: str) -> None:
     again = read(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markup.to_markdown(text)))
     assert {said for said in again.foreign if said not in FOREIGN_TO_US} == set()
+
+
+PIECES = [
+    "`",
+    "``",
+    "|",
+    "\\|",
+    "\\\\|",
+    "<img src=x>",
+    "<b>",
+    "x",
+    " ",
+    "https://a.b",
+    "www.a.b",
+    "\\",
+    "$",
+    "[y](https://c.d)",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.booleans())
+@example(r"https://a.b\<img src=x>", False)
+@example("`<img src=x>https://a.b`", False)
+@settings(deadline=None)
+def test_neither_a_row_nor_a_bare_address_ends_a_span_of_code_unseen(text: str, in_table: bool) -> None:
+    """Readers with GitHub's extensions take a bare address up to the next space, and a bar for the end of a cell."""
+    written = markup.to_markdown(f"| a | b |\n|---|---|\n| {text} | y |\n" if in_table else text)
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    assert {said for said in read(reader.render(written)).foreign if said not in FOREIGN_TO_US} == set()
+    as_github_reads = re.sub(r"(?:https?://|www\.)[^\s<]*", "ADDRESS", written)
+    assert {said for said in read(reader.render(as_github_reads)).foreign if said not in FOREIGN_TO_US} == set()
 
 
 @given(hostile, st.integers(20, 100))

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of psycopg]
 
 A write is one transaction, and either all of it is there or nothing. Where the connection breaks, the work is done
-again on a new one; where it breaks while the commit's answer is awaited, the server is asked first what became of the
-transaction (`pg_xact_status`). The server is waited for once it has been reached before: a restart takes seconds.
+again on a new one. Where it breaks during a commit, the server is asked first what became of the transaction
+(`pg_xact_status`). The server is waited for once it has been reached before: a restart takes seconds.
 
 psycopg is imported when a database is opened. No error of its own leaves this module: ours say no password, and their
 tracebacks hold none.
@@ -14,12 +14,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import unquote
 
-from agentnb.durable.journal.postgres import address as addresses
 from agentnb.durable.journal.postgres import failures
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.errors import InputError, JournalUnreachable, PackageMissing
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
+EXAMPLE = "postgresql://user@host/database"
 MOST = 8
-"""Connections that one process has at most, opened as threads need them. The server flushes for several at once: 16
-threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27, busy machine)."""
+"""Connections that one process has at most, opened as threads need them. The server flushes for several at once. 16
+threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27)."""
 PATIENCE = 30.0
 """Seconds for which a server that was reached before is waited for."""
 WAITS = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -55,7 +56,7 @@ class Begun(NamedTuple):
         return rows(self.connection, statement, values)
 
     def count(self, statement: str, values: object = ()) -> int:
-        """How many rows the statement changed."""
+        """Return how many rows the statement changed."""
         return count(self.connection, statement, values)
 
 
@@ -85,7 +86,7 @@ class Server:
     ) -> None:
         self.address = without_password(url)
         self._parameters = _parameters(url)
-        self._secret = self._parameters.get("password") or addresses.password_of(url)
+        self._secret = self._parameters.get("password") or _password_of(url)
         self._synchronous = synchronous.upper()
         self._most, self._patience, self._wait = most, patience, wait
         self._idle: list[psycopg.Connection] = []
@@ -97,7 +98,7 @@ class Server:
         self.closed = False
 
     def _make_lock(self) -> None:
-        """The lock itself is taken, not its condition, whose `__enter__` is Python code: an interrupt in the midst of
+        """The lock itself is taken, not its condition, whose `__enter__` is Python code. An interrupt in the midst of
         that left it locked for every other thread.
         """
         self._lock = threading.Lock()
@@ -110,18 +111,19 @@ class Server:
     # Work
 
     def read(self, statement: str, values: object = ()) -> Rows:
-        """The rows that one statement gives."""
+        """Return the rows that one statement gives."""
         return self.repeated(lambda connection: rows(connection, statement, values))
 
     def write(self, work: Callable[[Begun], T]) -> T:
-        """The result of `work`, in one transaction, once it is durable. What `work` raises undoes all of it.
+        """Return the result of `work`, in one transaction, once it is durable. What `work` raises undoes all of it.
 
         `work` may be done more than once, each time anew; only one of its transactions is ever kept.
         """
         return self.repeated(lambda connection: self._transact(connection, work))
 
     def repeated(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """The result of `work`, done again on a new connection where one breaks, or where the server says: again."""
+        """Return the result of `work`, done again on a new connection where one breaks, or where the server says:
+        again."""
         waits, deadline = iter(WAITS), time.monotonic() + self._patience
         while True:
             try:
@@ -153,7 +155,7 @@ class Server:
         return result
 
     def _was_committed(self, transaction: str) -> bool:
-        """What became of a transaction whose commit was sent and never answered."""
+        """Return what became of a transaction whose commit was sent and never answered."""
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             ((status,),) = self.read(sql.STATUS, (transaction,))
@@ -221,9 +223,12 @@ class Server:
         return connection
 
     def _try_to_open(self) -> tuple[psycopg.Connection | None, str]:
-        """A connection, or what was said instead. psycopg's own error, whose frames know the password, ends here."""
+        """Return a connection, or what was said instead. psycopg's own error, whose frames know the password, ends
+        here."""
         try:
             connection = self._driver.connect(**self._parameters, autocommit=True)
+        except UnicodeError:  # from the look-up of a name that no host can have
+            return None, "the host's name cannot be looked up"
         except self._driver.Error as error:
             return None, str(error)
         try:
@@ -292,14 +297,14 @@ def _psycopg() -> Any:
 
 
 def _parameters(url: str) -> dict[str, str]:
-    """What the address says, as psycopg wants it, over our defaults. Raises InputError, without quoting it."""
+    """Return what the address says, as psycopg wants it, over our defaults. Raises InputError, without quoting it."""
     parsed = _parsed(url)
-    problem = addresses.problem_of(url, parsed)
+    problem = _problem_of(parsed)
     if problem:
         raise InputError(
             problem,
             about=without_password(url),
-            todo=f"Write {addresses.EXAMPLE}, and in user and password %40 for @, %3A %2F %3F %23 %25 for : / ? # %.",
+            todo=f"Write {EXAMPLE}, and in user and password %40 for @, %3A %2F %3F %23 %25 for : / ? # %.",
         )
     return _DEFAULTS | (parsed or {})
 
@@ -310,3 +315,26 @@ def _parsed(url: str) -> dict[str, str] | None:
         return {name: str(value) for name, value in psycopg.conninfo.conninfo_to_dict(url).items() if value is not None}
     except psycopg.Error:
         return None
+
+
+def _password_of(text: str) -> str:
+    """Return the password that stands in the address, decoded; an empty text where there is none."""
+    credentials = text.partition("://")[2].rpartition("@")[0]
+    return unquote(credentials.partition(":")[2])
+
+
+def _problem_of(parsed: Mapping[str, object] | None) -> str:
+    """Return what is wrong with an address, as PostgreSQL's library has read it (None: not at all); "" for nothing.
+
+    Where a password was not percent-encoded, the library takes parts of it for a host, a port or a database. Its errors
+    would name them, so such an address is refused before anybody is asked.
+    """
+    if parsed is None:
+        return "the address of the database cannot be read"
+    if any("@" in str(parsed.get(name) or "") for name in ("host", "dbname")) or not _are_ports(parsed.get("port")):
+        return "the address of the database can be read in more than one way"
+    return ""
+
+
+def _are_ports(value: object) -> bool:
+    return all(part.isdigit() for part in str(value).split(",") if part) if value else True

@@ -1,4 +1,4 @@
-"""What PostgreSQL reports, in our words. No password is in any of them. Pure: by codes and texts alone."""
+"""Put what PostgreSQL reports into our words. No password is in any of them. Pure: by codes and texts alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from agentnb.errors import (
 
 
 class Told(NamedTuple):
-    """Where it happened, and what must not be said of it."""
+    """Tells where it happened, and what must not be said of it."""
 
     address: str
     secret: str
 
     def clean(self, text: str) -> str:
-        """The text on one line, without the password."""
+        """Return the text on one line, without the password."""
         line = " ".join(text.replace(self.secret, "***").split() if self.secret else text.split())
         return line.removeprefix("connection failed: ")[:300]
 
@@ -56,7 +56,7 @@ _BY_CLASS: dict[str, tuple[type[AgentnbError], str, str]] = {
 _PASSING = {"40001", "40P01"}
 """The server asks for the transaction to be done again."""
 _LATER = ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "connection slots")
-"""What a server says that is on its way up or down, or full: it may let us in a moment later."""
+"""Codes of a server on its way up or down, or full: it may let us in a moment later."""
 _REFUSED = (
     ("password", "the server does not accept the password", "Check user and password (PGPASSWORD and ~/.pgpass too)."),
     ("authentication", "the server does not accept the user", "Check the user, and the server's pg_hba.conf."),
@@ -81,7 +81,7 @@ def no_text(told: Told) -> AgentnbError:
 
 
 def is_passing(error: Any) -> bool:
-    """Whether the same transaction may succeed at once."""
+    """Tell whether the same transaction may succeed at once."""
     return error.sqlstate in _PASSING
 
 
@@ -102,7 +102,7 @@ def undecided(told: Told) -> AgentnbError:
 
 
 def of_opening(said: str, told: Told) -> AgentnbError:
-    """Why no connection could be opened, from what was said: there is no code yet then."""
+    """Tell why no connection could be opened, from what was said: there is no code yet then."""
     for part, what, todo in () if any(later in said for later in _LATER) else _REFUSED:
         if part in said:
             return JournalRefused(f"{what}: {told.clean(said)}", about=told.address, todo=todo)
@@ -114,5 +114,5 @@ def of_opening(said: str, told: Told) -> AgentnbError:
 
 
 def may_pass(problem: AgentnbError) -> bool:
-    """Whether a server that refused was perhaps only on its way down or up."""
+    """Tell whether a server that refused was perhaps only on its way down or up."""
     return isinstance(problem, JournalUnreachable)

@@ -1,8 +1,8 @@
 """The journal in PostgreSQL: the embedded journal's contract for several machines at once.
 
-Tables, statements and connections are in the modules beside this one; `journal/transactions.py` decides what happens in
-a transaction, for every journal. Leases are counted by the server's clock, which all workers share; between processes
-of one machine its monotonic clock counts, as in the embedded journal, and a dead owner is seen to be dead.
+Tables, statements and connections are in the modules beside this one. `journal/transactions.py` decides what happens in
+a transaction, for every journal. Leases are counted by the server's clock, which all workers share. Between processes
+of one machine its monotonic clock counts, as in the embedded journal. There a dead owner is seen at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Rows, Server, count, rows
-from agentnb.durable.journal.postgres.migrations import migrate
+from agentnb.durable.journal.postgres.schema import migrate
 from agentnb.durable.journal.postgres.tables import PostgresTables, actions_of, chain_of, delivery_of
 from agentnb.durable.journal.protocol import OwnedRun
 from agentnb.durable.journal.records import (
@@ -57,8 +57,8 @@ class ServerClock(SystemClock):
 class PostgresJournal:
     """The journal in a PostgreSQL database. `synchronous="NORMAL"` trades the newest steps for flushes.
 
-    A `clock` of the caller's own, one that is not the system's, takes the place of the server's in all that it counts:
-    for tests and lessons, where every worker has the same one.
+    A `clock` of the caller's own takes the place of the server's in all that it counts. That is for tests and lessons,
+    where every worker has the same one.
     """
 
     def __init__(
@@ -91,15 +91,19 @@ class PostgresJournal:
         return self._whole(lambda: row_of(found[0]))
 
     def find(self, **tags: str) -> list[RunSummary]:
+        return [row.summary for row in self.rows(**tags)]
+
+    def rows(self, **tags: str) -> list[RunRow]:
         tagged, digests = sql.with_tags(tags)
-        return self._summaries(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", digests)
+        return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", digests)
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
-        return self._summaries(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
+        found = self._rows(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
+        return [row.summary for row in found]
 
-    def _summaries(self, query: str, values: object) -> list[RunSummary]:
+    def _rows(self, query: str, values: object) -> list[RunRow]:
         found = self._read(query, values)
-        return self._whole(lambda: [row_of(row).summary for row in found])
+        return self._whole(lambda: [row_of(row) for row in found])
 
     # Leases
 
@@ -152,7 +156,8 @@ class PostgresJournal:
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
     def _made_before(self, w: StepWrite) -> Committed | None:
-        """The step, where a try of ours committed it whose answer was lost: nobody else writes under our fence."""
+        """Return the step, where a try of ours committed it whose answer was lost: nobody else writes under our
+        fence."""
         made = self._read(sql.MADE, (w.key, w.step, w.fence))
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
@@ -200,7 +205,7 @@ class PostgresJournal:
         return self._events(sql.FOLLOW, (after_seq, settled, limit)) if settled > after_seq else []
 
     def changed(self) -> int:
-        """A number that grows with what there is to follow."""
+        """Return a number that grows with what there is to follow."""
         return int(self._read(sql.SETTLED)[0][0])
 
     def _events(self, query: str, values: object) -> list[Event]:
@@ -225,7 +230,7 @@ class PostgresJournal:
             self._server.close()
 
     def _said(self) -> float | None:
-        """The time by a clock of the caller's own; None: the server knows it."""
+        """Return the time by a clock of the caller's own; None: the server knows it."""
         return None if self._counted is None else self._counted.now()
 
     def _write(self, work: Callable[[PostgresTables], T]) -> T:

@@ -1,12 +1,17 @@
-"""The tables of a journal in PostgreSQL, their format number, and the numbered migrations to bring old ones up to date.
+"""Make a journal's tables in PostgreSQL, with their format number, and migrate old ones by numbered steps.
 
-They lie in a schema of their own, `agentnb`, and need no right but to create it (or to create tables in it, where an
-administrator has made it). A released format is never changed: a new one is a new entry in MIGRATIONS.
+They lie in a schema of their own, `agentnb`, and need no right but to create it. Where an administrator has made it,
+the right to create tables in it is enough. A released format is never changed: a new one is a new entry in MIGRATIONS.
+The tables are made or brought up to date once, by whoever comes first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+
+from agentnb.durable.journal.postgres.connecting import Begun, Server
+from agentnb.errors import InputError, JournalError
 
 SCHEMA = "agentnb"
 GUARD = 0x61676E62
@@ -14,8 +19,8 @@ GUARD = 0x61676E62
 
 FORMAT_1 = (
     "CREATE TABLE agentnb.meta (name text PRIMARY KEY, value bigint NOT NULL)",
-    # Where a run is and who works on it. A step changes no column that an index covers, and finds room for the row's
-    # new version on the same page (fillfactor): then no index is written, and old versions go without a vacuum.
+    # The run's place and its worker. A step changes no indexed column, and the row's new version finds room on the same
+    # page (fillfactor). So no index is written, and old versions go without a vacuum.
     """CREATE TABLE agentnb.runs (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id text COLLATE "C" NOT NULL UNIQUE,
         state text NOT NULL, status text NOT NULL, step bigint NOT NULL DEFAULT 0, created float8 NOT NULL,
@@ -24,9 +29,9 @@ FORMAT_1 = (
         attempt integer NOT NULL DEFAULT 0, failed_in text, error bytea, wake_at float8, versions text NOT NULL,
         origin_run text, origin_step bigint, tags text NOT NULL) WITH (fillfactor = 50)""",
     "CREATE INDEX runs_going ON agentnb.runs (id) WHERE status IN ('running', 'waiting')",
-    # Events are numbered in the order in which they become visible: a follower must not see 8 before 7 is settled.
-    # Whoever takes a number says first, by a lock that the server lets go with the transaction, that numbers from here
-    # on are under way; `settled` gives the last number below which none is. Nobody ever waits for such a lock.
+    # Events are numbered in the order in which they become visible: no follower sees 8 before 7 is settled. Whoever
+    # takes a number first says, by a lock that ends with the transaction, that numbers are under way. `settled` gives
+    # the last number below which none is. Nobody ever waits for such a lock.
     "CREATE SEQUENCE agentnb.event_seq",
     f"""CREATE FUNCTION agentnb.next_seq() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
         BEGIN
@@ -47,9 +52,9 @@ FORMAT_1 = (
                 AND l.classid = GUARD AND d.datname = pg_catalog.current_database();
             RETURN least(top, low);
         END $$""".replace("GUARD", str(GUARD)),
-    # A history row is the event: part 0 is the step, later parts are marks made while the run stood at that step. Its
-    # key lets no step be written twice, whatever else should fail. `fence` tells under which claim it was written, so
-    # that a worker whose connection broke during a commit can tell whether the step is its own.
+    # A history row is the event: part 0 is the step, later parts are marks made while it stood. Its key lets no step be
+    # written twice, whatever else should fail. `fence` tells under which claim it was written. So a worker whose
+    # connection broke during a commit can tell whether the step is its own.
     """CREATE TABLE agentnb.history (
         run bigint NOT NULL, step bigint NOT NULL, part integer NOT NULL,
         seq bigint NOT NULL DEFAULT agentnb.next_seq(),
@@ -70,3 +75,79 @@ FORMAT_1 = (
 
 MIGRATIONS: tuple[Sequence[str], ...] = (FORMAT_1,)
 """MIGRATIONS[n] turns format n into format n + 1; format 0 is a database without our tables."""
+
+_LOCK = "SELECT pg_advisory_xact_lock(%s::integer, -1)"
+_FORMAT = "SELECT value FROM agentnb.meta WHERE name = 'format'"
+
+
+def migrate(server: Server, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring the database to the newest format, in one transaction. Raises JournalError where a newer agentnb wrote it.
+
+    Processes that come at the same time wait for the first of them, and find its work done.
+    """
+    found = read_format(server)
+    _refuse_newer(found, len(migrations), server)
+    if found < len(migrations):
+        _refuse_encoding(server)
+        server.write(lambda begun: _migrate(begun, migrations))
+
+
+def read_format(server: Server) -> int:
+    """Return the database's format number; 0 where our tables are not in it."""
+    if not server.read("SELECT to_regclass('agentnb.meta') IS NOT NULL")[0][0]:
+        return 0
+    found = server.read(_FORMAT)
+    return int(found[0][0]) if found else 0
+
+
+def is_begun(url: str) -> bool:
+    """Tell whether the database has the tables of a journal. Nothing is made."""
+    with closing(Server(url)) as server:
+        return read_format(server) > 0
+
+
+def describe(url: str) -> str:
+    """Return the server, its version, and what is there of a journal. Nothing is made."""
+    with closing(Server(url)) as server:
+        version, flushes = server.read("SELECT current_setting('server_version'), current_setting('fsync')")[0]
+        found = read_format(server)
+        _refuse_newer(found, len(MIGRATIONS), server)
+        count = server.read("SELECT count(*) FROM agentnb.runs")[0][0] if found else None
+    unsafe = "" if flushes == "on" else "; fsync is off there: a power cut may take everything"
+    runs = "no journal yet" if count is None else f"{count} runs"
+    return f"{server.address}, PostgreSQL {version.split()[0]}, {runs}{unsafe}"
+
+
+def _migrate(begun: Begun, migrations: Sequence[Sequence[str]]) -> None:
+    begun.rows(_LOCK, (GUARD,))
+    if not begun.rows("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)):
+        begun.count("CREATE SCHEMA agentnb")
+    there = begun.rows("SELECT to_regclass('agentnb.meta') IS NOT NULL")[0][0]
+    found = int(begun.rows(_FORMAT)[0][0]) if there else 0
+    for statements in migrations[found:]:
+        for statement in statements:
+            begun.count(statement)
+    begun.count(
+        "INSERT INTO agentnb.meta VALUES ('format', %s) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value"
+        " WHERE meta.value < EXCLUDED.value",
+        (len(migrations),),
+    )
+
+
+def _refuse_newer(found: int, known: int, server: Server) -> None:
+    if found > known:
+        raise JournalError(
+            f"the journal has format {found}; this agentnb reads up to {known}",
+            about=server.address,
+            todo="Upgrade agentnb. Nothing was changed.",
+        )
+
+
+def _refuse_encoding(server: Server) -> None:
+    encoding = server.read("SELECT current_setting('server_encoding')")[0][0]
+    if encoding != "UTF8":
+        raise InputError(
+            f"the database holds text as {encoding}, which has no room for all characters",
+            about=server.address,
+            todo="Make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.",
+        )

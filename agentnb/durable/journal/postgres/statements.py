@@ -17,7 +17,7 @@ FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s ORDER BY h.seq LIMIT
 SETTLED = "SELECT agentnb.settled()"
 
 # The usual step: the run's row moves by compare-and-swap and the event goes in, or neither does. The event's number is
-# taken when the row is locked already, so the numbers of one run grow with its steps.
+# taken once the row is locked, so a run's numbers grow with its steps.
 STEP = f"""
 WITH moved AS (
     UPDATE agentnb.runs SET state = %(next_state)s, step = %(step)s, updated = clock.now,
@@ -68,7 +68,7 @@ MOVE = (
 )
 MARK = (
     "UPDATE agentnb.runs SET status = %s, state = %s, updated = %s, failed_in = %s, error = %s, attempt = %s,"
-    " owner = %s, versions = %s, control = NULL, fence = fence + %s WHERE id = %s"
+    " owner = %s, versions = %s, wake_at = coalesce(%s, wake_at), control = NULL, fence = fence + %s WHERE id = %s"
 )
 CONTROL = "UPDATE agentnb.runs SET control = %s WHERE id = %s"
 FRAMES = (
@@ -100,12 +100,12 @@ PUT_ACTION = (
 
 
 def digest_of_tag(name: str, value: str) -> bytes:
-    """What stands for a tag in the index."""
+    """Return what stands for a tag in the index."""
     return hashlib.sha256(f"{len(name)}:{name}{value}".encode()).digest()
 
 
 def with_tags(tags: Mapping[str, str]) -> tuple[str, list[bytes]]:
-    """The condition that a run carries all these tags, and its values."""
+    """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb.tags WHERE digest = %s"
     condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "true"
     return condition, [digest_of_tag(name, value) for name, value in tags.items()]

@@ -24,7 +24,7 @@ from agentnb.durable.journal.transactions import (
 class PostgresTables(Rules):
     """The tables within a transaction that has begun; a row that is read is locked until its end.
 
-    Time is the server's, as it was at the beginning, unless a clock of the caller's own is to be counted by.
+    Time is the server's, as it was at the beginning, unless the caller gives a clock of its own.
     """
 
     def __init__(self, begun: Begun, *, owner: str, clock: Clock, counted: Clock | None) -> None:
@@ -87,7 +87,7 @@ class PostgresTables(Rules):
 
     def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
-        self.count(sql.MARK, (status, mark.state, now, *kept, int(mark.release), row.key))
+        self.count(sql.MARK, (status, mark.state, now, *kept, mark.wake_at, int(mark.release), row.key))
 
     def set_control(self, key: int, control: str | None) -> None:
         self.count(sql.CONTROL, (control, key))
@@ -119,7 +119,7 @@ class PostgresTables(Rules):
 
 
 def chain_of(found: list[tuple[int, str, bytes]], run_id: str, step: int) -> tuple[str, list[bytes]]:
-    """The state at `step` and the frames from its keyframe on. Raises StepUnknown."""
+    """Return the state at `step` and the frames from its keyframe on. Raises StepUnknown."""
     if not found or found[-1][0] != step:
         raise no_step(run_id, step)
     return found[-1][1], [row[2] for row in found]

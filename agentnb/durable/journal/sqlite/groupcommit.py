@@ -1,8 +1,8 @@
 """Group commit: writes of several threads in one transaction, and so with one flush.
 
-The first thread that comes leads: it waits for the others that are about to write, as long as they keep coming,
-writes all of them in one transaction, and wakes them. A thread alone writes at once. No thread returns before its
-own write is durable.
+The first thread that comes leads. It waits for the others that are about to write, as long as they keep coming. It
+writes all of them in one transaction, and wakes them. A thread alone writes at once. No thread returns before its own
+write is durable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 PATIENCE = 0.0003
-"""Seconds without an arrival after which the leader no longer waits: a fraction of what a flush costs on a disk."""
+"""Seconds without an arrival after which the leader no longer waits: a fraction of a flush on disk."""
 LONGEST_WAIT = 0.005
 
 
@@ -42,12 +42,12 @@ class _Pending:
 class GroupCommit:
     """Runs pieces of work in transactions of `connection`; `active` are the runs that are in a step right now.
 
-    A piece of work checks before it writes: when it raises one of our errors, what it wrote so far stays in the
-    others' transaction.
+    A piece of work checks before it writes. When it raises one of our errors, its writes so far stay in the others'
+    transaction.
 
-    An interrupt may hit the leading thread between any two lines. Therefore leadership is a reference to an object
-    that the thread made before it could lead, what it has taken from the queue stays in sight (`_batch`), and what
-    gives both back can be done twice. Locks are taken by `with` only, which no interrupt can split.
+    An interrupt may hit the leading thread between any two lines. Therefore leadership is a reference to an object that
+    the thread made before it could lead. What it took from the queue stays in sight (`_batch`), and giving both back
+    can be done twice. Locks are taken by `with` only, which no interrupt can split.
     """
 
     def __init__(self, connection: sqlite3.Connection, active: Sized) -> None:
@@ -65,18 +65,18 @@ class GroupCommit:
 
     @property
     def crowded(self) -> bool:
-        """Whether others are about to write, so that it is worth going together."""
+        """Tell whether others are about to write, so that it is worth going together."""
         return len(self._active) > 1 or self._leader is not None
 
     def single(self, work: Callable[[T], U], argument: T) -> U:
-        """The result of one statement, which is a transaction by itself, executed at once."""
+        """Return the result of one statement, which is a transaction by itself, executed at once."""
         with self.turn:
             if self.connection.in_transaction:
                 self._mend()
             return work(argument)
 
     def run(self, work: Callable[[], T]) -> T:
-        """The result of `work`, once it is durable. sqlite3's errors come as they are."""
+        """Return the result of `work`, once it is durable. sqlite3's errors come as they are."""
         mine = _Pending(work)
         try:
             self._join(mine)

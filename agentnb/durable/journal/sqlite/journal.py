@@ -35,6 +35,9 @@ from agentnb.storage import BUSY_SECONDS, connect, translate
 
 T = TypeVar("T")
 
+_MISREAD = (ValueError, TypeError, LookupError, OverflowError)
+"""Errors of reading a row that holds other values than ours."""
+
 
 class EmbeddedJournal:
     """The journal in a SQLite file, or in memory. `synchronous="NORMAL"` trades the newest steps for flushes."""
@@ -62,11 +65,11 @@ class EmbeddedJournal:
         synchronous, busy_seconds = self._options
         self._connection = connect(self.address, synchronous=synchronous, busy_seconds=busy_seconds)
         try:
-            migrate(self._connection)
-        except sqlite3.Error as error:
+            self._group = GroupCommit(self._connection, self.active)
+            self._read(lambda: migrate(self._connection))
+        except BaseException:
             self._connection.close()
-            raise translate(error, self.address) from error
-        self._group = GroupCommit(self._connection, self.active)
+            raise
         self._take_step = self._connection.cursor().execute  # a cursor kept saves making one per step
         self._closed = False
 
@@ -79,16 +82,19 @@ class EmbeddedJournal:
         return self._read(lambda: self._tables.known_row(run_id))
 
     def find(self, **tags: str) -> list[RunSummary]:
+        return [row.summary for row in self.rows(**tags)]
+
+    def rows(self, **tags: str) -> list[RunRow]:
         tagged, values = sql.with_tags(tags)
-        return self._summaries(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", values)
+        return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", values)
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         query = f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT ?"
-        return self._summaries(query, (-1 if limit is None else limit,))
+        return [row.summary for row in self._rows(query, (-1 if limit is None else limit,))]
 
-    def _summaries(self, query: str, parameters: Iterable[object]) -> list[RunSummary]:
+    def _rows(self, query: str, parameters: Iterable[object]) -> list[RunRow]:
         found = self._connection.execute
-        return self._read(lambda: [sql.row_of(row).summary for row in found(query, tuple(parameters))])
+        return self._read(lambda: [sql.row_of(row) for row in found(query, tuple(parameters))])
 
     # Leases
 
@@ -177,7 +183,7 @@ class EmbeddedJournal:
         return self._read(lambda: sql.events_of(self._connection.execute(query, (after_seq, limit))))
 
     def changed(self) -> int:
-        """A number that differs after another connection's commit: what a follower asks before it reads."""
+        """Return a number that differs after another connection's commit: what a follower asks before it reads."""
         return int(self._all("PRAGMA data_version", ())[0][0])
 
     @property
@@ -208,7 +214,7 @@ class EmbeddedJournal:
             return self._group.run(work)
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
-        except ValueError as error:
+        except _MISREAD as error:
             raise self._damaged() from error
 
     def _damaged(self) -> StorageDamaged:
@@ -224,7 +230,7 @@ class EmbeddedJournal:
                 return work()
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
-        except ValueError as error:
+        except _MISREAD as error:
             raise self._damaged() from error
 
     def _all(self, query: str, parameters: Iterable[object]) -> list[Any]:

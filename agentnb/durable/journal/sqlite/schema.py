@@ -1,8 +1,8 @@
 """The embedded journal's tables, their format number, and the numbered migrations that bring an old file up to date.
 
-The tables lie in diskcache's own `cache.db` and begin with `agentnb_`; diskcache's `check` and `clear` leave them be.
-A released format is never changed: a new one is a new entry in MIGRATIONS, and a stored sample of each released
-format stays in the tests.
+The tables lie in diskcache's own `cache.db` and begin with `agentnb_`; diskcache's `check` and `clear` leave them be. A
+released format is never changed: a new one is a new entry in MIGRATIONS. A stored sample of each released format stays
+in the tests.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from agentnb.errors import JournalError
+from agentnb.errors import JournalError, StorageDamaged
 
 FORMAT_1 = (
     "CREATE TABLE agentnb_meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -22,10 +22,10 @@ FORMAT_1 = (
         owner TEXT, lease_until REAL NOT NULL DEFAULT 0, lease_tick REAL NOT NULL DEFAULT 0, control TEXT,
         attempt INTEGER NOT NULL DEFAULT 0, failed_in TEXT, error BLOB, wake_at REAL, versions TEXT NOT NULL,
         origin_run TEXT, origin_step INTEGER, tags TEXT NOT NULL)""",
-    # A history row is the event: part 0 is the step, later parts are marks made while the run stood at that step.
-    # `prev` is the run's row before; the run's row holds the `last` one, and each keyframe is listed: an index over
-    # (run, step) would be one more page to write at every step, which is a sixth of its time (2026-11-22, tmpfs).
-    # Rows are never deleted, so the rowid, the followers' cursor, grows with each commit and never comes twice.
+    # A history row is the event: part 0 is the step, later parts are marks made while it stood. `prev` is the run's row
+    # before; the run's row holds the `last` one, and each keyframe is listed. An index over (run, step) would be one
+    # more page to write at every step. That is a sixth of its time (2026-11-22, tmpfs). Rows are never deleted, so the
+    # rowid, the followers' cursor, grows with each commit and never comes twice.
     """CREATE TABLE agentnb_history (
         seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, step INTEGER NOT NULL, part INTEGER NOT NULL,
         prev INTEGER NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, next_state TEXT NOT NULL, at REAL NOT NULL,
@@ -86,8 +86,11 @@ def _migrate_from(connection: sqlite3.Connection, found: int, migrations: Sequen
 
 
 def read_format(connection: sqlite3.Connection) -> int:
-    """The file's format number; 0 where our tables are not in it."""
+    """Return the file's format number; 0 where our tables are not in it."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'agentnb_meta'").fetchone():
         return 0
     row = connection.execute("SELECT value FROM agentnb_meta WHERE name = 'format'").fetchone()
-    return int(row[0]) if row else 0
+    try:
+        return int(row[0]) if row else 0
+    except (ValueError, TypeError) as error:
+        raise StorageDamaged("the journal's format is no number", todo="Put back a copy of the file.") from error

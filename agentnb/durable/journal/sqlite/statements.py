@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agentnb.canonical import load
+from agentnb.canonical import JsonObject, load
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import RunRow, RunSummary
 
@@ -24,7 +24,7 @@ MOVE = (
 CLAIM = "UPDATE agentnb_runs SET owner = ?, fence = fence + 1, lease_until = ?, lease_tick = ? WHERE id = ?"
 MARK = (
     "UPDATE agentnb_runs SET status = ?, state = ?, updated = ?, failed_in = ?, error = ?, attempt = ?, owner = ?,"
-    " versions = ?, control = NULL WHERE id = ?"
+    " versions = ?, wake_at = coalesce(?, wake_at), control = NULL WHERE id = ?"
 )
 WAITING = (
     "SELECT id, name, data, at FROM agentnb_inbox WHERE run = ? AND name = ? AND taken IS NULL ORDER BY id LIMIT 1"
@@ -57,7 +57,7 @@ BEFORE_KEYFRAME_ABOVE = (
     " WHERE k.run = ? AND k.step > ? ORDER BY k.step LIMIT 1"
 )
 FRAMES = (
-    "WITH RECURSIVE chain (seq) AS (VALUES (?1) UNION ALL SELECT h.prev FROM chain JOIN agentnb_history h"
+    "WITH RECURSIVE chain (seq) AS (VALUES (?1) UNION SELECT h.prev FROM chain JOIN agentnb_history h"
     " ON h.seq = chain.seq WHERE chain.seq > ?2) SELECT h.step, h.next_state, h.frame FROM chain"
     " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.part = 0 AND h.step <= ?3 ORDER BY h.step"
 )
@@ -66,7 +66,7 @@ SELECT_ROW = (
     " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
 )
 HISTORY = (
-    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION ALL SELECT h.prev FROM chain"
+    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION SELECT h.prev FROM chain"
     " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
     " SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data FROM chain"
     " JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run ORDER BY h.seq"
@@ -78,34 +78,40 @@ SELECT_EVENTS = (
 
 
 def with_tags(tags: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The condition that a run carries all these tags, and its values."""
+    """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
     condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "1"
     return condition, [part for item in tags.items() for part in item]
 
 
 def row_of(found: tuple[Any, ...]) -> RunRow:
+    """Return the run's row. Raises ValueError or TypeError on one that agentnb did not write."""
     key, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, *rest = found
     fence, owner, until, tick, control, attempt, error, versions, wake_at = rest
+    if not (type(state) is type(status) is str and type(step) is type(attempt) is type(fence) is int):
+        raise TypeError("a run's row holds values of other types")
     return RunRow(
         key=key, fence=fence, owner=owner, lease_until=until, lease_tick=tick, control=control, attempt=attempt,
-        error=error, versions=load(versions), wake_at=wake_at,
+        error=error, versions=_mapping(versions), wake_at=wake_at,
         summary=RunSummary(
-            run_id=run_id, state=state, status=status, step=step, tags=_tags(tags), created=created, updated=updated,
+            run_id=run_id, state=state, status=status, step=step, tags=_mapping(tags), created=created, updated=updated,
             failed_in=failed_in, origin=None if origin_run is None else (origin_run, origin_step),
         ),
     )  # fmt: skip
 
 
-def _tags(text: str) -> Mapping[str, str]:
-    return load(text)  # type: ignore[no-any-return]  # written from a mapping of texts
+def _mapping(text: str) -> JsonObject:
+    value = load(text)
+    if not isinstance(value, dict):
+        raise TypeError("a row holds JSON of another kind")
+    return value
 
 
 def events_of(found: Iterable[tuple[Any, ...]]) -> list[Event]:
     return [
         Event(
             seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
-            data=load(data) if data else {},
+            data=_mapping(data) if data else {},
         )
         for seq, run_id, step, kind, state, next_state, at, data in found
     ]  # fmt: skip

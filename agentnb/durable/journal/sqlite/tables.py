@@ -75,7 +75,7 @@ class SqliteTables(Rules):
     # Steps
 
     def last(self, key: int) -> int:
-        """The `seq` of the run's last event."""
+        """Return the `seq` of the run's last event."""
         return int(self.execute("SELECT last FROM agentnb_runs WHERE id = ?", (key,)).fetchone()[0])
 
     def append(self, key: int, event: Added, *, keyframe: bool = False, fence: int = 0) -> int:
@@ -92,7 +92,7 @@ class SqliteTables(Rules):
 
     def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
-        self.execute(sql.MARK, (status, mark.state, now, *kept, row.key))
+        self.execute(sql.MARK, (status, mark.state, now, *kept, mark.wake_at, row.key))
         if mark.release:
             self.execute("UPDATE agentnb_runs SET fence = fence + 1 WHERE id = ?", (row.key,))
 
@@ -111,6 +111,8 @@ class SqliteTables(Rules):
         found = self.execute(sql.FRAMES, (end, below[0], step)).fetchall() if below else []
         if not found or found[-1][0] != step:
             raise no_step(row.summary.run_id, step)
+        if not isinstance(found[-1][1], str):
+            raise TypeError("the history names no state")
         return found[-1][1], [item[2] for item in found]
 
     # Outside events and outside effects

@@ -3,11 +3,10 @@
  * `<button data-agentnb-call=DIGEST data-agentnb-word=WORD>`; a reason may stand in an `<input data-agentnb-call=DIGEST>`.
  */
 
-import type { CodeCell } from '@jupyterlab/cells';
 import type { Notebook } from '@jupyterlab/notebook';
 
 import type { Link } from './link';
-import { runOf } from './outputs';
+import { runAround } from './outputs';
 
 /** Send what is pressed, once: all buttons of the same call are disabled at once. */
 export function watchAnswers(notebook: Notebook, link: Link): void {
@@ -24,16 +23,4 @@ export function watchAnswers(notebook: Notebook, link: Link): void {
     fields.forEach(each => (each.disabled = true));
     link.send({ type: 'answer', run, call, word, reason });
   });
-}
-
-/** The run of the trusted output in which a node stands; empty where there is none. */
-function runAround(notebook: Notebook, node: Element): string {
-  for (const cell of notebook.widgets) {
-    const { outputArea, model } = cell as unknown as Partial<CodeCell>;
-    const index = outputArea?.widgets.findIndex(each => each.node.contains(node)) ?? -1;
-    if (model && index >= 0 && model.outputs.get(index).trusted) {
-      return runOf(model.outputs.get(index).toJSON());
-    }
-  }
-  return '';
 }

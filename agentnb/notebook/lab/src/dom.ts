@@ -17,10 +17,15 @@ export function button(words: string, press: () => void): HTMLButtonElement {
   return node;
 }
 
-/** Keys and clicks inside belong to what is inside, not to the notebook's shortcuts. */
+/** Keys and clicks inside belong to what is inside: `d d` on a button of ours must not delete the cell. */
 export function apart(node: HTMLElement): void {
-  node.dataset.lmSuppressShortcuts = 'true';
   for (const kind of ['mousedown', 'mouseup', 'dblclick']) {
     node.addEventListener(kind, event => event.stopPropagation());
   }
+  node.addEventListener('focusin', keepKeys);
+}
+
+/** The notebook's shortcuts look for this mark on what has the focus before they look at what is around it. */
+export function keepKeys(event: FocusEvent): void {
+  (event.target as HTMLElement).dataset.lmSuppressShortcuts = 'true';
 }

@@ -1,8 +1,8 @@
 /** Outputs that show a run: found again after the page was loaded anew, and painted over when the kernel knows more. */
 
-import type { ICodeCellModel } from '@jupyterlab/cells';
+import type { CodeCell, ICodeCellModel } from '@jupyterlab/cells';
 import type { IOutput } from '@jupyterlab/nbformat';
-import type { INotebookModel } from '@jupyterlab/notebook';
+import type { INotebookModel, Notebook } from '@jupyterlab/notebook';
 import { KernelMessage } from '@jupyterlab/services';
 import { JSONExt } from '@lumino/coreutils';
 
@@ -39,17 +39,29 @@ export class Outputs {
     if (!KernelMessage.isUpdateDisplayDataMsg(message)) {
       return;
     }
-    const { data, transient } = message.content;
-    for (const found of this._all()) {
-      if (nameOf(found) === transient.display_id) {
-        put(found, data as Bundle);
-      }
+    const { data, metadata, transient } = message.content as { data: Bundle; metadata: Bundle; transient: Bundle };
+    const found = this._all().filter(each => nameOf(each) === transient.display_id);
+    found.forEach(each => put(each, data));
+    if (found.length === 0 && data[WIDGET_MIME] !== undefined) {
+      this._addPart(metadata, data);
     }
   }
 
   /** No kernel draws the widgets of these any more: show what was saved beside them. */
   settle(): void {
     this._all().forEach(withoutWidget);
+  }
+
+  /** What stands beside a run's view, where the page shows the run and never got the part. */
+  private _addPart(metadata: Bundle, data: Bundle): void {
+    const { run, part } = isObject(metadata.agentnb) ? metadata.agentnb : { run: null, part: null };
+    const main = this._all().find(each => isMain(each) && each.run === run);
+    if (main && part) {
+      if (main.cell.outputs.length === 1) {
+        main.cell.trusted = true; // all that stands there came from the kernel just now; else no widget is drawn
+      }
+      main.cell.outputs.add({ output_type: 'display_data', data, metadata });
+    }
   }
 
   private _add(id: string | null, run: string, data: Bundle): void {
@@ -76,6 +88,18 @@ export function runOf(output: IOutput): string {
   const metadata = isObject(output.metadata) ? output.metadata.agentnb : null;
   const run = (isObject(metadata) && metadata.run) || (isObject(document) && document.run_id);
   return typeof run === 'string' ? run : '';
+}
+
+/** The run of the trusted output in which a node stands; empty where there is none. */
+export function runAround(notebook: Notebook, node: Element): string {
+  for (const cell of notebook.widgets) {
+    const { outputArea, model } = cell as unknown as Partial<CodeCell>;
+    const index = outputArea?.widgets.findIndex(each => each.node.contains(node)) ?? -1;
+    if (model && index >= 0 && model.outputs.get(index).trusted) {
+      return runOf(model.outputs.get(index).toJSON());
+    }
+  }
+  return '';
 }
 
 /** The display id that the kernel gave it: the run's, with a part's name for what stands beside the run's view. */

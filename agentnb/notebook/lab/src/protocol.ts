@@ -27,14 +27,17 @@ export type Propose = {
   mark: Mark;
 };
 export type Repaint = { type: 'repaint'; run: string; cell: string | null; data: Bundle | null };
-export type FromKernel = { type: 'read' } | Insert | Propose | Repaint;
+/** A press on a block of an answer's code is dealt with. */
+export type Said = { type: 'said'; run: string; block: number; text: string; cell: string | null };
+export type FromKernel = { type: 'read' } | Insert | Propose | Repaint | Said;
 
 export type CellLine = { id: string; kind: string; count: number | null; digest: string };
 export type Texts = Record<string, string>;
 export type ToKernel =
   | { type: 'cells'; asking: string | null; order: CellLine[]; texts: Texts }
   | { type: 'done'; id: string; outcome: Outcome; cell: string | null }
-  | { type: 'answer'; run: string; call: string; word: string; reason: string };
+  | { type: 'answer'; run: string; call: string; word: string; reason: string }
+  | { type: 'code'; run: string; block: number; use: 'insert' | 'replace'; cell: string };
 export type Outcome = 'inserted' | 'accepted' | 'rejected' | 'changed' | 'gone';
 
 /** A run whose view is on the page, the cell that it stands under, and whether it is shown as ended. */
@@ -52,7 +55,8 @@ const SHAPES: Record<string, Record<string, Check>> = {
   read: {},
   insert: { id: text, below: text, kind: v => v === 'code' || v === 'markdown', source: text, mark },
   propose: { id: text, cell: text, digest: maybeText, source: text, why: text, mark },
-  repaint: { run: text, cell: maybeText, data: painted }
+  repaint: { run: text, cell: maybeText, data: painted },
+  said: { run: text, block: Number.isInteger, text, cell: maybeText }
 };
 
 /** The kernel's message, or null where it is none of those that this page acts on. */

@@ -6,7 +6,9 @@ import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 
 import { watchAnswers } from './answers';
+import { watchApproval } from './approval';
 import { Cells } from './cells';
+import { CodeTools } from './code';
 import { insertBelow, replace } from './editing';
 import { watchFailure } from './failed';
 import { Link } from './link';
@@ -14,7 +16,7 @@ import { belowInput, belowOutputs } from './mount';
 import { Outputs } from './outputs';
 import { Proposal } from './proposal';
 import { watchProse } from './prose';
-import type { FromKernel, Insert, Outcome, Propose } from './protocol';
+import type { FromKernel, Insert, Mark, Outcome, Propose } from './protocol';
 
 /** A cell that asks, in whole or on one of its lines; or goes on with what was asked. */
 const ASKS = /^\s*%%?agent(_runs)?(\s|$)/m;
@@ -25,7 +27,11 @@ export class Side {
   private _link: Link;
   private _cells = new Cells(() => this._panel.model);
   private _outputs = new Outputs(() => this._panel.model);
+  private _code: CodeTools;
   private _proposals = new Map<string, Proposal>();
+  /** Cells that this page has put in, and which message of the kernel asked for each. */
+  private _put = new Map<string, number>();
+  private _requests = 0;
   private _watched = new WeakSet<Cell>();
   private _kernel: Kernel.IKernelConnection | null = null;
   private _begun = performance.now();
@@ -42,10 +48,15 @@ export class Side {
         const since = (performance.now() - this._begun) / 1000;
         return { order: this._cells.order(), runs: this._outputs.shown(), since };
       },
-      message => this._received(message)
+      message => this._take(message)
     );
     this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
     watchAnswers(content, this._link);
+    watchApproval(content);
+    this._code = new CodeTools(content, this._link, press => {
+      this._link.send(this._cells.message(null)); // what would be replaced is the text that stands there now
+      this._link.send({ type: 'code', ...press });
+    });
     this._watchCells();
     content.modelContentChanged.connect(() => this._watchCells());
     sessionContext.kernelChanged.connect(() => this._newKernel());
@@ -62,6 +73,7 @@ export class Side {
         this._watched.add(cell);
         watchProse(this._panel.content, cell, this._languages);
         watchFailure(this._panel, cell, this._link);
+        this._code.watch(cell);
       }
     }
   }
@@ -113,7 +125,7 @@ export class Side {
     }
   }
 
-  private _received(message: FromKernel): void {
+  private _take(message: FromKernel): void {
     switch (message.type) {
       case 'read':
         this._link.send(this._cells.message(null));
@@ -126,13 +138,19 @@ export class Side {
         break;
       case 'repaint':
         this._outputs.repaint(message);
+        break;
+      case 'said':
+        this._show(message.cell); // first: what is said goes when the focus leaves the buttons
+        this._code.said(message);
     }
   }
 
   private _insert({ id, below, kind, source, mark }: Insert): void {
     const cell = this._cell(below);
     if (cell) {
-      this._done(id, 'inserted', insertBelow(this._panel.content, cell, kind, source, mark));
+      const made = this._putBelow(cell, kind, source, mark, ++this._requests);
+      this._done(id, 'inserted', made);
+      this._show(made);
     } else {
       this._done(id, 'gone');
     }
@@ -140,17 +158,21 @@ export class Side {
 
   private _propose(message: Propose): void {
     const cell = this._cell(message.cell);
-    if (!cell) {
+    const shown = [...this._proposals.values()].some(
+      each => each.message.cell === message.cell && each.message.source === message.source && each.fits
+    );
+    if (!cell || shown) {
       this._done(message.id, 'gone');
     } else if (!this._proposals.has(message.id)) {
-      const proposal = new Proposal(cell, message, accepted => this._answered(cell, proposal, accepted));
+      const number = ++this._requests;
+      const proposal = new Proposal(cell, message, accepted => this._answered(cell, proposal, number, accepted));
       this._proposals.set(message.id, proposal);
       (message.digest === null ? belowOutputs : belowInput)(cell, proposal);
       cell.disposed.connect(() => this._proposals.has(message.id) && this._end(proposal, 'gone'));
     }
   }
 
-  private _answered(cell: Cell, proposal: Proposal, accepted: boolean): void {
+  private _answered(cell: Cell, proposal: Proposal, number: number, accepted: boolean): void {
     const { message } = proposal;
     if (!accepted) {
       this._end(proposal, proposal.fits ? 'rejected' : 'changed');
@@ -158,7 +180,34 @@ export class Side {
       replace(cell, message.source, message.mark);
       this._end(proposal, 'accepted', message.cell);
     } else if (proposal.fits) {
-      this._end(proposal, 'accepted', insertBelow(this._panel.content, cell, 'code', message.source, message.mark));
+      this._end(proposal, 'accepted', this._putBelow(cell, 'code', message.source, message.mark, number));
+    }
+  }
+
+  /** Below the cell and what the same run has put there already, but above what the kernel named later. */
+  private _putBelow(cell: Cell, kind: 'code' | 'markdown', source: string, mark: Mark, number: number): string {
+    const { widgets } = this._panel.content;
+    const isEarlier = ({ model }: Cell) =>
+      (model.getMetadata('agentnb') as Mark | undefined)?.run === mark.run && (this._put.get(model.id) ?? 0) < number;
+    let at = widgets.indexOf(cell);
+    while (at + 1 < widgets.length && isEarlier(widgets[at + 1])) {
+      at++;
+    }
+    const id = insertBelow(this._panel.content, widgets[at], kind, source, mark);
+    this._put.set(id, number);
+    return id;
+  }
+
+  /** Select the cell that a person asked for, unless that person writes somewhere by now. */
+  private _show(id: string | null): void {
+    const { content } = this._panel;
+    const index = content.widgets.findIndex(cell => cell.model.id === id);
+    if (index >= 0 && !document.activeElement?.matches(':read-write')) {
+      content.mode = 'command';
+      content.activeCellIndex = index;
+      content.deselectAll();
+      void content.scrollToItem(index, 'smart');
+      content.activate();
     }
   }
 

@@ -44,4 +44,35 @@ export const STYLE = `
 .agentnb-added { background: rgba(46, 160, 67, 0.28); }
 .agentnb-removed { background: rgba(218, 60, 60, 0.28); }
 .agentnb-gap { padding-left: 0.5em; color: var(--jp-ui-font-color2); user-select: none; }
+.agentnb-answer .agentnb-sent { margin: 2px 0; animation: agentnb-appear 0s 0.25s both; }
+@keyframes agentnb-appear { from { visibility: hidden; } }
+.agentnb-answer:focus-within::after {
+  content: 'Enter presses the button, Escape denies.';
+  color: var(--jp-ui-font-color2);
+  font-size: var(--jp-ui-font-size1);
+}
+.agentnb-answer:has(.agentnb-sent)::after, .agentnb-answer:has(textarea)::after { content: none; }
+.agentnb-code-frame { position: relative; }
+.agentnb-code-tools {
+  position: absolute;
+  z-index: 1;
+  top: 3px;
+  right: 3px;
+  display: flex;
+  gap: 4px;
+  align-items: center;
+  opacity: 0;
+}
+.agentnb-code-frame:hover > .agentnb-code-tools, .agentnb-code-tools:focus-within,
+.agentnb-code-tools:has(.agentnb-code-note:not(:empty)) { opacity: 1; }
+@media (hover: none) { .agentnb-code-tools { opacity: 1; } }
+.agentnb-code-tools .agentnb-button { min-width: 0; padding: 1px 8px; font-size: var(--jp-ui-font-size0); }
+.jp-Notebook:not(.agentnb-linked) .agentnb-code-tools .agentnb-button:not(:nth-child(2)) { display: none; }
+.agentnb-code-note {
+  padding: 1px 6px;
+  background: var(--jp-layout-color1);
+  color: var(--jp-ui-font-color1);
+  font-size: var(--jp-ui-font-size0);
+}
+.agentnb-code-note:empty { display: none; }
 `;

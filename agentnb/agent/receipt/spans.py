@@ -1,0 +1,154 @@
+"""Tell runs, calls and tools as OpenTelemetry spans by the GenAI semantic conventions, without their content.
+[home of opentelemetry-api]
+
+Spans are made from a run's journaled events, so their times are those of the journal. Nobody's words are read: no task,
+answer, argument, result or error message. Source of the names: opentelemetry-semantic-conventions 0.66b2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agentnb._version import __version__
+from agentnb.canonical import JsonMapping
+from agentnb.durable.events import COMPLETED, Event
+from agentnb.errors import PackageMissing
+from agentnb.models.catalog import lookup, split_address
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, Tracer
+
+NAMES = {
+    "operation": "gen_ai.operation.name",
+    "provider": "gen_ai.provider.name",
+    "model": "gen_ai.request.model",
+    "conversation": "gen_ai.conversation.id",
+    "finish": "gen_ai.response.finish_reasons",
+    "input": "gen_ai.usage.input_tokens",
+    "output": "gen_ai.usage.output_tokens",
+    "reasoning": "gen_ai.usage.reasoning.output_tokens",
+    "cache_read": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write": "gen_ai.usage.cache_creation.input_tokens",
+    "tool": "gen_ai.tool.name",
+    "error": "error.type",
+    "run": "agentnb.run_id",
+    "step": "agentnb.step",
+    "simulated": "agentnb.simulated",
+    "cost": "agentnb.cost_usd",
+}
+"""Our words and the attributes' names: the conventions' own, and ours under `agentnb.`."""
+PROVIDERS = {"anthropic": "anthropic", "google": "gcp.gemini", "openai": "openai"}
+_ENDS = ("failed", "paused", "cancelled")
+_Attribute = str | int | float | bool | list[str]
+
+
+class RunSpans:
+    """Makes spans of events: one for a run, and below it one for each call and tool.
+
+    `context_of` gives a run's journaled context. Raises PackageMissing.
+    """
+
+    def __init__(self, context_of: Callable[[str], JsonMapping]) -> None:
+        self._context_of = context_of
+        self._tracer = _tracer()
+        self._runs: dict[str, Span] = {}
+        self._since: dict[str, float] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take one event; those that the journal does not keep are none of its business."""
+        if not event.seq:
+            return
+        took = float(event.data.get("seconds") or 0.0)
+        run = self._runs.get(event.run_id) or self._begin(event.run_id, event.at - took)
+        if event.kind == "step":
+            # A simulated call's seconds are modelled: it begins no earlier than the step before it ended.
+            self._step(event, run, max(event.at - took, self._since[event.run_id]))
+        self._since[event.run_id] = event.at
+        if event.kind in _ENDS or event.next_state == COMPLETED:
+            self._end(event, run)
+
+    def _begin(self, run_id: str, at: float) -> Span:
+        context = self._context_of(run_id)
+        about = _about(str(context.get("model") or ""))
+        named = {"operation": "invoke_agent", "run": run_id, "conversation": str(context.get("thread") or "")}
+        span = self._tracer.start_span(
+            "invoke_agent agentnb", start_time=_nanoseconds(at), attributes=_named(about | named)
+        )
+        self._runs[run_id], self._since[run_id] = span, at
+        return span
+
+    def _step(self, event: Event, run: Span, begun: float) -> None:
+        data = event.data
+        if usage := data.get("usage"):
+            about = _about(str(self._context_of(event.run_id).get("model") or ""))
+            known = about | {"operation": "chat", "step": event.step} | _counted(usage)
+            known |= {"cost": float(data["cost"])} if data.get("cost") is not None else {}
+            known |= {"finish": [str(data["stop"])]} if data.get("stop") else {}
+            self._child(run, f"chat {about.get('model', '')}".strip(), known, (begun, event.at))
+        for tool in data.get("tools") or ():
+            ended = min(begun + float(tool.get("seconds") or 0.0), event.at)
+            known = {"operation": "execute_tool", "tool": str(tool["name"]), "step": event.step}
+            known |= {"error": "tool_error"} if tool.get("is_error") else {}
+            self._child(run, f"execute_tool {tool['name']}", known, (begun, ended))
+            begun = ended
+
+    def _child(self, run: Span, name: str, known: dict[str, _Attribute], times: tuple[float, float]) -> None:
+        from opentelemetry.trace import set_span_in_context
+
+        began, ended = map(_nanoseconds, times)
+        span = self._tracer.start_span(
+            name, context=set_span_in_context(run), start_time=began, attributes=_named(known)
+        )
+        span.end(ended)
+
+    def _end(self, event: Event, run: Span) -> None:
+        from opentelemetry.trace import Status, StatusCode
+
+        if event.kind == "failed":
+            error = event.data.get("error") or {}
+            run.set_attribute(NAMES["error"], str(error.get("code") or error.get("type") or "failed"))
+            run.set_status(Status(StatusCode.ERROR))
+        run.end(_nanoseconds(event.at))
+        del self._runs[event.run_id], self._since[event.run_id]
+
+
+def _tracer() -> Tracer:
+    try:
+        from opentelemetry import trace
+    except ImportError as error:
+        raise PackageMissing(
+            "opentelemetry-api is not installed",
+            about="AgentNB.otel",
+            todo='Install it: pip install "agentnb-jupyter[otel]".',
+        ) from error
+    return trace.get_tracer("agentnb", __version__)
+
+
+def _about(address: str) -> dict[str, _Attribute]:
+    if not address:
+        return {}
+    row, (simulated, *_) = lookup(address), split_address(address)
+    return {"provider": PROVIDERS[row.provider], "model": row.name, "simulated": simulated}
+
+
+def _counted(usage: JsonMapping) -> dict[str, _Attribute]:
+    """Return a call's tokens; by the conventions the input includes what was read from and written to the cache."""
+    count = {name: int(value) for name, value in usage.items() if isinstance(value, int)}
+    read = count.get("cache_read", 0)
+    written = sum(value for name, value in count.items() if name.startswith("cache_write"))
+    return {
+        "input": count.get("input", 0) + read + written,
+        "output": count.get("output", 0),
+        "reasoning": count.get("reasoning", 0),
+        "cache_read": read,
+        "cache_write": written,
+    }
+
+
+def _named(known: dict[str, _Attribute]) -> dict[str, _Attribute]:
+    return {NAMES[name]: value for name, value in known.items()}
+
+
+def _nanoseconds(at: float) -> int:
+    return int(at * 1_000_000_000)

@@ -1,0 +1,142 @@
+"""Try code first in a copy of this process: what it prints, which names it changes, and its error. Nothing of it stays.
+
+The copy is a forked child that is shut in, within a limit of time and memory. Only on Linux: elsewhere a forked kernel
+does not survive, or cannot be shut in. It is no proof: code can tell that it is only tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+
+from agentnb.agent.tools.running.names import changes, names_in, snapshot
+from agentnb.agent.tools.tool import Outcome, shorten
+
+SECONDS = 10.0
+MEMORY = 1 << 30
+"""Bytes that the code may need beyond what the kernel has."""
+SHOWN = 1500
+"""Characters of what the code prints that are shown."""
+_MOST_READ = 1 << 20
+NOT_HERE = "Not tried first: only on Linux can a copy of the kernel be shut in."
+
+RunCode = Callable[[str], Outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """Tries code for one namespace. `run` runs it; `apart` is called in the copy first, to part it from the page."""
+
+    namespace: MutableMapping[str, object]
+    run: RunCode
+    apart: Callable[[], None] = lambda: None
+    seconds: float = SECONDS
+    memory: int = MEMORY
+
+    def __call__(self, codes: Sequence[str]) -> str:
+        """Tell what the last of the codes would do after the others, in a few lines. Call it where they would run."""
+        if sys.platform != "linux":
+            return NOT_HERE
+        reading, writing = os.pipe()
+        try:
+            child = _fork()
+        except OSError as error:
+            os.close(reading)
+            os.close(writing)
+            return f"Not tried first: the kernel cannot be copied ({error.strerror})."
+        if child == 0:
+            self._in_copy(writing, codes)
+        os.close(writing)
+        try:
+            said = _read(reading, time.monotonic() + self.seconds)
+        finally:
+            os.close(reading)
+            _end(child)
+        if said is None:
+            return f"Tried in a copy of the kernel, where it did not end within {self.seconds:g} s."
+        return said or "Tried in a copy of the kernel, which died: too much memory, or a crash."
+
+    def _in_copy(self, writing: int, codes: Sequence[str]) -> None:
+        """Run, say, and end: never return into the kernel's code."""
+        try:
+            os.setsid()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            self.apart()
+            os.write(writing, json.dumps(self._told(writing, codes)).encode())
+        finally:
+            os._exit(0)
+
+    def _told(self, writing: int, codes: Sequence[str]) -> str:
+        from agentnb.agent.tools.running.enclosure import shut_in
+
+        *earlier, code = codes
+        enclosure = shut_in(writing, self.memory)
+        for each in earlier:
+            self._outcome(each)
+        enclosure.attempts.clear()
+        mentioned = names_in(code)
+        was = snapshot(self.namespace, mentioned)
+        outcome = self._outcome(code)
+        did = changes(was, self.namespace, mentioned)
+        shown = "" if outcome.text == "(no output)" else shorten(outcome.text.rstrip(), SHOWN)
+        verb = "It fails:" if outcome.is_error else "It prints:" if shown else "It prints nothing."
+        tried = f"It was stopped where it would {', '.join(enclosure.attempts)}." if enclosure.attempts else ""
+        return "\n".join(filter(None, [verb, shown, did.sentence, tried, _setting(enclosure.system)]))
+
+    def _outcome(self, code: str) -> Outcome:
+        try:
+            return self.run(code)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: this process only tells what happens
+            return Outcome(text=f"{type(error).__name__}: {error}", is_error=True)
+
+
+def _setting(system: Sequence[str]) -> str:
+    """Tells how the code was tried, and who kept it in."""
+    weak = [each for each in ("network", "files") if each not in system]
+    told = "Tried in a copy of the kernel, without network and unable to change files"
+    if not weak:
+        return f"{told}."
+    return f"{told}; of {' and '.join(weak)} only Python's audit hook sees to that, which C code passes by."
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: the child runs this alone, and ends
+        return os.fork()
+
+
+def _read(reading: int, ends: float) -> str | None:
+    """Return what the child says until it ends; None where its time is over."""
+    parts: list[bytes] = []
+    while (left := ends - time.monotonic()) > 0 and sum(map(len, parts)) < _MOST_READ:
+        if not select.select([reading], [], [], left)[0]:
+            return None
+        part = os.read(reading, 65536)
+        if not part:
+            return _text(b"".join(parts))
+        parts.append(part)
+    return None
+
+
+def _text(said: bytes) -> str:
+    """The code may have written beside us: what is not the text that we wrote counts for nothing."""
+    try:
+        value = json.loads(said)
+    except ValueError:
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _end(child: int) -> None:
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

@@ -1,0 +1,70 @@
+"""Run All with AgentNB.rerun = "keep": an answer stays while its question and all that it used are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+NOTEBOOK = [
+    ("load", '%load_ext agentnb\n%config AgentNB.rerun = "keep"'),
+    ("data", "prices = [3, 5, 8]\nsum(prices)"),
+    ("clean", "def clean(rows):\n    return [row for row in rows if row]"),
+    ("ask", "%%agent\nWhat does `clean` do, and what does the cell above show? Explain cell 2 too."),
+]
+
+
+def run_all(kernel: Any, **changes: str) -> Any:
+    """Run every cell; the outcome of the one that asks."""
+    return [kernel.ok(changes.get(cell, source), cell) for cell, source in NOTEBOOK][-1].run
+
+
+def is_kept(run: Any) -> bool:
+    return any(note.startswith("Kept from") for note in run["notes"])
+
+
+def test_run_all_keeps_the_answer_also_after_a_restart(start: Callable[..., Any]) -> None:
+    kernel = start()
+    first = run_all(kernel)
+    assert not is_kept(first)
+    again = run_all(kernel)
+    assert is_kept(again)
+    assert again["run_id"] == first["run_id"]
+    assert kernel.value("_agent.run_id") == first["run_id"]
+    kernel.stop()
+    restarted = run_all(start(new=True))
+    assert is_kept(restarted)
+    assert restarted["text"] == first["text"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ask": "%%agent\nWhat else does `clean` do?"},
+        {"data": "prices = [3, 5, 9]\nsum(prices)"},
+        {"clean": "def clean(rows):\n    return [row for row in rows if row is not None]"},
+        {"load": '%load_ext agentnb\n%config AgentNB.rerun = "ask"'},
+    ],
+)
+def test_a_changed_question_cell_or_definition_is_asked_about_again(
+    start: Callable[..., Any], changes: dict[str, str]
+) -> None:
+    kernel = start()
+    first = run_all(kernel)
+    again = run_all(kernel, **changes)
+    assert not is_kept(again)
+    assert again["run_id"] != first["run_id"]
+
+
+def test_a_cell_that_has_not_run_here_is_not_taken_for_the_same(start: Callable[..., Any]) -> None:
+    kernel = start()
+    run_all(kernel)
+    kernel.stop()
+    fresh = start(new=True)
+    fresh.ok(NOTEBOOK[0][1], "load")
+    fresh.ok(NOTEBOOK[2][1], "clean")
+    shown = fresh.run(NOTEBOOK[3][1], "ask")
+    assert shown.status == "error" or not is_kept(shown.run)

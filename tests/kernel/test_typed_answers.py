@@ -1,0 +1,116 @@
+"""`--out NAME --as TYPE` in a real kernel: the value is of that type and in NAME, or NAME is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import scripted
+
+pytestmark = pytest.mark.kernel
+
+MODEL = "anthropic:claude-of-a-proxy"
+"""A model of which nothing is known gets a tool; the others are asked by their own structured outputs."""
+TYPES = """
+import dataclasses, pydantic
+@dataclasses.dataclass
+class Point:
+    x: int
+    label: str = ""
+class Model(pydantic.BaseModel):
+    points: list[Point]
+rows = "as it was"
+"""
+GOOD = [{"x": 1, "label": "a"}, {"x": 2}]
+
+
+@pytest.fixture
+def server() -> Iterator[scripted.Scripted]:
+    made = scripted.Scripted("anthropic")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def kernel(start: Callable[..., Any], server: scripted.Scripted) -> Any:
+    key = {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": server.url, "AGENTNB_MODEL": MODEL}
+    made = start(**key)
+    made.ok("%load_ext agentnb\n%config AgentNB.stream = False" + TYPES)
+    return made
+
+
+def answer(value: Any) -> list[Any]:
+    return [("a", "answer", {"value": value})]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "check"),
+    [
+        ("list[Point]", GOOD, "[type(r).__name__ for r in rows] == ['Point', 'Point'] and rows[1].label == ''"),
+        ("Model", {"points": GOOD}, "type(rows) is Model and rows.points[0].x == 1"),
+        ("dict[str, float]", {"a": 1.5}, "rows == {'a': 1.5}"),
+        ("int | None", None, "rows is None"),
+        ("Literal['a', 'b']", "b", "rows == 'b'"),
+    ],
+)
+def test_the_value_is_of_the_type(kernel: Any, server: Any, kind: str, value: Any, check: str) -> None:
+    server.calls = answer(value)
+    shown = kernel.ok(f'%agent --out rows --as "{kind}" go')
+    assert kernel.value(check) is True
+    (tool,) = [each for each in server.bodies[0]["tools"] if each["name"] == "answer"]
+    assert tool["input_schema"]["required"] == ["value"]
+    if kind == "list[Point]":
+        assert "label" in shown.displays[-1]["text/html"]
+        assert "2" in shown.displays[-1]["text/plain"]
+
+
+def test_a_table_comes_as_a_table(kernel: Any, server: Any) -> None:
+    kernel.ok("import pandas as pd")
+    server.calls = answer(GOOD)
+    kernel.ok("%agent --out rows --as DataFrame go")
+    assert kernel.value("[type(rows) is pd.DataFrame, rows.x.tolist()]") == [True, [1, 2]]
+
+
+def test_what_does_not_fit_goes_back_with_its_place_and_then_is_refused_clearly(kernel: Any, server: Any) -> None:
+    server.calls = answer([{"x": "one"}])
+    result = kernel.run('%agent --out rows --as "list[Point]" go')
+    assert result.status == "error"
+    assert "no value that is list[Point]: 0.x: Input should be a valid integer" in " ".join(result.error.split())
+    assert "answer.mismatch" in result.error
+    assert kernel.value("rows") == "as it was"
+    (tool,) = [each for step in kernel.value("_agent.receipt")["steps"] for each in step["tools"]]
+    assert tool["is_error"]
+    assert "valid integer" in tool["result"]
+
+
+@pytest.mark.parametrize("kind", ["__import__('os')", "Nowhere", "list[", "print", "[x for x in y]", "lambda: 1", "3"])
+def test_what_is_no_type_is_refused_before_anything_is_asked(kernel: Any, server: Any, kind: str) -> None:
+    result = kernel.run(f'%agent --out rows --as "{kind}" go')
+    assert result.status == "error"
+    assert "--as" in result.error
+    assert server.bodies == []
+
+
+def test_it_wants_a_variable(kernel: Any) -> None:
+    assert "--out" in kernel.run("%agent --as int go").error
+
+
+def test_a_model_that_takes_a_schema_is_asked_by_it(start: Callable[..., Any]) -> None:
+    kernel = start()
+    kernel.ok("%load_ext agentnb\n" + TYPES)
+    shown = kernel.ok('%agent --out rows --as "list[Point]" The points are "low" 3 and "high" 12')
+    assert kernel.value("[(row.x, row.label) for row in rows]") == [[3, "low"], [12, "high"]]
+    assert kernel.value("type(rows[0]) is Point") is True
+    assert '"label": "low"' in shown.run["text"]
+    assert not [tool for step in shown.run["steps"] for tool in step["tools"]]
+    assert "high" in shown.displays[-1]["text/html"]
+
+
+def test_an_answer_that_does_not_fit_is_mended(kernel: Any, server: Any) -> None:
+    server.words = ["no JSON", '{"value": [{"x": "one"}]}', '{"value": [{"x": 1, "label": "a"}]}']
+    kernel.ok('%agent -m anthropic:claude-sonnet-4-6 --out rows --as "list[Point]" go')
+    assert kernel.value("rows == [Point(1, 'a')]") is True
+    assert len(server.bodies) == 3
+    run = kernel.value("_agent.run_id")
+    assert kernel.ok(f"%agent_runs replay {run}").text.count("same") == 3, "each call, with what was said of its answer"

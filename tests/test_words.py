@@ -1,0 +1,93 @@
+"""Docstrings and comments in plain words: a verb first, short sentences, no phrase that a reader must decode."""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "agentnb"
+MOST_WORDS = 20
+DECODED = ("such that", "of which", "what of the")
+NOUN_CLAUSES = ("What", "How", "Whether", "Where", "Who", "Which", "Why")
+"""A docstring says what happens, so it begins with none of these; a comment may name a place with `Where`."""
+PROMPTS = {"inspect", "run_code", "propose_cell", "run_tests", "plan", "delegate"}
+"""Tools whose docstrings are sent to models: a changed word makes every user's next call a write of its prompt."""
+DRAWN = ("    ", "%", ">>>", "AgentnbError", "Format 1 of a frame")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+HARD = (
+    "agent/conversation/threads.py",
+    "agent/segments/segments.py",
+    "durable/journal/deltas.py",
+    "durable/journal/leases.py",
+    "context/resolve/resolution.py",
+)
+
+
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    """Yield the docstrings of the module, its classes and functions, and those below assignments."""
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and getattr(node, "name", "") not in PROMPTS:
+            yield ast.get_docstring(node) or ""
+        body = getattr(node, "body", None)
+        for statement, after in itertools.pairwise(body) if isinstance(body, list) else ():
+            match statement, after:
+                case ((ast.Assign() | ast.AnnAssign()), ast.Expr(ast.Constant(str(text)))):
+                    yield text
+
+
+def comments(source: str) -> Iterator[str]:
+    """Yield the comments, those on lines that follow each other as one."""
+    lines: list[str] = []
+    place = (0, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not re.match(r"#\s*(noqa|type:|pragma)", token.string):
+            alone = token.line.strip().startswith("#")
+            if not alone or token.start != (place[0] + 1, place[1]):
+                yield " ".join(lines)
+                lines = []
+            lines.append(token.string.lstrip("#").strip())
+            place = token.start if alone else (0, 0)
+    yield " ".join(lines)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences: of a list those of each point, and none of what is drawn or set out as a table."""
+    for paragraph in re.split(r"\n\s*\n|\n\s*(?=- )", text):
+        lines = paragraph.strip("\n").split("\n")
+        if not lines[0].startswith(DRAWN):
+            prose = re.sub(r"``?[^`]*``?", "code", " ".join(lines))
+            yield from re.split(r"(?<=[.?!])\s+", re.sub(r"\[home of [^]]*\]", "", prose))
+
+
+def length(sentence: str) -> int:
+    return sum(1 for word in sentence.split() if re.search(r"\w", word))
+
+
+def faults(module: Path) -> Iterator[str]:
+    """Yield what a module says that is not plain."""
+    source = module.read_text()
+    said = [text for text in docstrings(ast.parse(source)) if text.strip()]
+    yield from (text for text in said if text.split()[0].strip(",.:;") in NOUN_CLAUSES)
+    for text in [*said, *comments(source)]:
+        yield from (text for phrase in DECODED if re.search(rf"\b{phrase}\b", " ".join(text.lower().split())))
+        yield from (sentence for sentence in sentences(text) if length(sentence) > MOST_WORDS)
+
+
+def test_docstrings_and_comments_are_plain() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}: {fault}" for path in sorted(PACKAGE.rglob("*.py")) for fault in faults(path)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("module", HARD)
+def test_a_hard_module_begins_with_a_page_that_says_why(module: str) -> None:
+    page = ast.get_docstring(ast.parse((PACKAGE / module).read_text())) or ""
+    assert len(page.split()) >= 100, module
