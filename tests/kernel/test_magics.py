@@ -381,6 +381,33 @@ def test_a_fresh_kernel_completes_the_flags_of_a_subcommand(kernel: Any) -> None
     assert complete(kernel, "%agent_runs approve r-1 --di") == ["%agent_runs approve r-1 --digest"]
 
 
+def test_a_fresh_kernel_completes_earlier_runs_with_their_tasks(start: Callable[..., Any]) -> None:
+    before = start()
+    before.ok("%load_ext agentnb")
+    first, second = (before.ok(f"%agent {task}").run["run_id"] for task in ("Add two  numbers", "And three"))
+    fresh = start(new=True)
+    fresh.ok("%load_ext agentnb")
+    begun = time.perf_counter()
+    offered = complete(fresh, "%agent_runs show ")
+    assert time.perf_counter() - begun < 1, "0.3 s, and more for a busy machine"
+    assert offered == [f"%agent_runs show {run}" for run in (second, first)], "newest first"
+    assert complete(fresh, f"%agent_runs resume {first[:12]}") != []
+    described = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent_runs resume ")}
+    assert described == {second: "run: And three", first: "run: Add two numbers"}
+    flags = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent --mo")}
+    assert flags["--model"].startswith("flag: ")
+    fresh.ok("import genai_prices")
+    models = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent -m anthropic:claude-sonnet-4-6")}
+    assert models["anthropic:claude-sonnet-4-6"] == "model: $3 in, $15 out a million tokens"
+    assert fresh.value("'agentnb.session' in __import__('sys').modules") is False, "nothing heavy for it"
+
+
+def complete_fully(kernel: Any, line: str) -> list[dict[str, Any]]:
+    """Each completion with what it is, as front ends show it beside it."""
+    found = kernel.client.complete(line, len(line), reply=True, timeout=30)["content"]
+    return list(found["metadata"]["_jupyter_types_experimental"])
+
+
 def test_completion_knows_the_notebook(kernel: Any) -> None:
     assert not any("import" in line for line in complete(kernel, "%agent_context why "))
     assert not list((kernel.directory.parent / "home").glob("*.db")), "a completion opens nothing"
