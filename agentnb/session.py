@@ -23,6 +23,7 @@ from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.notebook_context import CELL
 from agentnb.agent.hydration.project import own_root
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
@@ -354,7 +355,8 @@ class Session:
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """Return what this kernel can tell a model now."""
         pins = self.pins
-        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
+        self.log.hidden = {name.removeprefix(CELL) for name in pins.hidden if name.startswith(CELL)}
+        self.log.hidden_names = tuple(name for name in pins.hidden if not name.startswith(CELL))
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,

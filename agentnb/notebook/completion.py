@@ -127,7 +127,7 @@ def _servers(notebook: Notebook) -> tuple[str, ...]:
 
 
 def _models() -> Words:
-    """Return the models with their prices, unless prices are not loaded yet: that takes longer than a completion may."""
+    """Return the models with their prices. Where no prices are loaded yet, none: loading takes too long here."""
     from agentnb.models.catalog import rows
 
     real = {f"{row.provider}:{row.name}": _price(f"{row.provider}:{row.name}") for row in rows()}

@@ -123,6 +123,9 @@ def test_a_second_task_reads_the_first_from_the_cache(kernel: Any) -> None:
     new = {item["name"] for item in second["definitions"] if item["new"]}
     assert any(name.endswith("Box.volume") for name in new)
     assert not any(name.endswith("shapes.area") for name in new)
+    (account,) = kernel.ok("%agent_runs").displays
+    assert "data:image/svg+xml;base64," in account["text/html"], "a bar for each question, the cost as a line"
+    assert "2 questions, $0.0" in account["text/plain"]
 
 
 def test_the_view_is_live_and_leaves_static_forms(kernel: Any) -> None:

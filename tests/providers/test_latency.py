@@ -12,7 +12,7 @@ from agentnb.models.catalog import lookup
 from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
 from agentnb.providers.transport import CallTrace
 from agentnb.view import timeline
-from agentnb.view.latency_plot import latency_svg
+from agentnb.view.plots.latency_plot import latency_svg
 from agentnb.view.timeline import rows
 
 SONNET = lookup("anthropic:claude-sonnet-4-6")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from agentnb.view import number_format
 from agentnb.view.answer import markup
-from agentnb.view.latency_plot import latency_svg
 from agentnb.view.panels import prefix_html
+from agentnb.view.plots.latency_plot import latency_svg
 from agentnb.view.render import MIME, bundle, run_html, run_markdown, run_text
 from agentnb.view.tables import Code, Stacked, table_html, table_text
 

@@ -73,4 +73,5 @@ class SharedRecord:
                 finally:
                     machine.release(self.name)
             self._wait(PAUSE)
-        raise LeaseHeld("what these runs share is not to be had", about=self.name, todo="Resume the run later.")
+        held = "another worker holds the record that these runs share"
+        raise LeaseHeld(held, about=self.name, todo="Resume the run later.")

@@ -36,8 +36,8 @@ from agentnb.providers.promptcache import (
     weighed,
 )
 from agentnb.view import number_format
-from agentnb.view.latency_plot import latency_svg, picture_html
 from agentnb.view.panels import prefix_html
+from agentnb.view.plots.latency_plot import latency_svg, picture_html
 from agentnb.view.tables import Code, Figure, Stacked
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[s
         return [weighed(model, reuse)]
     how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
     return [
-        "The cache object is read unless what is cached unasked is worth more, by the hit rate seen and its tokens; "
-        f"by the pauses seen it is {how}."
+        "Where what is cached unasked is likely worth more, the cache object is left aside; else it is read.",
+        f"By the pauses seen it is {how}.",
     ]
 
 
@@ -164,7 +164,7 @@ def _other_model(session: Session, address: str) -> list[str]:
     asked = session.model_name()
     if asked == address:
         return []
-    return [f"The model is set to {asked} now: a task for it begins a new segment, with a policy of its own."]
+    return [f"The model is set to {asked} now. Its first task begins a new segment, with a policy of its own."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,15 +357,15 @@ def _explain(session: Session, rest: str) -> None:
     title = f"Prompt cache: run {run.run_id}"
     if run.state == "DRY_RUN":
         row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
-        notes = ["Nothing was sent: this is what a call now should read.", *_layer_notes(run, "Expected to be read")]
-        expected = ("what to expect, and why", "read", "of input")
-        show_table(title, expected, [row], notes, figure=prefix_html(run.receipt))
+        expected, told = ("what to expect, and why", "read", "of input"), _layer_notes(run, "Expected to be read")
+        notes = ["Nothing was sent: this is what a call now should read."]
+        show_table(title, expected, [row], notes, figure=prefix_html(run.receipt), told=told)
         return
     rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
-    notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run)]
-    notes += _layer_notes(run, "Read by layer in the last call") if rows else [_no_call(run)]
+    notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run), *([] if rows else [_no_call(run)])]
+    figure, told = (prefix_html(run.receipt), _layer_notes(run, "Read by layer in the last call")) if rows else ("", [])
     columns = ("what happened, and why", "expected", "read", "written", "of input")
-    show_table(title, columns, rows, notes, figure=prefix_html(run.receipt) if rows else "")
+    show_table(title, columns, rows, notes, figure=figure, told=told)
 
 
 def _no_call(run: AgentRun) -> str:
@@ -385,7 +385,7 @@ def _loss_notes(run: AgentRun) -> list[str]:
     """Return what it cost that a call read less than it could have."""
     lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
     return [
-        f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not; that cost "
+        f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not. That cost "
         f"{_dollars(report['lost_dollars'])} and about {report['lost_seconds']:.2f} s until the first token (modelled)."
         for n, report in lost
     ]
@@ -413,7 +413,10 @@ def _call_row(step: JsonObject) -> tuple[object, ...]:
 
 def _mark_notes(run: AgentRun) -> list[str]:
     marks = run.cache.get("marks") or []
-    return [f"Breakpoints of the last call: {'; '.join(marks)}."] if marks else []
+    told = "; ".join(marks)
+    for layer in ("SEMI_STATIC", "STATIC"):
+        told = told.replace(f"end of {layer.lower().replace('_', '-')}", f"end of {layer_word(layer)}")
+    return [f"Breakpoints of the last call: {told}."] if marks else []
 
 
 def _layer_notes(run: AgentRun, what: str) -> list[str]:
