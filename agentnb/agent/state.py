@@ -25,7 +25,7 @@ from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
 from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.proposals import Proposal
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, PartlyDumped
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
@@ -260,7 +260,10 @@ class AgentState:
 
     def to_json(self) -> JsonObject:
         """Return the JSON that is journaled, keys in the order in which a run comes to have them."""
-        return self._asked() | self._turn() | self._hydrated() | self._thought()
+        dumped = {"blocks": dumped_blocks(self.blocks)}
+        if self.segment.blocks is not None:
+            dumped["segment_blocks"] = dumped_blocks(self.segment.blocks)
+        return PartlyDumped(self._asked() | self._turn() | self._hydrated() | self._thought(), dumped)
 
     def _asked(self) -> JsonObject:
         return {
@@ -367,6 +370,11 @@ Step: TypeAlias = tuple[StepEvent, AgentState]
 
 def blocks_to_json(blocks: Iterable[Block]) -> list[JsonObject]:
     return [block.to_json() for block in blocks]
+
+
+def dumped_blocks(blocks: Iterable[Block]) -> bytes:
+    """Return `blocks_to_json` as bytes: each block is dumped once, however many steps hold it."""
+    return b"[" + b",".join([block.dumped for block in blocks]) + b"]"
 
 
 def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:

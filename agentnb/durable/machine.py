@@ -327,7 +327,8 @@ class AgentStateMachine:
         wake_at = self._stepper.status_of(state)[1] if state in self._stepper.states else None
         self.journal.create(
             NewRun(
-                run_id=run_id, state=state, status=status, frame=deltas.keyframe(encoded), tags=dict(tags),
+                run_id=run_id, state=state, status=status, frame=deltas.pack(deltas.keyframe(encoded), None)[0],
+                tags=dict(tags),
                 versions=versions, origin=origin, wake_at=wake_at,
             )
         )  # fmt: skip

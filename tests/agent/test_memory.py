@@ -148,6 +148,22 @@ def flat(body: Any) -> list[str]:
     return [json.dumps(item, sort_keys=True) for item in bare]
 
 
+def test_a_step_s_journal_is_little_more_than_what_came_new(long_book: Any) -> None:
+    """Results of hex digits, which deflate to a half and no further: each stands in the journal once."""
+
+    @tool(safe=True)
+    def reading(number: int) -> str:
+        """Read one of the log's pages."""
+        return random.Random(number).randbytes(1000).hex()
+
+    long_book.session.extra_tools["reading"] = reading
+    run = ask(long_book, ScriptedModel(calls(60)), compact_at=12_000)
+    assert condensed(run)
+    execute = long_book.session.machine().journal._connection.execute
+    stored = execute("SELECT sum(length(frame) + coalesce(length(data), 0)) FROM agentnb_history").fetchone()[0]
+    assert stored / len(run.steps) < 1_500, "of a result, 500 bytes a step, and of words, 200"
+
+
 @pytest.mark.parametrize("model", WIRES[:2])
 def test_a_crash_in_the_middle_of_a_compaction_costs_that_call_alone(long_book: Any, model: str) -> None:
     session, script = long_book.session, ScriptedModel(calls(14))

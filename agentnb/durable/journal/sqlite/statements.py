@@ -7,6 +7,7 @@ from typing import Any
 
 from agentnb.canonical import JsonObject, load
 from agentnb.durable.events import Event
+from agentnb.durable.journal.deltas import data_of
 from agentnb.durable.journal.records import RunRow, RunSummary
 
 ADD_RUN = (
@@ -65,16 +66,16 @@ SELECT_ROW = (
     "SELECT id, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, fence, owner,"
     " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
 )
+_EVENT = (
+    "h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data, CASE WHEN h.data IS NULL THEN h.frame END"
+)
 HISTORY = (
     "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION SELECT h.prev FROM chain"
     " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
-    " SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data FROM chain"
-    " JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run ORDER BY h.seq"
-)
-SELECT_EVENTS = (
-    "SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data"
-    " FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run"
-)
+    " SELECT EVENT FROM chain JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run"
+    " ORDER BY h.seq"
+).replace("EVENT", _EVENT)
+SELECT_EVENTS = "SELECT EVENT FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run".replace("EVENT", _EVENT)
 
 
 def with_tags(tags: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -100,7 +101,7 @@ def row_of(found: tuple[Any, ...]) -> RunRow:
     )  # fmt: skip
 
 
-def _mapping(text: str) -> JsonObject:
+def _mapping(text: str | bytes) -> JsonObject:
     value = load(text)
     if not isinstance(value, dict):
         raise TypeError("a row holds JSON of another kind")
@@ -111,7 +112,7 @@ def events_of(found: Iterable[tuple[Any, ...]]) -> list[Event]:
     return [
         Event(
             seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
-            data=_mapping(data) if data else {},
+            data=_mapping(data) if (data := data_of(frame, stored)) else {},
         )
-        for seq, run_id, step, kind, state, next_state, at, data in found
+        for seq, run_id, step, kind, state, next_state, at, stored, frame in found
     ]  # fmt: skip
