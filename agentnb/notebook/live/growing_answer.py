@@ -20,14 +20,15 @@ LATEST = 1.5
 
 _TAGS = {**STYLES, "pre": PRE, "code": CODE}
 _COLOURS = {style: chr(ord("a") + n) for n, style in enumerate(dict.fromkeys(highlight.STYLES.values()))}
-STYLE_SHEET = (
-    "<style>"
-    + "".join(f".agentnb-live {tag} {{{style}}}" for tag, style in _TAGS.items())
-    + "".join(f".agentnb-live i[{name}] {{font-style:normal;{style}}}" for style, name in _COLOURS.items())
-    + ".agentnb-live .agentnb-cut>pre:last-child {margin-bottom:0;padding-bottom:0}"
-    + ".agentnb-live .agentnb-on>pre:first-child {margin-top:0;padding-top:0}"
-    + "</style>"
-)
+_RULES = {
+    **_TAGS,
+    **{f"i[{name}]": f"font-style:normal;{style}" for style, name in _COLOURS.items()},
+    ":is(.widget-html,.widget-html-content)": "font-size:inherit;line-height:inherit",
+    ".agentnb-cut>pre:last-child": "margin-bottom:0;padding-bottom:0;border-radius:4px 4px 0 0",
+    ".agentnb-on>pre:first-child": "margin-top:0;padding-top:0;border-radius:0",
+}
+STYLE_SHEET = "".join(f".agentnb-run.agentnb-live {names} {{{style}}}" for names, style in _RULES.items())
+STYLE_SHEET = f"<style>{STYLE_SHEET}</style>"
 """For the answer's parts: sent once."""
 _TAG = re.compile(r'<(/?)(\w+)((?: [\w-]+="[^"]*")*)>')
 _COLOUR = re.compile(r"</?i\b[^>]*>")
@@ -91,4 +92,5 @@ def _short(tag: re.Match[str]) -> str:
     if name == "span":
         colour = _COLOURS.get(rest[len(' style="') : -1], "")
         return f"<{close}i {colour}>" if colour else f"<{close}i>"
-    return f"<{close}{name}>" if rest.endswith(f' style="{_TAGS.get(name)}"') else tag[0]
+    kept = rest.removesuffix(f' style="{_TAGS.get(name)}"')
+    return f"<{close}{name}{'' if name == 'pre' else kept}>"
