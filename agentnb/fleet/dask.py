@@ -28,7 +28,6 @@ from agentnb.errors import (
     HandlerNotFound,
     InputError,
     PackageMissing,
-    RunExists,
     VersionsDiffer,
     WorkerLost,
     WorkersMissing,
@@ -122,9 +121,7 @@ class DaskExecutor:
         kept = {**(tags or {}), TAG: name, HANDLER_TAG: handlers}
         machine = AgentStateMachine(self.journal)
         register(machine, handlers)
-        for number, context in enumerate(contexts):
-            with contextlib.suppress(RunExists):
-                machine.initialize_run(f"{name}/{number:04d}", state, context, tags=kept)
+        machine.initialize_runs(state, ((f"{name}/{n:04d}", context, kept) for n, context in enumerate(contexts)))
         return self.go_on(name)
 
     def ask(
@@ -161,10 +158,8 @@ class DaskExecutor:
         }
         with contextlib.closing(session):
             agent = session.agent()
-            for number, task in enumerate(tasks):
-                run_id = f"{name}/{number:04d}"
-                with contextlib.suppress(RunExists):
-                    agent.begin(session.request(task, thread=run_id, **shared, **changes), run_id)
+            named = ((f"{name}/{number:04d}", task) for number, task in enumerate(tasks))
+            agent.begin_many((session.request(task, thread=run, **shared, **changes), run) for run, task in named)
         return self.go_on(name)
 
     def go_on(self, name: str, *, resume: bool = False) -> Fleet:

@@ -101,8 +101,8 @@ class Journal(Protocol):
     def busy(self) -> JsonObject:
         """run_id -> the token of the call in this process that is at work on it."""
 
-    def create(self, new: NewRun) -> None:
-        """Make a run at step 0. Raises RunExists."""
+    def create(self, *news: NewRun) -> list[str]:
+        """Make runs at step 0, in one transaction, and return the names of those made. A taken name is left alone."""
 
     def row(self, run_id: str) -> RunRow:
         """Raises RunUnknown."""

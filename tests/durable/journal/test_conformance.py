@@ -10,7 +10,7 @@ import pytest
 from agentnb.durable import ownership
 from agentnb.durable.journal import deltas
 from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
-from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
+from agentnb.errors import LeaseHeld, RunFinished, RunUnknown, StepConflict, StepUnknown
 
 LEASE = 60.0
 
@@ -40,12 +40,22 @@ def drive(journal, run_id, steps):
 
 def test_a_run_is_made_once(journal):
     journal.create(new_run(tags={"thread": "t"}))
-    with pytest.raises(RunExists):
-        journal.create(new_run())
+    assert journal.create(new_run()) == []
     summary = journal.row("r").summary
     assert (summary.state, summary.status, summary.step, dict(summary.tags)) == ("S", "running", 0, {"thread": "t"})
     with pytest.raises(RunUnknown):
         journal.row("other")
+
+
+def test_many_runs_are_made_at_once_in_their_order(journal):
+    journal.create(new_run("b"))
+    many = [new_run(name, tags={"fleet": name.upper(), "t": "1"}, wake_at=number) for number, name in enumerate("cabc")]
+    assert sorted(journal.create(*many)) == ["a", "c"], "a taken name is left alone, and the first of two is made"
+    assert [summary.run_id for summary in journal.find(t="1")] == ["c", "a"]
+    assert journal.row("c").wake_at == 0
+    assert [(event.kind, event.next_state) for event in journal.history("a")] == [("created", "S")]
+    assert deltas.restore(journal.frames("a", 0)[1]) == {"n": b"0"}
+    assert journal.create() == []
 
 
 def test_steps_are_numbered_and_restored(journal):

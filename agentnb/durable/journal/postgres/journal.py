@@ -81,8 +81,8 @@ class PostgresJournal:
 
     # Runs
 
-    def create(self, new: NewRun) -> None:
-        self._write(lambda tables: tables.create(new))
+    def create(self, *news: NewRun) -> list[str]:
+        return self._write(lambda tables: tables.create(news))
 
     def row(self, run_id: str) -> RunRow:
         found = self._read(f"{sql.SELECT_ROW} WHERE run_id = %s", (run_id,))

@@ -31,11 +31,20 @@ INSERT INTO agentnb.history (run, step, part, fence, at, keyframe, kind, state, 
 """  # noqa: S608 - put together from constants
 MADE = "SELECT at, seq FROM agentnb.history WHERE run = %s AND step = %s AND part = 0 AND fence = %s"
 
-ADD_RUN = (
+ADD_RUNS = (
     "INSERT INTO agentnb.runs (run_id, state, status, created, updated, versions, origin_run, origin_step, tags,"
-    " wake_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run_id) DO NOTHING RETURNING id"
+    " wake_at) SELECT run_id, state, status, %s, %s, versions, origin_run, origin_step, tags, wake_at"
+    " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[])"
+    " WITH ORDINALITY AS new (run_id, state, status, versions, origin_run, origin_step, tags, wake_at, number)"
+    " ORDER BY number ON CONFLICT (run_id) DO NOTHING RETURNING run_id, id"
 )
-ADD_TAG = "INSERT INTO agentnb.tags (digest, run) VALUES (%s, %s)"
+ADD_FIRST = (
+    "INSERT INTO agentnb.history (run, fence, keyframe, step, part, kind, state, next_state, at, frame, data)"
+    " SELECT run, 0, true, 0, 0, 'created', '', state, %s, frame, data"
+    " FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::bytea[])"
+    " WITH ORDINALITY AS first (run, state, frame, data, number) ORDER BY number"
+)
+ADD_TAGS = "INSERT INTO agentnb.tags (digest, run) SELECT * FROM unnest(%s::bytea[], %s::bigint[])"
 APPEND = (
     "INSERT INTO agentnb.history (run, fence, keyframe, step, part, kind, state, next_state, at, frame, data)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING seq"

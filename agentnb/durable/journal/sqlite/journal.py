@@ -75,8 +75,8 @@ class EmbeddedJournal:
 
     # Runs
 
-    def create(self, new: NewRun) -> None:
-        self._write(lambda: self._tables.create(new))
+    def create(self, *news: NewRun) -> list[str]:
+        return self._write(lambda: self._tables.create(news))
 
     def row(self, run_id: str) -> RunRow:
         return self._read(lambda: self._tables.known_row(run_id))
