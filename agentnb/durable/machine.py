@@ -159,7 +159,7 @@ class AgentStateMachine:
         self._stepper.refuse_unknown(state)
         every, made = iter(runs), list[str]()
         while batch := list(itertools.islice(every, BATCH)):
-            made += self._create([self._new(run_id, state, *rest) for run_id, *rest in batch])
+            made += self._create([self._new(run_id, state, context, tags) for run_id, context, tags in batch])
         return made
 
     def execute_step(self, run_id: str) -> str:

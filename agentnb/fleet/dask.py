@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.money.shared_budget import Purse, purse_of
 from agentnb.agent.tools.registry import NAMES
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal import records
@@ -147,13 +147,13 @@ class DaskExecutor:
         session = Session(settings=settings_of(Order(journal=self._address, bus=self._bus)))
         session.extra_tools = {tool.name: tool for tool in map(tool_named, tools)}
         if budget is not None:
-            Purse(self.journal, f"{name}/purse").make(budget)
+            Purse(self.journal, purse_of(name)).make(budget)
         shared = {
             "model": model,
             "tools": tuple(session.extra_tools),
             "allow": tuple(allow),
             "context": "none",
-            "purse": f"{name}/purse" if budget is not None else "",
+            "purse": purse_of(name) if budget is not None else "",
             "tags": {TAG: name, TOOL_TAG: ",".join(tools)},
         }
         with contextlib.closing(session):

@@ -12,8 +12,12 @@ BEGIN = f"BEGIN; SELECT pg_current_xact_id()::text, {NOW}"
 STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 SELECT_ROW = embedded.SELECT_ROW.replace("agentnb_runs", "agentnb.runs")
 SELECT_EVENTS = embedded.SELECT_EVENTS.replace("agentnb_", "agentnb.")
+TALLY = embedded.TALLY.replace("agentnb_runs", "agentnb.runs").replace(
+    "substr(state, 1, 9) = 'AWAITING_'", "starts_with(state, 'AWAITING_')"
+)
+TALLIED = embedded.TALLIED.format("%s")
 HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s ORDER BY h.step, h.part"
-FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s ORDER BY h.seq LIMIT %s"
+FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s AND {{}} ORDER BY h.seq LIMIT %s"
 SETTLED = "SELECT agentnb.settled()"
 
 # The usual step: the run's row moves by compare-and-swap and the event goes in, or neither does. The event's number is
@@ -113,8 +117,8 @@ def digest_of_tag(name: str, value: str) -> bytes:
     return hashlib.sha256(f"{len(name)}:{name}{value}".encode()).digest()
 
 
-def with_tags(tags: Mapping[str, str]) -> tuple[str, list[bytes]]:
+def with_tags(tags: Mapping[str, str], column: str = "id") -> tuple[str, list[bytes]]:
     """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb.tags WHERE digest = %s"
-    condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "true"
+    condition = f"{column} IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "true"
     return condition, [digest_of_tag(name, value) for name, value in tags.items()]
