@@ -90,6 +90,31 @@ class Claim(NamedTuple):
     delivery: Delivery | None
 
 
+class Tally(NamedTuple):
+    """Counts the runs that stand alike: in one status, under one owner, and failed with one error at one step."""
+
+    status: str
+    awaits: bool
+    """They wait for an outside event, not for a time."""
+    owner: str | None
+    begun: bool
+    lease_until: float
+    lease_tick: float
+    """The latest of their leases. Leases that are over are counted apart from those that are not."""
+    failed_at: int | None
+    error: bytes | None
+    runs: int
+    steps: int
+    created: float
+    updated: float
+    """When the first of them was made, and the last of them moved: seconds since the epoch."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether they go on by themselves: at once, or at their wake-up time."""
+        return self.status == RUNNING or (self.status == WAITING and not self.awaits)
+
+
 class Snapshot(NamedTuple):
     """A run as it stands: its row, its context's frames, and the outside effects of the step in flight."""
 

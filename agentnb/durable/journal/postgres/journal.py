@@ -19,7 +19,7 @@ from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Rows, Server, count, rows
 from agentnb.durable.journal.postgres.schema import migrate
 from agentnb.durable.journal.postgres.tables import PostgresTables, actions_of, chain_of, delivery_of
-from agentnb.durable.journal.protocol import OwnedRun
+from agentnb.durable.journal.protocol import NO_TAGS, OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
     ActionRow,
@@ -32,8 +32,10 @@ from agentnb.durable.journal.records import (
     Snapshot,
     StatusChange,
     StepWrite,
+    Tags,
+    Tally,
 )
-from agentnb.durable.journal.sqlite.statements import events_of, row_of
+from agentnb.durable.journal.sqlite.statements import events_of, row_of, tally_of
 from agentnb.durable.journal.transactions import unknown
 from agentnb.errors import StepConflict, StorageDamaged
 
@@ -81,8 +83,8 @@ class PostgresJournal:
 
     # Runs
 
-    def create(self, new: NewRun) -> None:
-        self._write(lambda tables: tables.create(new))
+    def create(self, *news: NewRun) -> list[str]:
+        return self._write(lambda tables: tables.create(news))
 
     def row(self, run_id: str) -> RunRow:
         found = self._read(f"{sql.SELECT_ROW} WHERE run_id = %s", (run_id,))
@@ -96,6 +98,11 @@ class PostgresJournal:
     def rows(self, **tags: str) -> list[RunRow]:
         tagged, digests = sql.with_tags(tags)
         return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", digests)
+
+    def tally(self, **tags: str) -> list[Tally]:
+        tagged, digests = sql.with_tags(tags)
+        values = (*digests, self.clock.now(), self.clock.monotonic())
+        return [tally_of(row) for row in self._read(f"{sql.TALLY} WHERE {tagged} {sql.TALLIED}", values)]
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         found = self._rows(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
@@ -200,9 +207,12 @@ class PostgresJournal:
     def history(self, run_id: str) -> list[Event]:
         return self._events(sql.HISTORY, (self.row(run_id).key,))
 
-    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
+    def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
         settled = self.changed()
-        return self._events(sql.FOLLOW, (after_seq, settled, limit)) if settled > after_seq else []
+        if settled <= after_seq:
+            return []
+        tagged, digests = sql.with_tags(tags, "h.run")
+        return self._events(sql.FOLLOW.format(tagged), (after_seq, settled, *digests, limit))
 
     def changed(self) -> int:
         """Return a number that grows with what there is to follow."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
@@ -13,6 +13,7 @@ from agentnb.durable.journal.transactions import (
     Added,
     Rules,
     failed_in,
+    first_event,
     no_step,
     owner_after,
     owner_of_moved,
@@ -43,17 +44,19 @@ class SqliteTables(Rules):
     def keep_others_out(self, key: int) -> None:
         """A transaction of SQLite's that writes is alone."""
 
-    def add_run(self, new: NewRun, now: float) -> int | None:
-        if self.execute("SELECT 1 FROM agentnb_runs WHERE run_id = ?", (new.run_id,)).fetchone():
-            return None
-        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
-        origin = new.origin or (None, None)
-        values = (new.run_id, new.state, new.status, now, now, versions, *origin, tags, new.wake_at)
-        return self.execute(sql.ADD_RUN, values).lastrowid
+    def add_runs(self, news: Sequence[NewRun], now: float) -> list[str]:
+        return [new.run_id for new in news if self._add_run(new, now)]
 
-    def add_tags(self, key: int, tags: Mapping[str, str]) -> None:
-        for name, value in tags.items():
+    def _add_run(self, new: NewRun, now: float) -> bool:
+        if self.execute("SELECT 1 FROM agentnb_runs WHERE run_id = ?", (new.run_id,)).fetchone():
+            return False
+        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
+        values = (new.run_id, new.state, new.status, now, now, versions, *(new.origin or (None, None)), tags)
+        key = self.execute(sql.ADD_RUN, (*values, new.wake_at)).lastrowid or 0
+        self.append(key, first_event(new, now), keyframe=True)
+        for name, value in new.tags.items():
             self.execute("INSERT INTO agentnb_tags VALUES (?, ?, ?)", (name, value, key))
+        return True
 
     # Leases
 
