@@ -95,21 +95,11 @@ class FleetProgress:
         speed = f"{made / self.seconds:.1f} steps/s" if made and self.seconds else ""
         budget = f" of {short_dollars(self.budget)}" if self.budget else ""
         cost = "" if self.spent.dollars is None else f"{short_dollars(self.spent.dollars)}{budget}"
-        read = (
-            f"{share(self.spent.usage.cache_read, self.spent.usage.input_total)} read from the cache"
-            if self.spent.usage.input_total
-            else ""
-        )
+        usage = self.spent.usage
+        read = f"{share(usage.cache_read, usage.input_total)} read from the cache" if usage.input_total else ""
         done = f"{count(self.counts.get(records.COMPLETED, 0))} of {count(self.runs)} completed"
         left = "" if self.seconds_left is None else f"≈ {short_seconds(self.seconds_left)} left"
-        parts = [
-            f"{count(self.counts.get(records.COMPLETED, 0))} of {count(self.runs)} completed",
-            *others,
-            speed,
-            cost,
-            read,
-            left,
-        ]
+        parts = [done, *others, speed, cost, read, left]
         return " · ".join(part for part in parts if part)
 
     def bundle(self) -> dict[str, str]:
