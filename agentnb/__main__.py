@@ -31,6 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     runs.add_argument(
         "--where", default="", help="a directory or postgresql://...; by default AGENTNB_JOURNAL or the data directory"
     )
+    prune = commands.add_parser("prune", help="delete old runs from the journal")
+    prune.add_argument("--older-than", required=True, metavar="AGE", help="time without a step: 12h, 30d, 8w")
+    prune.add_argument("--where", default="", help="a directory or postgresql://...; as for runs")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
     lessons = commands.add_parser("lessons", help="copy the lessons, notebooks to work in, into a directory")
     lessons.add_argument("directory", help="where to; a directory that is not there is made, and no file is replaced")
     _add_simulator(commands)
@@ -109,11 +113,8 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
 def _runs(chosen: argparse.Namespace) -> int:
     from agentnb.durable.journal.open import is_begun, open_journal
-    from agentnb.settings import from_environment, journal_place
 
-    place: str | Path = chosen.where or journal_place(from_environment(os.environ))
-    if chosen.where and "://" not in str(place) and not Path(place).expanduser().is_dir():
-        raise InputError("there is no such directory", about=str(place), todo="Name the directory of a journal.")
+    place = _place(chosen.where)
     newest = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
     found = [run for run in newest if not run.tags.get("child_of")]
     if not found:
@@ -121,6 +122,29 @@ def _runs(chosen: argparse.Namespace) -> int:
     for run in found:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
         print(f"{run.run_id}  {began}  {run.state:<10} {run.step:>3} steps  {run.tags.get('task', '')}")
+    return 0
+
+
+def _place(where: str) -> str | Path:
+    """Return the journal's place. Raises InputError for a directory that is not there."""
+    from agentnb.settings import from_environment, journal_place
+
+    if where and "://" not in where and not Path(where).expanduser().is_dir():
+        raise InputError("there is no such directory", about=where, todo="Name the directory of a journal.")
+    return where or journal_place(from_environment(os.environ))
+
+
+def _prune(chosen: argparse.Namespace) -> int:
+    from agentnb.durable import retention
+    from agentnb.durable.journal.open import is_begun, open_journal
+
+    age, place = retention.seconds_of(chosen.older_than), _place(chosen.where)
+    if not is_begun(place):
+        print("No run yet.")
+        return 0
+    freed = retention.prune(open_journal(place), age=age, dry_run=chosen.dry_run)
+    said = "Would delete" if chosen.dry_run else "Deleted"
+    print(f"{said} {freed.runs:,} runs with {freed.events:,} events, {freed.bytes / 1e6:.1f} MB.")
     return 0
 
 
@@ -185,7 +209,14 @@ def _local(chosen: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"doctor": _doctor, "runs": _runs, "lessons": _lessons, "simulator": _simulator, "local": _local}
+_COMMANDS = {
+    "doctor": _doctor,
+    "runs": _runs,
+    "prune": _prune,
+    "lessons": _lessons,
+    "simulator": _simulator,
+    "local": _local,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

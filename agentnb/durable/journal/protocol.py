@@ -20,6 +20,7 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
+    Freed,
     NewRun,
     RunRow,
     RunSummary,
@@ -168,6 +169,12 @@ class Journal(Protocol):
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         """Return the newest runs, newest first."""
+
+    def prune(self, run_ids: Collection[str], *, before: float, dry_run: bool = False) -> Freed:
+        """Delete these runs with their whole history, and return what went.
+
+        One that has moved since `before` stays. A follower's cursor stays good: no event's number comes twice.
+        """
 
     def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
         """Note that an outside effect may happen from now on; gives what was noted before, and then changes nothing."""

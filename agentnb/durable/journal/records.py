@@ -115,6 +115,14 @@ class Tally(NamedTuple):
         return self.status == RUNNING or (self.status == WAITING and not self.awaits)
 
 
+class Freed(NamedTuple):
+    """Counts what a deletion takes away: runs, their events, and the bytes of those."""
+
+    runs: int
+    events: int
+    bytes: int
+
+
 class Snapshot(NamedTuple):
     """A run as it stands: its row, its context's frames, and the outside effects of the step in flight."""
 

@@ -363,3 +363,32 @@ def test_the_events_of_some_runs_are_followed(journal):
     every = journal.follow(tags={"t": "1"})
     assert [(event.run_id, event.step) for event in every] == [("a", 0), ("c", 0), ("c", 1), ("c", 2)]
     assert journal.follow(every[1].seq, limit=1, tags={"t": "1"}) == every[2:3]
+
+
+def test_pruned_runs_are_gone_and_the_cursor_stays_good(journal, clock):
+    for name in ("old", "kept", "moved"):
+        journal.create(new_run(name, tags={"t": name}))
+        drive(journal, name, 3)
+    before = clock.now() + 1
+    clock.advance(10)
+    last = journal.follow()[-1].seq
+    drive_on = journal.claim("moved", LEASE)
+    journal.commit(step_of(drive_on, 4))
+    would = journal.prune(["old", "moved"], before=before, dry_run=True)
+    assert (would.runs, would.events, would.bytes > 0) == (1, 4, True)
+    assert journal.prune(["old", "moved", "nobody"], before=before) == would
+    with pytest.raises(RunUnknown):
+        journal.row("old")
+    assert journal.find(t="old") == []
+    assert [event.run_id for event in journal.follow() if event.seq <= last] == ["kept"] * 4 + ["moved"] * 4
+    assert journal.create(new_run("old")) == ["old"]
+    assert journal.history("old")[0].seq > last
+
+
+def test_no_event_number_comes_twice_when_the_last_run_is_pruned(journal, clock):
+    journal.create(new_run("last"))
+    last = journal.follow()[-1].seq
+    clock.advance(10)
+    assert journal.prune(["last"], before=clock.now()).runs == 1
+    journal.create(new_run("next"))
+    assert [event.run_id for event in journal.follow(last)] == ["next"]

@@ -7,6 +7,7 @@ of one machine its monotonic clock counts, as in the embedded journal. There a d
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -26,6 +27,7 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
+    Freed,
     NewRun,
     RunRow,
     RunSummary,
@@ -40,6 +42,8 @@ from agentnb.durable.journal.transactions import unknown
 from agentnb.errors import StepConflict, StorageDamaged
 
 T = TypeVar("T")
+
+PRUNED_AT_ONCE = 1000  # runs deleted in one transaction
 
 
 class ServerClock(SystemClock):
@@ -103,6 +107,13 @@ class PostgresJournal:
         tagged, digests = sql.with_tags(tags)
         values = (*digests, self.clock.now(), self.clock.monotonic())
         return [tally_of(row) for row in self._read(f"{sql.TALLY} WHERE {tagged} {sql.TALLIED}", values)]
+
+    def prune(self, run_ids: Collection[str], *, before: float, dry_run: bool = False) -> Freed:
+        names, went = iter(run_ids), Freed(0, 0, 0)
+        while batch := list(itertools.islice(names, PRUNED_AT_ONCE)):  # nobody waits long for a lock
+            freed = self._write(lambda tables, batch=batch: tables.prune(batch, before, dry_run))  # type: ignore[misc]
+            went = Freed(*(have + more for have, more in zip(went, freed, strict=True)))
+        return went
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         found = self._rows(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))

@@ -12,6 +12,15 @@ BEGIN = f"BEGIN; SELECT pg_current_xact_id()::text, {NOW}"
 STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 SELECT_ROW = embedded.SELECT_ROW.replace("agentnb_runs", "agentnb.runs")
 SELECT_EVENTS = embedded.SELECT_EVENTS.replace("agentnb_", "agentnb.")
+DOOMED = "SELECT id FROM agentnb.runs WHERE run_id = ANY(%s) AND updated < %s FOR UPDATE"
+FREED = (
+    "SELECT count(DISTINCT run), count(*), coalesce(sum(length(frame)), 0)::bigint"
+    " + coalesce(sum(length(data)), 0)::bigint FROM agentnb.history WHERE run = ANY(%s)"
+)
+PRUNE = tuple(
+    f"DELETE FROM agentnb.{table} WHERE {column} = ANY(%s)"  # noqa: S608
+    for table, column in (("history", "run"), ("tags", "run"), ("actions", "run"), ("inbox", "run"), ("runs", "id"))
+)
 TALLY = embedded.TALLY.replace("agentnb_runs", "agentnb.runs").replace(
     "substr(state, 1, 9) = 'AWAITING_'", "starts_with(state, 'AWAITING_')"
 )

@@ -8,7 +8,7 @@ from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Begun
-from agentnb.durable.journal.records import ActionRow, Delivery, NewRun, RunRow, StatusChange, StepWrite
+from agentnb.durable.journal.records import ActionRow, Delivery, Freed, NewRun, RunRow, StatusChange, StepWrite
 from agentnb.durable.journal.sqlite.statements import row_of
 from agentnb.durable.journal.transactions import (
     Added,
@@ -105,6 +105,13 @@ class PostgresTables(Rules):
 
     def frames(self, row: RunRow, step: int) -> tuple[str, list[bytes]]:
         return chain_of(self.rows(sql.FRAMES, {"key": row.key, "step": step}), row.summary.run_id, step)
+
+    def prune(self, run_ids: Collection[str], before: float, dry_run: bool) -> Freed:
+        keys = [row[0] for row in self.rows(sql.DOOMED, (list(run_ids), before))]
+        freed = Freed(*self.rows(sql.FREED, (keys,))[0])
+        for statement in () if dry_run else sql.PRUNE:
+            self.count(statement, (keys,))
+        return freed
 
     # Outside events and outside effects
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import weakref
@@ -19,6 +20,7 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
+    Freed,
     NewRun,
     RunRow,
     RunSummary,
@@ -95,6 +97,13 @@ class EmbeddedJournal:
         query = f"{sql.TALLY} WHERE {tagged} {sql.TALLIED.format('?')}"
         found = self._all(query, (*values, self.clock.now(), self.clock.monotonic()))
         return [sql.tally_of(row) for row in found]
+
+    def prune(self, run_ids: Collection[str], *, before: float, dry_run: bool = False) -> Freed:
+        freed = self._write(lambda: self._tables.prune(run_ids, before, dry_run))
+        if freed.runs and not dry_run:
+            with self._group.turn, contextlib.suppress(sqlite3.OperationalError):  # others use it, or the disk is full
+                self._connection.execute("VACUUM")  # else the file keeps its size, and the room is used again
+        return freed
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         query = f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT ?"

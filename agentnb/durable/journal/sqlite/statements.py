@@ -52,6 +52,26 @@ SELECT_FREE = (
     " OR owner IN (SELECT value FROM json_each(?)))"
 )
 """The states as JSON, now; this machine's owners, its tick; its owners again, now; the dead ones as JSON."""
+DOOMED = "SELECT id FROM agentnb_runs WHERE run_id IN (SELECT value FROM json_each(?)) AND updated < ?"
+FREED = (
+    "SELECT count(DISTINCT run), count(*), coalesce(sum(length(frame)), 0) + coalesce(sum(length(data)), 0)"
+    " FROM agentnb_history WHERE run IN (SELECT value FROM json_each(?))"
+)
+PRUNE = (
+    # The last event of all stays: its number would come again. Nobody sees it without its run.
+    "DELETE FROM agentnb_history WHERE run IN (SELECT value FROM json_each(?1))"
+    " AND seq < (SELECT max(seq) FROM agentnb_history)",
+    *(
+        f"DELETE FROM agentnb_{table} WHERE {column} IN (SELECT value FROM json_each(?1))"  # noqa: S608
+        for table, column in (
+            ("keyframes", "run"),
+            ("tags", "run"),
+            ("actions", "run"),
+            ("inbox", "run"),
+            ("runs", "id"),
+        )
+    ),
+)
 TALLY = (
     "SELECT status, substr(state, 1, 9) = 'AWAITING_', owner, fence > 0, max(lease_until), max(lease_tick),"
     " CASE WHEN status = 'failed' THEN step END, CASE WHEN status = 'failed' THEN error END, count(*),"

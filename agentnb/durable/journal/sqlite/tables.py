@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
-from agentnb.durable.journal.records import ActionRow, Delivery, NewRun, RunRow, StatusChange, StepWrite
+from agentnb.durable.journal.records import ActionRow, Delivery, Freed, NewRun, RunRow, StatusChange, StepWrite
 from agentnb.durable.journal.sqlite import statements as sql
 from agentnb.durable.journal.transactions import (
     Added,
@@ -117,6 +117,13 @@ class SqliteTables(Rules):
         if not isinstance(found[-1][1], str):
             raise TypeError("the history names no state")
         return found[-1][1], [item[2] for item in found]
+
+    def prune(self, run_ids: Collection[str], before: float, dry_run: bool) -> Freed:
+        keys = _json([row[0] for row in self.execute(sql.DOOMED, (_json(run_ids), before))])
+        freed = Freed(*self.execute(sql.FREED, (keys,)).fetchone())
+        for statement in () if dry_run else sql.PRUNE:
+            self.execute(statement, (keys,))
+        return freed
 
     # Outside events and outside effects
 
