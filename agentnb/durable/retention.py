@@ -1,8 +1,7 @@
 """Choose the runs that may be deleted from a journal. Pure.
 
-The rule: a run goes once it and all its kin have ended, and none of them has moved for a given time. Its kin share its
-thread or its fleet; its parent, its children, its forks and what it was forked from are kin too. So no run that somebody
-may still go on with loses what it goes on from.
+A run goes once it and all its kin have ended, and none of them has moved for a given time. Kin share a thread or a
+fleet. A parent, a child, a fork and its origin are kin too. So no run loses what it may still go on from.
 """
 
 from __future__ import annotations
