@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.request import Limits
 from agentnb.agent.tools.tool import tool
 from agentnb.errors import PromptTooLong
@@ -146,6 +147,28 @@ def flat(body: Any) -> list[str]:
         {k: v for k, v in part.items() if k not in ("cache_control", "prompt_cache_breakpoint")} for _, part in parts
     ]
     return [json.dumps(item, sort_keys=True) for item in bare]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "as older journals are"])
+def test_a_step_is_recalled_from_the_one_record_that_holds_it(
+    long_book: Any, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ask(long_book, ScriptedModel(calls(30)), compact_at=8_000)
+    assert len(condensed(run)) > 3
+    machine, threads = long_book.session.machine(), long_book.session.agent()._services.threads
+    history, context_at, read = machine.history, machine.context_at, []
+    if not told:
+        events = [replace(event, data={}) for event in history(run.run_id, state="CONDENSING")]
+        monkeypatch.setattr(machine, "history", lambda run_id, state: events)
+    recollection = Recollection(machine, threads)
+    steps = recollection.steps(run.run_id)
+    assert list(steps) == list(range(32))
+    monkeypatch.setattr(machine, "context_at", lambda *place: read.append(place) or context_at(*place))
+    for number in range(1, 32):
+        read.clear()
+        assert recollection.step(run.run_id, number) == steps[number]
+        assert len(read) <= (3 if told else 7), "the run's beginning, twice, and the record"
+    assert recollection.step(run.run_id, 0) == recollection.step(run.run_id, 32) == ()
 
 
 def test_a_step_s_journal_is_little_more_than_what_came_new(long_book: Any) -> None:

@@ -12,7 +12,7 @@ BEGIN = f"BEGIN; SELECT pg_current_xact_id()::text, {NOW}"
 STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 SELECT_ROW = embedded.SELECT_ROW.replace("agentnb_runs", "agentnb.runs")
 SELECT_EVENTS = embedded.SELECT_EVENTS.replace("agentnb_", "agentnb.")
-HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s ORDER BY h.step, h.part"
+HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s AND (%s::text IS NULL OR h.state = %s) ORDER BY h.step, h.part"
 FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s ORDER BY h.seq LIMIT %s"
 SETTLED = "SELECT agentnb.settled()"
 
