@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.state import AgentState, is_agents
-from agentnb.canonical import JsonMapping
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.models.layers import Block
 
@@ -38,8 +37,8 @@ class Recollection:
         """Return one step's blocks as they came, from the one record that holds them; () where there is none."""
         places = self._places(run_id)
         at = bisect_left(places, number, hi=len(places) - 1, key=self._replies)
-        items = self._record(places[at])["blocks"] if number else ()
-        return tuple(Block.from_json(item) for item in items if item.get("step") == number)
+        blocks = self._record(places[at]).blocks if number else ()
+        return tuple(block for block in blocks if block.step == number)
 
     def steps(self, run_id: str) -> dict[int, tuple[Block, ...]]:
         """Return the blocks of each step up to now, as they came; under 0 the tasks of all turns."""
@@ -47,23 +46,22 @@ class Recollection:
         tasks: dict[str, Block] = {}
         for record in map(self._record, self._places(run_id)):
             known = set(found)
-            for block in (Block.from_json(item) for item in record["blocks"] if item.get("step", 0) not in known):
-                if block.step:
+            for block in record.blocks:
+                if block.step and block.step not in known:
                     found[block.step] = (*found.get(block.step, ()), block)
                 elif block.label == "task":
                     tasks[block.digest] = block
         return {0: tuple(tasks.values())} | dict(sorted(found.items()))
 
-    def _record(self, place: Place) -> JsonMapping:
-        context: JsonMapping = self._machine.context_at(place.run_id, place.step)
-        return context
+    def _record(self, place: Place) -> AgentState:
+        return self._threads.numbered(AgentState.from_json(self._machine.context_at(place.run_id, place.step)))
 
     def _replies(self, place: Place) -> int:
-        return self._record(place).get("replies") or 0 if place.replies is None else place.replies
+        return self._record(place).replies if place.replies is None else place.replies
 
     def _places(self, run_id: str) -> list[Place]:
         """Return where the conversation stands in the journal, oldest first."""
-        path = self._threads.path_of(AgentState.from_json(self._record(Place(run_id, 0))))
+        path = self._threads.path_of(self._record(Place(run_id, 0)))
         return [place for each in (*(turn.run_id for turn in path), run_id) for place in self._places_of(each)]
 
     def _places_of(self, run_id: str, upto: int | None = None) -> Iterator[Place]:
@@ -72,7 +70,7 @@ class Recollection:
         last = summary.step if upto is None else upto
         if summary.origin is not None:  # a fork: what went before it was made
             yield from self._places_of(*summary.origin)
-        begun = self._record(Place(run_id, 0))
+        begun = self._machine.context_at(run_id, 0)
         if not is_agents(begun):
             return
         if source := begun.get("source"):
