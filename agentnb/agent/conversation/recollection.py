@@ -15,8 +15,8 @@ CONDENSING = "CONDENSING"
 """The state whose steps take blocks out of a run's record: the record before holds them as they were sent."""
 
 
-class Place(NamedTuple):
-    """A record in the journal that holds all that came since the place before, up to the reply of this number.
+class KeptAt(NamedTuple):
+    """Names a record that holds all that came since the one before, up to the reply of this number.
 
     Where the journal does not say which that is, `replies` is None.
     """
@@ -53,18 +53,18 @@ class Recollection:
                     tasks[block.digest] = block
         return {0: tuple(tasks.values())} | dict(sorted(found.items()))
 
-    def _record(self, place: Place) -> AgentState:
+    def _record(self, place: KeptAt) -> AgentState:
         return self._threads.numbered(AgentState.from_json(self._machine.context_at(place.run_id, place.step)))
 
-    def _replies(self, place: Place) -> int:
+    def _replies(self, place: KeptAt) -> int:
         return self._record(place).replies if place.replies is None else place.replies
 
-    def _places(self, run_id: str) -> list[Place]:
+    def _places(self, run_id: str) -> list[KeptAt]:
         """Return where the conversation stands in the journal, oldest first."""
-        path = self._threads.path_of(self._record(Place(run_id, 0)))
+        path = self._threads.path_of(self._record(KeptAt(run_id, 0)))
         return [place for each in (*(turn.run_id for turn in path), run_id) for place in self._places_of(each)]
 
-    def _places_of(self, run_id: str, upto: int | None = None) -> Iterator[Place]:
+    def _places_of(self, run_id: str, upto: int | None = None) -> Iterator[KeptAt]:
         """Yield the places of a run before some of its blocks went, and where it stands: at `upto`, or now."""
         summary = self._machine.journal.row(run_id).summary
         last = summary.step if upto is None else upto
@@ -78,5 +78,5 @@ class Recollection:
             yield from self._places_of(taken_up, int(at))
         for event in self._machine.history(run_id, state=CONDENSING):
             if event.kind == "step" and event.step <= last:
-                yield Place(run_id, event.step - 1, event.data.get("condensed", {}).get("replies"))
-        yield Place(run_id, last)
+                yield KeptAt(run_id, event.step - 1, event.data.get("condensed", {}).get("replies"))
+        yield KeptAt(run_id, last)
