@@ -301,7 +301,10 @@ class Session:
         if self._threads is None:
             self._threads = Threads(machine)
         recollection = Recollection(machine, self._threads)
-        recall = Recall(steps=lambda: recollection.steps(machine.current.run_id))
+        recall = Recall(
+            step=lambda number: recollection.step(machine.current.run_id, number),
+            steps=lambda: recollection.steps(machine.current.run_id),
+        )
         return BuiltInAgent(
             Services(
                 machine=machine,

@@ -217,6 +217,7 @@ class BuiltInAgent:
             state = known if known is not None and context is given else AgentState.from_json(context)
             state = state.limited(self._limits.get(run_id, Limits()))
             if run_id in self._taken_up:
+                state = self._services.threads.numbered(state)
                 state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
             try:
                 event, state = handle(state)

@@ -27,6 +27,7 @@ from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping, JsonObject, PartlyDumped
 from agentnb.models.layers import Block
+from agentnb.models.messages import Role, ToolResult
 from agentnb.settings import RunOptions
 
 FORMAT = 1
@@ -253,6 +254,18 @@ class AgentState:
             spending = spending.with_call(one.usage, one.cost)
         spending = replace(spending, settled=(run_id, len(all_of_them)))
         return replace(self, spending=spending).noted(*(one.note for one in new))
+
+    def numbered(self, before: int) -> AgentState:
+        """Return the state of an older journal with its replies numbered, on from those `before` this turn."""
+        if self.replies:
+            return self
+        step, after, blocks = before, Role.USER, []
+        for block in self.blocks:
+            said = block.role is Role.ASSISTANT
+            step += said and after is not Role.ASSISTANT
+            blocks.append(replace(block, step=step) if said or isinstance(block.content, ToolResult) else block)
+            after = block.role
+        return replace(self, blocks=tuple(blocks), replies=step) if step else self
 
     def shown(self) -> JsonObject:
         """Return what a live view needs: the money so far, the last call or the next one, and the plan."""

@@ -249,9 +249,9 @@ class AgentStateMachine:
             unsure=tuple(action.name for action in pending if action.status == "begun"), versions=row.versions,
         )  # fmt: skip
 
-    def history(self, run_id: str) -> list[Event]:
-        """Everything that happened to the run, oldest first. Raises RunUnknown."""
-        return self.journal.history(run_id)
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
+        """Everything that happened to the run (in `state`), oldest first. Raises RunUnknown."""
+        return self.journal.history(run_id, state=state)
 
     def context_at(self, run_id: str, step: int) -> Context:
         """Return the context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""

@@ -149,8 +149,8 @@ class Journal(Protocol):
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
         """Return the state at `step`, and the frames from its keyframe on. Raises RunUnknown, StepUnknown."""
 
-    def history(self, run_id: str) -> list[Event]:
-        """Return all events of a run, oldest first. Raises RunUnknown."""
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
+        """Return the events of a run, all or those that began in a state, oldest first. Raises RunUnknown."""
 
     def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
         """Return the events after the cursor of all runs that carry these tags, in the order of their commits.

@@ -5,8 +5,11 @@ A new journal is added to JOURNALS in conftest.py and must pass this file and te
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from agentnb.canonical import dump
 from agentnb.durable import ownership
 from agentnb.durable.journal import deltas
 from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
@@ -69,6 +72,21 @@ def test_steps_are_numbered_and_restored(journal):
     for step in (-1, 36):
         with pytest.raises(StepUnknown):
             journal.frames("r", step)
+
+
+def test_history_is_told_whole_or_by_the_state_that_a_step_began_in(journal):
+    journal.create(new_run())
+    claim = drive(journal, "r", 3)
+    told = {"told": random.Random(0).randbytes(400).hex()}
+    frame, data = deltas.pack(deltas.keyframe({"n": b"4"}), dump(told))
+    assert data is None
+    journal.commit(step_of(claim, 4)._replace(next_state="T", frame=frame, keyframe=True, data=data))
+    journal.commit(step_of(claim, 5)._replace(state="T"))
+    assert [event.step for event in journal.history("r")] == list(range(6))
+    assert [event.step for event in journal.history("r", state="T")] == [5]
+    assert journal.history("r", state="U") == []
+    assert [dict(event.data) for event in journal.history("r")[3:]] == [{}, told, {}]
+    assert dict(journal.follow()[4].data) == told
 
 
 def test_a_snapshot_has_all_that_stands_of_a_run(journal):

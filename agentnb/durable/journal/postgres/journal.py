@@ -215,8 +215,8 @@ class PostgresJournal:
         pending = actions_of(self._read(sql.ACTIONS, (row.key, step + 1, step + 1)))
         return Snapshot(row, frames, [action for _, action in pending])
 
-    def history(self, run_id: str) -> list[Event]:
-        return self._events(sql.HISTORY, (self.row(run_id).key,))
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
+        return self._events(sql.HISTORY, (self.row(run_id).key, state, state))
 
     def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
         settled = self.changed()

@@ -25,7 +25,7 @@ TALLY = embedded.TALLY.replace("agentnb_runs", "agentnb.runs").replace(
     "substr(state, 1, 9) = 'AWAITING_'", "starts_with(state, 'AWAITING_')"
 )
 TALLIED = embedded.TALLIED.format("%s")
-HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s ORDER BY h.step, h.part"
+HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s AND (%s::text IS NULL OR h.state = %s) ORDER BY h.step, h.part"
 FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s AND {{}} ORDER BY h.seq LIMIT %s"
 SETTLED = "SELECT agentnb.settled()"
 

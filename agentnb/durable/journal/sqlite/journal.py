@@ -191,9 +191,9 @@ class EmbeddedJournal:
         pending = [action for _, action in tables.actions(row.key, row.summary.step + 1)]
         return Snapshot(row, tables.frames(row, row.summary.step)[1], pending)
 
-    def history(self, run_id: str) -> list[Event]:
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
         found, execute = self._tables.known_row, self._connection.execute
-        return self._read(lambda: sql.events_of(execute(sql.HISTORY, (found(run_id).key,))))
+        return self._read(lambda: sql.events_of(execute(sql.HISTORY, (found(run_id).key, state))))
 
     def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
         tagged, values = sql.with_tags(tags, "h.run")

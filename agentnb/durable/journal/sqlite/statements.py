@@ -96,10 +96,10 @@ _EVENT = (
     "h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data, CASE WHEN h.data IS NULL THEN h.frame END"
 )
 HISTORY = (
-    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION SELECT h.prev FROM chain"
+    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ?1 UNION SELECT h.prev FROM chain"
     " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
     " SELECT EVENT FROM chain JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run"
-    " ORDER BY h.seq"
+    " WHERE ?2 IS NULL OR h.state = ?2 ORDER BY h.seq"
 ).replace("EVENT", _EVENT)
 SELECT_EVENTS = "SELECT EVENT FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run".replace("EVENT", _EVENT)
 
