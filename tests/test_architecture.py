@@ -53,6 +53,7 @@ HOMES = {
     "pydantic": ("agent.tools.arguments", "agent.tools.typed_answer", "durable.contexts"),
     "mcp": ("agent.tools.servers.mcp",),
     "pathspec": ("agent.tools.files",),
+    "yaml": ("explain.logs",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }
 
