@@ -31,9 +31,18 @@ Answer when you hold what you need. Use a tool when you do not. The tools:
 
 def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> JsonObject:
     """Return a reply's schema: a call of one of the tools, or the answer. `answer` is its form; None: text."""
-    calls = [_branch(name={"const": tool.name}, arguments=_closed(tool.parameters)) for tool in tools]
-    value = dict(answer.parameters) if answer else {"type": "string"}
-    return {"oneOf": [*calls, _branch(answer=value)]}
+    defined: JsonObject = {}
+    calls = [_branch(name={"const": tool.name}, arguments=_closed(_lifted(tool, defined))) for tool in tools]
+    value = _lifted(answer, defined) if answer else {"type": "string"}
+    return {"oneOf": [*calls, _branch(answer=value)], **({"$defs": defined} if defined else {})}
+
+
+def _lifted(spec: ToolSpec, defined: JsonObject) -> JsonObject:
+    """Return a tool's parameters with what they define put among the definitions of the whole schema."""
+    text = json.dumps(spec.parameters).replace('"#/$defs/', f'"#/$defs/{spec.name}.')
+    parameters: JsonObject = json.loads(text)
+    defined |= {f"{spec.name}.{name}": value for name, value in parameters.pop("$defs", {}).items()}
+    return parameters
 
 
 def _branch(**properties: object) -> JsonObject:

@@ -52,7 +52,7 @@ def test_an_answer_shows_as_it_comes_and_comes_whole(answer: str, pieces: int, a
     assert reply.stop is StopReason.END
 
 
-@given(arguments=st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.booleans())))
+@given(arguments=st.dictionaries(st.text(), st.text() | st.integers(-(2**53), 2**53) | st.lists(st.booleans())))
 def test_a_call_comes_with_its_arguments_and_is_never_shown_as_text(arguments: dict[str, Any]) -> None:
     reply, shown = decoded(json.dumps({"name": "inspect", "arguments": arguments}))
     (call,) = reply.calls
@@ -87,6 +87,19 @@ def test_the_schema_takes_a_call_or_an_answer_and_nothing_else() -> None:
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema)
+
+
+def test_what_two_tools_define_under_one_name_stays_apart() -> None:
+    def tool(name: str, kind: str) -> ToolSpec:
+        item = {"type": "object", "properties": {"x": {"type": kind}}, "required": ["x"]}
+        items = {"type": "array", "items": {"$ref": "#/$defs/Item"}}
+        return ToolSpec(name, "", {"type": "object", "properties": {"items": items}, "$defs": {"Item": item}})
+
+    schema = schema_of([tool("one", "integer"), tool("two", "string")])
+    jsonschema.validate({"name": "one", "arguments": {"items": [{"x": 1}]}}, schema)
+    jsonschema.validate({"name": "two", "arguments": {"items": [{"x": "1"}]}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "two", "arguments": {"items": [{"x": 1}]}}, schema)
 
 
 def block(role: Role, content: Any, layer: Layer = Layer.DYNAMIC) -> Block:
@@ -185,6 +198,8 @@ def test_a_task_goes_by_inspect_and_run_code_to_its_answer(speaking: Speaking, t
     assert [tool["name"] for step in run.steps for tool in step.tools] == ["inspect", "run_code"]
     assert "18.0" in speaking.bodies[-1]["messages"][-1]["content"]
     assert run.cost == 0.0
+    assert (run.latency.on_server.prefill, run.latency.on_server.decode) == (0.42, 0.8)
+    assert run.latency.queue_estimate.seconds is None, "what is measured is not estimated"
     assert run.usage["cache_read"] == 3 * 850
     first, *_, last = speaking.bodies
     assert last["messages"][: len(first["messages"])] == first["messages"]
