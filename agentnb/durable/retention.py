@@ -1,6 +1,7 @@
 """Choose the runs that may be deleted from a journal. Pure.
 
-A run goes once it and all its kin have ended and not moved for a given time. Kin share a thread or a fleet. A parent, a child, a fork and its origin are kin too. So no run loses what it may still go on from.
+A run goes once it and all its kin have ended and not moved for a given time. Kin share a thread or a fleet. A parent, a
+child, a fork and its origin are kin too. So no run loses what it may still go on from.
 """
 
 from __future__ import annotations
