@@ -208,7 +208,7 @@ def test_runs_are_told_after_a_restart(start: Callable[..., Any]) -> None:
     listed = second.ok("%agent_runs list")
     assert run["run_id"] in listed.text
     assert "Remember me" in listed.text
-    assert "time in steps" in listed.text
+    assert "worked" in listed.text
     shown = second.ok(f"%agent_runs show {run['run_id']}").run
     assert shown["text"] == run["text"]
     assert shown["steps"] == run["steps"]

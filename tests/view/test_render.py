@@ -472,10 +472,10 @@ def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:
 
 def test_bars_are_told_apart_on_paper_which_has_no_backgrounds() -> None:
     styles = " ".join(audit(run_html(full())).styles)
-    assert re.search(r"border-top:1\dpx solid #1a8f7a", styles), "what was read from the prompt cache"
-    assert re.search(r"border-top:1\dpx solid #3f7fd0", styles), "what was measured"
-    assert "background:#1a8f7a" not in styles
-    assert "background:#3f7fd0" not in styles
+    assert re.search(r"border-top:1\dpx solid #1a937d", styles), "what was read from the prompt cache"
+    assert re.search(r"border-top:1\dpx solid #4383d2", styles), "what was measured"
+    assert "background:#1a937d" not in styles
+    assert "background:#4383d2" not in styles
 
 
 def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:

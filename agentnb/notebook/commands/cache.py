@@ -89,7 +89,7 @@ def _status(session: Session) -> None:
     outlook = session.agent().outlook(last[0]) if last else None
     title, notes = _next_call(outlook) if outlook else ("Prompt cache: warm now", [])
     notes += _warm_notes(len(warm) - len(longest)) if rows else [_NOTHING_WARM]
-    show_table(title, ("model", "what", "tokens", "warm for", "until"), rows, notes)
+    show_table(title, ("model", "tokens", "warm for", "until"), rows, notes)
     if last and outlook:
         _policy(session, now, outlook, _other_model(session, last[1]))
     else:
@@ -120,13 +120,13 @@ def _reachable(session: Session, scope: str) -> bool:
 
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     until = number_format.time_of_day(entry.until)
-    return (name_of(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
+    return (Stacked(name_of(entry), ("longest prefix",)), Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
 def _held_row(session: Session, held: HeldObject, now: float) -> tuple[object, ...]:
-    what = f"object of {session.objects.used_by(held)}"
+    what = f"cache object of {session.objects.used_by(held)}"
     until = number_format.time_of_day(held.until)
-    return (name_of(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
+    return (Stacked(name_of(held), (what,)), Figure(f"{held.tokens:,}"), span(held.until - now), until)
 
 
 def _policy_before_the_first_call(session: Session) -> None:
@@ -193,7 +193,7 @@ def _show_policy(
     unasked = ", by itself; nothing is charged for writing, and no hit is promised"
     show_table(
         f"Prompt cache: policy for {model.label}",
-        ("layer", "tokens", "how, and its TTL", "warm until", "outlives pauses"),
+        ("layer", "tokens", "warm until", "outlives pauses"),
         [_policy_row(model, choice, layer) for choice, layer in pairs],
         [
             *_reasons([choice for choice, layer in pairs if layer is None or layer.lives is None]),
@@ -217,9 +217,8 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
     bridged = choice.kept_warm if lives is None else lives
     asked = f"{kind}, {choice.ttl}" if choice.ttl else "not cached"
     return (
-        layer_word(choice.layer),
+        Stacked(layer_word(choice.layer), (asked if lives is None else f"cache object, {span(lives)} left",)),
         Figure(f"≈ {layer.tokens:,}") if layer else "-",
-        asked if lives is None else f"cache object, {span(lives)} left",
         number_format.time_of_day(until) if until else "not warm",
         f"up to {span(bridged)}" if bridged else "-",
     )

@@ -11,15 +11,15 @@ from agentnb.durable.journal.records import RunSummary
 from agentnb.errors import InputError
 from agentnb.notebook.commands.subcommands import show_table
 from agentnb.notebook.kernel import Notebook
-from agentnb.view.number_format import count, number, plural, share, short_dollars, short_seconds
+from agentnb.view.number_format import number, plural, share, short_dollars, short_seconds
 from agentnb.view.plots.cost_plot import Bar, cost_svg
 from agentnb.view.plots.latency_plot import picture_html
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
 
 ROWS = 20
-COLUMNS = ("when", "question and run", "tokens", "cached", "cost", "time in steps")
-"""`time in steps` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
+COLUMNS = ("when", "question and run", "cost", "cached", "worked")
+"""`worked` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
 
 
 def list_runs(notebook: Notebook, rest: str) -> None:
@@ -66,9 +66,8 @@ def _row(run: RunSummary, doc: Doc) -> tuple[object, ...]:
     return (
         _when(run.created),
         Stacked(f"{mark} {run.tags.get('task', '')}", facts),
-        Figure(count(tokens) if tokens else ""),
-        Figure(share(usage.get("cache_read") or 0, tokens) if tokens else ""),
         Figure(short_dollars(cost) if cost else ""),
+        Figure(share(usage.get("cache_read") or 0, tokens) if tokens else ""),
         Figure(short_seconds(taken) if taken else ""),
     )
 

@@ -10,7 +10,7 @@ from agentnb.view.number_format import count, fraction, short_dollars
 from agentnb.view.plots.latency_plot import BROWN, INK
 from agentnb.view.style import BLUE, TEAL
 
-WIDTH, HEIGHT, LEFT, TOP, FOOT = 440, 186, 20, 64, 22
+WIDTH, HEIGHT, LEFT, TOP, FOOT = 340, 186, 20, 64, 22
 WIDEST = 64
 """Pixels that a question takes at most: two bars are no wall."""
 SAID = ("read from the prompt cache", "new", "stored for the next question")
@@ -19,7 +19,7 @@ LOOKS = (
     f'fill="url(#new)" stroke="{INK}"',
     f'fill="{BLUE}" fill-opacity="0.15" stroke="{BLUE}" stroke-dasharray="2 2"',
 )
-PLACES = ((20, 5), (230, 5), (20, 22), (230, 22))
+PLACES = ((20, 5), (220, 5), (20, 22), (220, 22))
 _HATCH = (
     '<pattern id="new" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     f'<rect width="2" height="5" fill="{INK}"/></pattern>'
