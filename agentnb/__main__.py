@@ -142,7 +142,7 @@ def _runs(chosen: argparse.Namespace) -> int:
 
     place = _place(chosen.where)
     newest = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
-    found = [run for run in newest if not run.tags.get("child_of")]
+    found = [run for run in newest if not run.inner]
     if not found:
         print("No run yet.")
     for run in found:

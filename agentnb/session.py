@@ -491,11 +491,11 @@ class Session:
         return new
 
     def runs(self, limit: int) -> list[RunSummary]:
-        """Return the newest runs, newest first, without the children of other runs."""
+        """Return the newest runs, newest first, without those that nobody asked for."""
         journal, asked = self.machine().journal, limit
         while True:
             found = journal.runs(limit=asked)
-            own = [run for run in found if not run.tags.get("child_of")]
+            own = [run for run in found if not run.inner]
             if len(own) >= limit or len(found) < asked:
                 return own[:limit]
             asked *= 4

@@ -15,10 +15,8 @@ from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.records import Freed, RunSummary
 from agentnb.errors import InputError
 
-SHARED, NAMED = ("thread", "fleet"), ("parent", "child_of")
+COMMON, NAMED = ("thread", "fleet"), ("parent", records.CHILD_OF)
 """Tags whose value kin have in common, and tags whose value is the name of one of them."""
-RECORD = "OPEN"
-"""The state of a record that runs share (a budget, a pace). It never ends by itself, and counts as ended."""
 SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -50,14 +48,14 @@ def seconds_of(age: str) -> float:
 
 
 def _is_over(run: RunSummary, before: float) -> bool:
-    return run.updated < before and (run.status in records.FINISHED or run.state == RECORD)
+    return run.updated < before and (run.status in records.FINISHED or records.SHARED in run.tags)
 
 
 def _kin(run: RunSummary) -> Iterator[str]:
     yield run.run_id
-    yield from (f"{name} {run.tags[name]}" for name in SHARED if run.tags.get(name))
+    yield from (f"{name} {run.tags[name]}" for name in COMMON if run.tags.get(name))
     yield from (run.tags[name] for name in NAMED if run.tags.get(name))
-    if run.state == RECORD:  # a fleet's budget is named fleet/purse
+    if records.SHARED in run.tags:  # a fleet's budget is named fleet/purse
         yield f"fleet {run.run_id.rpartition('/')[0]}"
     if run.origin:
         yield run.origin[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agentnb.__main__ import main
 from agentnb.agent.money.shared_budget import Purse
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.fleet.fleet import MOST_SHOWN, Fleet
@@ -104,3 +105,13 @@ def test_waiting_shows_how_far_it_is_on_a_terminal_and_leaves_nothing(monkeypatc
     fleet.wait(60)
     assert "3 of 3 completed" in "".join(told)
     assert told[-1] == "\r\x1b[K"
+
+
+def test_what_runs_share_is_in_no_list_of_runs(tmp_path, capsys):
+    machine = AgentStateMachine(tmp_path)
+    machine.register_state("WORK", lambda context: ("COMPLETED", context))
+    machine.initialize_runs("WORK", [("asked", {}, {}), ("child", {}, {"child_of": "asked"})])
+    Purse(machine.journal, "f/purse").make(5.0)
+    machine.close()
+    assert main(["runs", "--where", str(tmp_path)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["asked"]

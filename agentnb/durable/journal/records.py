@@ -17,6 +17,10 @@ AWAITING = "AWAITING_"
 """A state with this beginning waits for the outside event named by the rest of it."""
 
 Tags: TypeAlias = Mapping[str, str]
+SHARED = "shared"
+"""The tag of a run that keeps what others share, a budget or a pace. It never ends by itself."""
+CHILD_OF = "child_of"
+"""The tag of a run that another one delegated; its value names that one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +37,11 @@ class RunSummary:
     failed_in: str | None = None
     origin: tuple[str, int] | None = None
     """The run and step this one was forked from."""
+
+    @property
+    def inner(self) -> bool:
+        """Tell whether nobody asked for it: another run delegated it, or it keeps what runs share."""
+        return bool(self.tags.get(CHILD_OF) or self.tags.get(SHARED))
 
     @property
     def delayed(self) -> bool:
