@@ -26,7 +26,8 @@ def test_a_run_goes_with_its_kin_or_not_at_all():
         run("thread 1", thread="t"), run("thread 2", thread="t", updated=20.0),
         run("asked"), run("child", child_of="asked", updated=20.0),
         run("forked"), run("fork", origin=("forked", 3), updated=20.0),
-        run("f/0", fleet="f"), run("f/1", fleet="f", status="failed"), run("f/purse", state="OPEN", status="running", shared="yes"),
+        run("f/0", fleet="f"), run("f/1", fleet="f", status="failed"),
+        run("f/purse", state="OPEN", status="running", shared="yes"),
         run("g/0", fleet="g", updated=20.0), run("g/purse", state="OPEN", status="running", shared="yes"),
     ]  # fmt: skip
     assert retention.expired(runs, 10.0) == ["old", "f/0", "f/1", "f/purse"]
