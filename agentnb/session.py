@@ -130,6 +130,7 @@ class Session:
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
+        self._unwritten: dict[str, list[JsonObject]] = {}
 
     # --- what is opened on first use --------------------------------------------------------------------------
 
@@ -323,6 +324,7 @@ class Session:
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                unwritten=self._unwritten,
                 may_wait=may_wait,
             )
         )
