@@ -132,6 +132,7 @@ class Session:
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
+        self._unwritten: dict[str, list[JsonObject]] = {}
 
     # --- what is opened on first use --------------------------------------------------------------------------
 
@@ -326,6 +327,7 @@ class Session:
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                unwritten=self._unwritten,
                 may_wait=may_wait,
             )
         )

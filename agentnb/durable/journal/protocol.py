@@ -137,6 +137,9 @@ class Journal(Protocol):
     def mark(self, mark: StatusChange) -> Event:
         """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
 
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        """Keep data as an event of the step in flight, at once. Raises StepConflict like `mark`."""
+
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         """Ask for "pause" or "cancel"; gives the event, or None where the step in flight must end first."""
 

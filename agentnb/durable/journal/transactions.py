@@ -149,12 +149,21 @@ class Rules(ABC):
         return done._replace(status=_CONTROLLED[row.control])
 
     def mark(self, mark: StatusChange) -> Event:
-        row = self.known_row(mark.run_id)
-        if mark.fence is not None and row.fence != mark.fence:
-            raise StepConflict(
-                "the run has been claimed by another worker", about=mark.run_id, todo="Read the run anew."
-            )
-        return self.change(row, mark.status, mark)
+        return self.change(self._row_under(mark.run_id, mark.fence), mark.status, mark)
+
+    def _row_under(self, run_id: str, fence: int | None) -> RunRow:
+        row = self.known_row(run_id)
+        if fence is not None and row.fence != fence:
+            raise StepConflict("the run has been claimed by another worker", about=run_id, todo="Read the run anew.")
+        return row
+
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        self._tell(self._row_under(run_id, fence), "noted", data)
+
+    def _tell(self, row: RunRow, kind: str, data: bytes) -> None:
+        """Add an event that changes nothing of the run."""
+        part, state, now = self.next_part(row), row.summary.state, self.now()
+        self.append(row.key, Added(row.summary.step, part, kind, state, state, now, None, data), fence=row.fence)
 
     def change(self, row: RunRow, status: str, mark: StatusChange) -> Event:
         now, step = self.now(), row.summary.step
@@ -187,10 +196,7 @@ class Rules(ABC):
             raise RunFinished(f"the run is {row.summary.status} already", about=run_id, todo=_FORK)
         if not self.add_delivery(row.key, name, event_id, data, now):
             return False
-        said = dump({"event": name, "data": load(data)})
-        state = row.summary.state
-        part = self.next_part(row)
-        self.append(row.key, Added(row.summary.step, part, "woken", state, state, now, None, said), fence=row.fence)
+        self._tell(row, "woken", dump({"event": name, "data": load(data)}))
         return True
 
     def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:

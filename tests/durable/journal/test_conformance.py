@@ -89,6 +89,19 @@ def test_history_is_told_whole_or_by_the_state_that_a_step_began_in(journal):
     assert dict(journal.follow()[4].data) == told
 
 
+def test_what_a_step_notes_stands_at_once_and_changes_nothing(journal):
+    journal.create(new_run())
+    claim = drive(journal, "r", 2)
+    journal.request("r", "pause", in_flight=True)
+    journal.note("r", claim.row.fence, dump({"used": 3}))
+    assert [(event.kind, event.step) for event in journal.history("r")][-1] == ("noted", 2)
+    assert dict(journal.follow()[-1].data) == {"used": 3}
+    assert (journal.row("r").control, journal.row("r").summary.step) == ("pause", 2)
+    with pytest.raises(StepConflict):
+        journal.note("r", claim.row.fence - 1, b"{}")
+    assert journal.commit(step_of(claim, 3)).status == "paused", "the step goes on behind it"
+
+
 def test_a_snapshot_has_all_that_stands_of_a_run(journal):
     journal.create(new_run())
     drive(journal, "r", 35)

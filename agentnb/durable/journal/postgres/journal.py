@@ -182,6 +182,9 @@ class PostgresJournal:
     def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda tables: tables.mark(mark))
 
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        self._write(lambda tables: tables.note(run_id, fence, data))
+
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         return self._write(lambda tables: tables.request(run_id, control, in_flight))
 

@@ -156,6 +156,9 @@ class EmbeddedJournal:
     def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda: self._tables.mark(mark))
 
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        self._write(lambda: self._tables.note(run_id, fence, data))
+
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         return self._write(lambda: self._tables.request(run_id, control, in_flight))
 
