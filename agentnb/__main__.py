@@ -1,9 +1,10 @@
-"""`python -m agentnb`: doctor, runs, lessons, simulator, explain, local. Thin: each is a few lines over what the
+"""`python -m agentnb`: doctor, runs, lessons, simulator, explain, acp, local. Thin: each is a few lines over what the
 package does anyway."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     explain = commands.add_parser("explain", help="say of each call in a log what its prompt cache missed, and why")
     explain.add_argument("log", help="JSON lines of requests and replies, a HAR file, or a cassette of vcrpy")
     _add_local(commands)
+    commands.add_parser("acp", help="serve the agent on stdio to editors and chats, by the Agent Client Protocol")
     chosen = parser.parse_args(arguments)
     try:
         return _COMMANDS[chosen.command](chosen)
@@ -230,6 +232,15 @@ def _explain(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _acp(chosen: argparse.Namespace) -> int:
+    from agentnb.acp.server import serve
+
+    _end_by_sigterm()
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(os.environ)
+    return 0
+
+
 def _end_by_sigterm() -> None:
     """Take SIGTERM for an interrupt: a shell's job in the background ignores interrupts."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -272,6 +283,7 @@ _COMMANDS = {
     "lessons": _lessons,
     "simulator": _simulator,
     "explain": _explain,
+    "acp": _acp,
     "local": _local,
 }
 

@@ -55,6 +55,9 @@ HOMES = {
     "mcp": ("agent.tools.servers.mcp",),
     "pathspec": ("agent.tools.files",),
     "yaml": ("explain.logs",),
+    "acp": ("acp.server",),
+    "jupyter_ai_acp_client": ("acp.persona",),
+    "jupyter_ai_persona_manager": ("acp.persona",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }
 
