@@ -63,7 +63,7 @@ from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider
+from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider, address_of, kept_at
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
@@ -546,7 +546,7 @@ class Session:
             self._storage.close()
             self._storage = None
 
-    def close_objects(self) -> int:
+    def close_objects(self, *, cleared: bool = False) -> int:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
         number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
@@ -556,7 +556,7 @@ class Session:
         for held in mine:
             with contextlib.suppress(AgentnbError):
                 provider = self.holder_of(held)
-                deleted += bool(provider and self.objects.leave(provider, held))
+                deleted += bool(provider and self.objects.leave(provider, held, cleared=cleared))
         return deleted
 
     def holder_of(self, held: HeldObject) -> ObjectProvider | None:
@@ -565,8 +565,8 @@ class Session:
         simulated = catalog.is_simulated(held.scope)
         if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
             return None
-        provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
-        return provider if isinstance(provider, ObjectProvider) and provider.scope == held.scope else None
+        provider = self.provider(f"sim:{held.model}" if simulated else address_of(held))
+        return provider if isinstance(provider, ObjectProvider) and kept_at(provider.scope) == held.scope else None
 
 
 _HALF = re.compile("[\ud800-\udfff]")

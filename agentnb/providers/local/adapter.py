@@ -5,25 +5,29 @@ The server's Chat wire is spoken, through OpenAI's SDK. Tools are offered by a s
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agentnb.canonical import Clock, JsonMapping
-from agentnb.errors import AgentnbError, ConnectionFailed, PackageMissing
-from agentnb.models.catalog import Model
+from agentnb.canonical import Clock, JsonMapping, JsonObject
+from agentnb.errors import AgentnbError, ConnectionFailed, PackageMissing, ProviderError, RequestRefused, StorageDamaged
+from agentnb.models.catalog import LOCAL, Model
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Role, ToolSpec, inside
 from agentnb.providers import openai_chat
-from agentnb.providers.base import Decoder, Mark, Wire
+from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.local import branches, weights
+from agentnb.providers.local.kept import KeptFiles, Sidecar, everywhere, sweep
 from agentnb.providers.local.running import LocalServer, Running
 from agentnb.providers.openai import CHAT, OpenAIProvider, translate
-from agentnb.providers.transport import GaveUp, Transport
+from agentnb.providers.transport import SHORT_WAIT, GaveUp, Transport
 from agentnb.providers.vendor import Vendor
 
 INSTALL = 'pip install "agentnb-jupyter[local]"'
-NAME = "local"
+NAME = LOCAL
 BRANCHES = "branches"
 """Names the schema of `branches.py` on the wire."""
 
@@ -61,6 +65,9 @@ class LocalProvider(OpenAIProvider):
         self._home = home
         self._server: LocalServer | None = None
         self._running: Running | None = None
+        self._sent: tuple[Running | None, list[JsonObject] | None] = (None, None)
+        self._known: set[tuple[Running | None, str]] = set()
+        """Files whose content a server has, by that server."""
 
     @property
     def server(self) -> LocalServer:
@@ -90,6 +97,93 @@ class LocalProvider(OpenAIProvider):
     def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         reply = super().decode(wire, whole, request_id=request_id)
         return branches.read_branch(reply) if _has_branches(wire) else reply
+
+    # --- what was read, kept in files -------------------------------------------------------------------------------
+
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
+        """Let the server read the file that the call is bound to. Where that does not fit, the prompt is read anew."""
+        name = next((mark.holder for mark in wire.marks if mark.holder), "")
+        fell_back = bool(name) and not self._restored(name)
+        answer = super().ask(wire, on_text)
+        self._sent = (self._running, wire.body.get("messages"))
+        return replace(answer, fell_back=True) if fell_back else answer
+
+    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonMapping:
+        """Keep what the server has read of the prompt up to this block. It reads that first where it was asked with
+        something else since."""
+        frame = self.encode(replace(prompt, blocks=prompt.blocks[: last + 1]), (), previous_message=None)
+        messages = frame.body["messages"]
+        running, sent = self._sent
+        if running != self.server.running() or (sent or [])[: len(messages)] != messages:
+            self._read(frame)
+        name = f"{NAME}-{secrets.token_hex(8)}"
+        files, now = KeptFiles(self.server.slots), self._clock.now()
+        written = self._slot("save", f"{name}.part")
+        kept = Sidecar(
+            name=name,
+            model=self.model.name,
+            label=label,
+            prefix=prompt.chain[last],
+            tokens=0,
+            held=int(written.get("n_saved") or 0),
+            size=0,
+            sha256="",
+            fits=self.server.fits,
+            until=now + seconds,
+        )
+        self._known.add((self._running, name))
+        made = files.take_in(self.server.slots / f"{name}.part", kept)
+        sweep(files, now)
+        return _listed(made)
+
+    def extend_cache(self, name: str, *, seconds: int) -> JsonMapping:
+        files, kept = self._file_of(name)
+        longer = replace(kept, until=self._clock.now() + seconds)
+        files.note(longer)
+        return _listed(longer)
+
+    def delete_cache(self, name: str) -> None:
+        files, _ = self._file_of(name)
+        files.remove(name)
+
+    def list_caches(self) -> list[JsonObject]:
+        """List the files of all models on this machine."""
+        return [_listed(kept) for files in everywhere(self.server.slots.parent) for kept in files.all()]
+
+    def _file_of(self, name: str) -> tuple[KeptFiles, Sidecar]:
+        for files in everywhere(self.server.slots.parent):
+            if kept := files.find(name):
+                return files, kept
+        raise RequestRefused("nothing of that name is kept on this machine", about=name, status=404)
+
+    def _restored(self, name: str) -> bool:
+        """Tell whether the server holds what the file does: it did, or has read it now."""
+        self._begin()
+        if (self._running, name) in self._known:
+            return True
+        try:
+            KeptFiles(self.server.slots).check(name, self.server.fits)
+            self._slot("restore", name)
+        except (StorageDamaged, ProviderError):
+            return False
+        self._known.add((self._running, name))
+        return True
+
+    def _read(self, frame: Wire) -> None:
+        """Let the server read a frame and write one token, which nobody is told."""
+        client = self._begin()
+        self._require_transport().begin(longest_wait=SHORT_WAIT)
+        with self._errors_are_ours():
+            super()._whole(client, replace(frame, body={**frame.body, "max_tokens": 1}))
+
+    def _slot(self, action: str, file: str) -> JsonMapping:
+        client = self._begin()
+        self._require_transport().begin(longest_wait=SHORT_WAIT)
+        assert self._running is not None, "_begin has connected"
+        place = f"{self._running.address}/slots/0?action={action}"
+        with self._errors_are_ours():
+            done: JsonMapping = client.post(place, body={"filename": file}, cast_to=object)
+        return done
 
     def _connect(self) -> Any:
         """Return the client of the server that runs: the same one, or one for a server that was started anew."""
@@ -131,6 +225,15 @@ class LocalProvider(OpenAIProvider):
         self._speaks_chat_only = True
         if self._server is not None:
             self._server.release()
+
+
+def _listed(kept: Sidecar) -> JsonObject:
+    """Return a sidecar in the words of a provider's list of cache objects."""
+    ends = datetime.fromtimestamp(kept.until, UTC).isoformat()
+    usage = {"totalTokenCount": kept.held}
+    return {
+        "name": kept.name, "model": kept.model, "displayName": kept.label, "expireTime": ends, "usageMetadata": usage
+    }  # fmt: skip
 
 
 def _has_branches(wire: Wire) -> bool:

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,8 @@ from agentnb import canonical
 from agentnb.durable.journal import leases
 from agentnb.errors import LocalModelFailed, PackageMissing
 from agentnb.providers.local import server
-from agentnb.providers.local.weights import directory
+from agentnb.providers.local.kept import Fits
+from agentnb.providers.local.weights import digest_of, directory
 from agentnb.storage import make_private
 
 BESIDE_WEIGHTS = 700_000_000
@@ -54,6 +56,16 @@ class LocalServer:
         self._users: IO[bytes] | None = None
         self._next = secrets.token_hex(4)
         self._lock = threading.Lock()
+
+    @cached_property
+    def fits(self) -> Fits:
+        """Return what a file that this server reads must have been written with."""
+        return Fits(
+            weights=digest_of(self.weights, self._home),
+            kv_type=server.KV_TYPE,
+            window=self._window,
+            version=server.version(),
+        )
 
     @property
     def slots(self) -> Path:

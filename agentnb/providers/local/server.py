@@ -5,12 +5,14 @@ Source: xllamacpp 2026.10, which runs the server inside its process. It caches p
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,17 @@ from agentnb.errors import InputError, PackageMissing
 
 CACHE_MIB = 512
 """Memory for prefixes beside the one that was asked with last."""
+KV_TYPE = "f16"
+"""The type of the server's memory of a prompt: llama.cpp's default."""
 LOOKS = 0.5  # seconds between two looks at whether anybody still uses it
 MISSING = 'Run: pip install "agentnb-jupyter[local]"'
+
+
+def version() -> str:
+    """Return the installed version of the server; empty where there is none."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("xllamacpp")
+    return ""
 
 
 def start(weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: Path | None = None) -> Any:

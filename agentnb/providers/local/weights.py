@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import tomllib
 from collections.abc import Iterator
@@ -80,6 +81,15 @@ def here(home: Path) -> Iterator[tuple[Weights, Path]]:
 def runs_here() -> bool:
     """Tell whether what runs a model on this machine is installed."""
     return all(importlib.util.find_spec(package) for package in ("xllamacpp", "openai"))
+
+
+def digest_of(path: Path, home: Path) -> str:
+    """Return a file's SHA-256: of fetched weights the one that was checked then, of another file what is read now."""
+    fetched = next((row for row in known() if path == directory(home) / row.file), None)
+    if fetched is not None and path.stat().st_size == fetched.size:
+        return fetched.sha256
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def offered(home: Path) -> str:

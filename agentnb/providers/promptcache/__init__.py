@@ -30,6 +30,8 @@ from agentnb.providers.promptcache.explicit_caches import (
     CacheObjects,
     ObjectProvider,
     Reuse,
+    address_of,
+    is_free,
     life_of,
     maker,
     ours,
@@ -38,7 +40,7 @@ from agentnb.providers.promptcache.explicit_caches import (
     weighed,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
-from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm
+from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm, kept_at
 from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
@@ -87,6 +89,7 @@ __all__ = [
     "Trust",
     "User",
     "Warm",
+    "address_of",
     "anchored",
     "automatic_mark",
     "break_even",
@@ -96,6 +99,8 @@ __all__ = [
     "expected_usage",
     "first_change",
     "frame_ends",
+    "is_free",
+    "kept_at",
     "kept_longer",
     "known_tokens",
     "last_frame_index",
