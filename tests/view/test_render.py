@@ -391,6 +391,9 @@ def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() ->
     for view in (run_text(changed(latency=latency), full=True), visible(run_html(changed(latency=latency)))):
         assert "First token (TTFT) after 980 ms, later than expected (0.70 to 0.90 s, from 12" in view
         assert "estimated from 6 calls" in view
+    thought = latency | {"ttft": 1.28, "thinking": {"seconds": 0.4, "tokens": 19}}
+    told = "after 1.28 s, 400 ms of it thinking; the rest came as expected (0.70 to 0.90 s"
+    assert told in " ".join(run_text(changed(latency=thought), full=True).split())
     few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
     assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few), full=True)
 
