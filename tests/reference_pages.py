@@ -136,7 +136,7 @@ def _models() -> str:
     return _page(
         "Models",
         "The catalogue's rows. `-m PROVIDER:NAME` asks one, `-m sim:NAME` has it simulated. Sizes are in tokens. "
-        "`agentnb.price(NAME, input=…, output=…)` tells prices, which come from genai-prices and the catalogue. A model "
+        "`agentnb.price(NAME, input=…, output=…)` tells prices: from genai-prices and the catalogue. A model "
         "that is not here works by the newest row of its family, and its runs say so. `python -m agentnb doctor "
         "--online` compares the rows with the providers' own lists.",
         _table(head, map(_model, catalog.rows())),
@@ -145,7 +145,8 @@ def _models() -> str:
 
 def _model(row: catalog.Model) -> tuple[str, ...]:
     rules = row.cache
-    parts = [rules.kind.value, f"from {rules.minimum:,} tokens" if rules.minimum else "", " or ".join(rules.ttls)]
+    least = f"from {rules.minimum:,} tokens" if rules.minimum else ""
+    parts = [rules.kind.value.replace("_", " "), least, " or ".join(rules.ttls)]
     return (
         f"`{row.provider}:{row.name}`",
         f"{row.window:,}",
