@@ -52,6 +52,7 @@ HOMES = {
     "sqlalchemy": ("context.values.schemas",),
     "pydantic": ("agent.tools.arguments", "agent.tools.typed_answer", "durable.contexts"),
     "mcp": ("agent.tools.servers.mcp",),
+    "jsonschema": ("agent.tools.servers.schemas",),
     "pathspec": ("agent.tools.files",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }
