@@ -32,6 +32,7 @@ EVENTS = {
     "resumed": "a paused or failed run goes on",
     "cancelled": "the run was given up",
     "woken": "an event from outside came for the run; `data` is what it brought",
+    "noted": "the step in flight kept `data` at once: a reply has come, with what it had used",
     "answered": "an event from outside was the answer to a question that the run had asked",
 }
 SIGNALS = {
