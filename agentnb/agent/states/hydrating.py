@@ -13,7 +13,7 @@ from agentnb.agent.conversation.turn_blocks import closed, plain, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import Freshness, with_changed
-from agentnb.agent.request import Request
+from agentnb.agent.request import Request, title_of
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
@@ -343,7 +343,7 @@ def _tags(state: AgentState, request: Request) -> dict[str, str]:
         "kind": state.kind,
         "root": state.segment.root,
         "model": state.address,
-        "task": " ".join(state.task.split())[:80],
+        "task": title_of(state.task),
     }
 
 
