@@ -40,7 +40,7 @@ HOMES = {
     "google": ("providers.google",),
     "openai": ("providers.openai",),
     "genai_prices": ("models.prices",),
-    "xllamacpp": ("providers.local",),
+    "xllamacpp": ("providers.local.server",),
     "redis": ("durable.bus_redis",),
     "opentelemetry": ("agent.receipt.spans",),
     "distributed": ("fleet.dask",),
@@ -50,9 +50,14 @@ HOMES = {
     "matplotlib": ("context.values.pictures",),
     "PIL": ("context.values.pictures",),
     "sqlalchemy": ("context.values.schemas",),
+    "pydantic_core": ("providers.local.branches", "agent.tools.arguments", "durable.contexts"),
     "pydantic": ("agent.tools.arguments", "agent.tools.typed_answer", "durable.contexts"),
     "mcp": ("agent.tools.servers.mcp",),
     "pathspec": ("agent.tools.files",),
+    "yaml": ("explain.logs",),
+    "acp": ("acp.server",),
+    "jupyter_ai_acp_client": ("acp.persona",),
+    "jupyter_ai_persona_manager": ("acp.persona",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }
 

@@ -62,6 +62,11 @@ class BuiltInAgent:
         state, tags = self._hydrating.opening(request, run_id)
         self.begin_with(state, run_id, tags)
 
+    def begin_many(self, asked: Iterable[tuple[Request, str]]) -> None:
+        """Commit step 0 of many requests, each with its run's name. A run whose name is taken is left as it is."""
+        opened = ((run_id, *self._hydrating.opening(request, run_id)) for request, run_id in asked)
+        self._machine.initialize_runs(BEGIN, ((run_id, state.to_json(), tags) for run_id, state, tags in opened))
+
     def begin_with(self, state: AgentState, run_id: str, tags: Mapping[str, str]) -> None:
         """Commit a run's step 0 with this very state."""
         self._machine.initialize_run(run_id, BEGIN, state.to_json(), tags=tags)

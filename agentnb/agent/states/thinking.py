@@ -312,6 +312,7 @@ class Thinking:
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
+        self._services.objects.keep(self._services.provider_for(state.address), call, thread=state.thread)
         if answer.trace.streamed:
             uncached, seconds = usage.input_total - usage.cache_read, timing.reading
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
@@ -453,7 +454,7 @@ class Thinking:
         if not timing.streamed:
             return timing
         timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))
-        if timing.modelled:
+        if timing.modelled or timing.on_server:  # the queue is known
             return timing
         uncached = usage.input_total - usage.cache_read
         queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(state))

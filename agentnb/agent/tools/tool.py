@@ -121,7 +121,7 @@ def _fit_for_all(name: str) -> str:
     if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
         return name
     raise InputError(
-        "a tool's name has 1 to 64 letters (a to z, A to Z), digits, _ and -, and no digit or - at its beginning",
+        "a tool's name begins with a letter or _, and has at most 64 plain letters, digits, _ and -",
         about=repr(name),
         todo="Name it with @agentnb.tool(name=…).",
     )
