@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentnb.session import Session
 
 MARGIN = 60.0
-"""Seconds before a page was there in which its former self may have been gone already: to load it may take as long."""
+"""Seconds before a page was there in which its former self may have been gone already: loading takes that long."""
 
 
 @dataclass(slots=True)
