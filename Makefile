@@ -154,6 +154,7 @@ bench: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_events.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_postgres.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_fleet.py
 
 bench-peers:
 	@test -x .bench-peers/langgraph/bin/python || $(PYTHON) -m venv .bench-peers/langgraph

@@ -13,7 +13,7 @@ AgentnbError
 ├── ContextError          definitions and files
 │   └── DefinitionNotFound · PathOutsideRoot · SchemaUnread
 ├── ModelError            which model, and may we ask it
-│   └── ModelUnknown · KeyMissing · PackageMissing
+│   └── ModelUnknown · KeyMissing · PackageMissing · WeightsMissing · LocalModelFailed
 ├── ProviderError         what a provider, or the way to it, answered
 │   ├── RequestRefused
 │   │   └── PromptTooLong
@@ -321,6 +321,18 @@ class PackageMissing(ModelError):
     """The package that this needs is not installed."""
 
     code = "package.missing"
+
+
+class WeightsMissing(ModelError):
+    """The weights of a model on this machine are not there."""
+
+    code = "weights.missing"
+
+
+class LocalModelFailed(ModelError):
+    """A model on this machine cannot be started, or its server ended."""
+
+    code = "model.local"
 
 
 class ProviderError(AgentnbError):

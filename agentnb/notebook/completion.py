@@ -184,7 +184,7 @@ def _runs(notebook: Notebook) -> list[RunSummary]:
     with contextlib.suppress(AgentnbError):
         if "://" not in str(place) and is_begun(place):
             with contextlib.closing(open_journal(place)) as journal:
-                return [run for run in journal.runs(limit=RECENT) if not run.tags.get("child_of")]
+                return [run for run in journal.runs(limit=RECENT) if not run.inner]
     return []
 
 

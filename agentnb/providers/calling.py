@@ -93,6 +93,10 @@ class Calling:
         """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
 
+    def is_elsewhere(self, environment: Mapping[str, str]) -> bool:
+        """Tell whether by these variables calls go to another place than this connection's."""
+        return self.scope != self.place(environment)
+
     @property
     def account(self) -> str:
         """Return the scope with a digest of the key: too short to say anything of it."""

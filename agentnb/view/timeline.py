@@ -55,6 +55,10 @@ def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
     out = [Phase("connect", 0.0, connect)]
     if latency.get("streamed") is False:
         return [*out, Phase("wait, read and write", began, None if ttft is None else max(0.0, ttft - began))]
+    if (measured := part(latency, "on_server")) and ttft is not None:
+        queue, prefill, decode = (number(measured.get(name)) or 0.0 for name in ("queue", "prefill", "decode"))
+        read = Phase("read the prompt", began + queue, prefill)
+        return [*out, Phase("queue", began, queue), read, Phase("write the answer", began + queue + prefill, decode)]
     if headers is not None and ttft is not None and not modelled:
         out.append(Phase("until headers", began, max(0.0, headers - began)))
     reading = None if ttft is None else max(0.0, ttft - began - thinking - (above or 0.0))
@@ -111,6 +115,8 @@ def _expected(expected: Doc) -> tuple[float | None, float | None, str]:
 def _queue_basis(latency: Doc) -> str:
     if latency.get("modelled") or number(latency.get("ttft")) is None:
         return ""
+    if part(latency, "on_server"):
+        return "The server on this machine measured how long it read and wrote; the rest was the queue."
     estimate = part(latency, "queue_estimate")
     samples = number(estimate.get("samples")) or 0
     if number(estimate.get("seconds")) is None:

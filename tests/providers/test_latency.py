@@ -160,3 +160,21 @@ def test_the_plot_shows_both_curves_and_every_call() -> None:
     assert svg.count("<circle") == 3 + 2, "three calls and two in the legend"
     assert "<Sonnet>" not in svg
     assert "prompt tokens" in svg
+
+
+def test_what_a_server_measured_is_told_as_queue_reading_and_writing() -> None:
+    trace = CallTrace(
+        started=10.0, attempt_started=10.0, connect_seconds=0.01, headers=10.02, first_event=12.5, first_token=12.5,
+        last_token=14.0, finished=14.0, attempts=1, on_server=(2.0, 1.5),
+    )  # fmt: skip
+    told = from_trace(trace, output_tokens=16).to_json()
+    assert told["on_server"] == {"queue": 0.49, "prefill": 2.0, "decode": 1.5}
+    doc = {"latency": told}
+    assert [(row.name, round(row.length or 0, 6)) for row in rows(doc)] == [
+        ("connect", 0.01),
+        ("queue", 0.49),
+        ("read the prompt", 2.0),
+        ("write the answer", 1.5),
+    ]
+    assert not any(row.estimated for row in rows(doc))
+    assert timeline.notes(doc)[-1].startswith("The server on this machine measured")

@@ -38,7 +38,7 @@ NAMES = {
     "cost": "agentnb.cost_usd",
 }
 """Our words and the attributes' names: the conventions' own, and ours under `agentnb.`."""
-PROVIDERS = {"anthropic": "anthropic", "google": "gcp.gemini", "openai": "openai"}
+PROVIDERS = {"anthropic": "anthropic", "google": "gcp.gemini", "openai": "openai", "local": "llama.cpp"}
 _ENDS = ("failed", "paused", "cancelled")
 _Attribute = str | int | float | bool | list[str]
 

@@ -236,7 +236,12 @@ class Batch:
 
     def _tags(self, part: DelegatedPart) -> Mapping[str, str]:
         model = self._state.address
-        return {"child_of": self._current.run_id, "thread": part.run_id, "model": model, "task": title_of(part.task)}
+        return {
+            records.CHILD_OF: self._current.run_id,
+            "thread": part.run_id,
+            "model": model,
+            "task": title_of(part.task),
+        }
 
     def _hear(self, part: DelegatedPart, event: Event) -> None:
         if event.kind == "delta" or (event.kind in ("step", "failed") and event.state == "THINKING"):

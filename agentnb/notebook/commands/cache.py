@@ -27,6 +27,7 @@ from agentnb.providers.promptcache import (
     Prediction,
     Reuse,
     Warm,
+    kept_at,
     layer_spans,
     ours,
     plan_layers,
@@ -306,7 +307,8 @@ def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ..
             continue
         rows += [_listed_row(session, one, holder.scope, now) for one in listed]
         mine = sum(map(ours, listed))
-        notes.append(f"Google lists {number_format.plural(len(listed), 'cache object')}, {mine} of them ours.")
+        lister = "This machine" if kept_at(holder.scope) == catalog.LOCAL else "Google"
+        notes.append(f"{lister} lists {number_format.plural(len(listed), 'cache object')}, {mine} of them ours.")
     return rows, [*notes, "Prefixes are from our own ledger: no provider lists what it holds of them."]
 
 
