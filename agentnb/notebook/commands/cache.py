@@ -393,7 +393,7 @@ def _loss_notes(run: AgentRun) -> list[str]:
 
 
 def _dollars(sum_: float | None) -> str:
-    return "an unknown sum" if sum_ is None else f"${sum_:.6f}"
+    return "an unknown sum" if sum_ is None else number_format.dollars(sum_)
 
 
 def _segment_notes(run: AgentRun) -> list[str]:
