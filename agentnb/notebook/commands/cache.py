@@ -20,20 +20,19 @@ from agentnb.notebook.kernel import last_run
 from agentnb.providers import latency
 from agentnb.providers.promptcache import (
     LAYERS,
+    RULE,
     Call,
     Choice,
     HeldObject,
     Plan,
     Prediction,
-    Reuse,
     Warm,
     layer_spans,
+    life_of,
     ours,
     plan_layers,
     seen,
     span,
-    stays_worth,
-    weighed,
 )
 from agentnb.view import number_format
 from agentnb.view.latency_plot import latency_svg, picture_html
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
     from agentnb.session import Session
 
-Outlook = tuple[Call, Plan, Prediction, latency.Expected, Reuse]
+Outlook = tuple[Call, Plan, Prediction, latency.Expected, bool]
 
 
 def agent_cache(session: Session, line: str) -> None:
@@ -137,26 +136,25 @@ def _policy_before_the_first_call(session: Session) -> None:
 
 def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
     """Show how each layer is cached, of its kind, until when it is kept warm, and why."""
-    call, plan, _, _, reuse = outlook
+    call, plan, _, _, worth = outlook
     spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
     lives = held.until - now if held else None
     warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), lives=lives) for tokens, end in spans]
     begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
-    objects = _object_notes(call.model, reuse, held)
+    objects = _object_notes(call.model, held, worth=worth)
     _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
 
 
-def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[str]:
-    """Tell whether a cache object would pay, or what becomes of the one that there is."""
+def _object_notes(model: Model, held: HeldObject | None, *, worth: bool) -> list[str]:
+    """Tell by which rule cache objects are made, whether the pauses seen allow one, and what becomes of one that is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []
+    rule = RULE.format(life=span(life_of(model)))
     if held is None:
-        return [weighed(model, reuse)]
-    how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
-    return [
-        "The cache object is read unless what is cached unasked is worth more, by the hit rate seen and its tokens; "
-        f"by the pauses seen it is {how}."
-    ]
+        return [f"{rule} By the pauses seen, one {'is due' if worth else 'is not due'}."]
+    how = "extended as calls use it" if worth else "not extended"
+    read = "This one is read unless what is cached unasked is worth more, by the hit rate seen and its tokens"
+    return [rule, f"{read}; by the pauses seen it is {how}."]
 
 
 def _other_model(session: Session, address: str) -> list[str]:

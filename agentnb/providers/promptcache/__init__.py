@@ -27,15 +27,13 @@ from agentnb.providers.promptcache.diagnosis import (
     worth_unasked,
 )
 from agentnb.providers.promptcache.explicit_caches import (
+    RULE,
     CacheObjects,
     ObjectProvider,
-    Reuse,
     life_of,
     maker,
     ours,
     pays,
-    stays_worth,
-    weighed,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
 from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm
@@ -64,6 +62,7 @@ from agentnb.providers.promptcache.prompt_diff import changed_line, first_change
 
 __all__ = [
     "LAYERS",
+    "RULE",
     "SLACK",
     "STEP",
     "TTL_SECONDS",
@@ -81,7 +80,6 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rates",
-    "Reuse",
     "Seen",
     "Sent",
     "Trust",
@@ -118,9 +116,7 @@ __all__ = [
     "settle_tokens",
     "shared",
     "span",
-    "stays_worth",
     "warm_entries",
-    "weighed",
     "worth_unasked",
     "written_for",
 ]
