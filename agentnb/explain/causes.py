@@ -156,8 +156,8 @@ def _unmarked(before: JudgedCall, now: JudgedCall) -> str:
         if at is None:
             return f"cache_control moved: the call before it marked {end}, this one nothing from there on"
         return (
-            f"too far back: the call before it marked {end}, the next mark of this one is {at - written[-1]} blocks "
-            f"later, and a mark looks back over {lookback}"
+            f"too far back: the call before it marked {end}. The next mark stands {at - written[-1]} blocks later, and "
+            f"a mark looks back over {lookback}"
         )
     left = before.judged.total - sum(piece.tokens for piece in before.judged.pieces[: written[-1] + 1])
     if left > before.judged.total / 20:

@@ -30,7 +30,7 @@ NAMED = {
     "white-space": "message block 1 (user) changed: only white space; line 1: 'Order 7 is late. Rule 1",
     "tool-choice": 'tool_choice changed from {"type": "auto"} to {"type": "tool", "name": "find_orders"}',
     "mark-moved": "cache_control moved: the call before it marked nothing after system block 1",
-    "too-far-back": "the next mark of this one is 25 blocks later, and a mark looks back over 20",
+    "too-far-back": "The next mark stands 25 blocks later, and a mark looks back over 20",
     "below-minimum": "below the minimum: ≈ 170 of 512 tokens, so nothing was cached",
     "expired": "expired: 7 min since the call before it, where what is cached lasts 5 min",
 }

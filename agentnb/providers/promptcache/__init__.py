@@ -30,13 +30,15 @@ from agentnb.providers.promptcache.explicit_caches import (
     RULE,
     CacheObjects,
     ObjectProvider,
+    address_of,
+    is_free,
     life_of,
     maker,
     ours,
     pays,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
-from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm
+from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm, kept_at
 from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
@@ -85,6 +87,7 @@ __all__ = [
     "Trust",
     "User",
     "Warm",
+    "address_of",
     "anchored",
     "automatic_mark",
     "break_even",
@@ -94,6 +97,8 @@ __all__ = [
     "expected_usage",
     "first_change",
     "frame_ends",
+    "is_free",
+    "kept_at",
     "kept_longer",
     "known_tokens",
     "last_frame_index",

@@ -16,19 +16,20 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from agentnb.canonical import Clock, JsonMapping, JsonObject
-from agentnb.errors import ProviderError
+from agentnb.errors import AgentnbError, ProviderError
 from agentnb.models import catalog, prices
-from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.catalog import LOCAL, CacheKind, Model
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Usage
 from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import last_frame_index
 from agentnb.providers.promptcache.calls import Call
-from agentnb.providers.promptcache.ledger import HeldObject, Ledger, User
+from agentnb.providers.promptcache.ledger import HeldObject, Ledger, User, kept_at
 from agentnb.providers.promptcache.policy import UNASKED, break_even, rates_of
 
 LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
+WEEK = 7 * 24 * HOUR  # an object that costs nothing lives so long after its last use
 LOOKED_AT = 5  # pauses that outlasted what is cached unasked, the last ones
 SHORTEST = 60.0  # seconds: the provider makes none for less
 RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause worth it
@@ -51,12 +52,19 @@ class ObjectProvider(Protocol):
     def list_caches(self) -> list[JsonObject]: ...
 
 
+def is_free(model: Model) -> bool:
+    """Tell whether objects cost nothing: those of a model on this machine are files on the user's own disk."""
+    return model.provider == LOCAL
+
+
 def life_of(model: Model) -> float:
     """Return the seconds that an object lives by itself: as long as storage costs less than a read saves.
 
     Nobody knows how long a pause will be. So where a pause outlasts an object, its storage costs no more than the write
     it was to spare. A kernel that dies leaves its objects no longer than that.
     """
+    if is_free(model):
+        return WEEK
     per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
     return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
 
@@ -69,7 +77,7 @@ def pays(model: Model, pauses: Sequence[float], *, unasked: float = UNASKED) -> 
     against their spread, and up to a quarter less where they are alike (tests/benchmarks/bench_objects.py).
     """
     outlasted = [pause for pause in pauses if pause > unasked][-LOOKED_AT:]
-    return len(outlasted) >= 2 and max(outlasted) <= life_of(model)
+    return is_free(model) or (len(outlasted) >= 2 and max(outlasted) <= life_of(model))
 
 
 RULE = (
@@ -148,8 +156,18 @@ class CacheObjects:
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
         if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
             return None
+        if is_free(call.model):
+            return None  # it is made of what a call has read, see `keep`
         price = _price(call.model, tokens, life_of(call.model), fresh=True)
         return None if price is None or self.spent + price > self.budget else price
+
+    def keep(self, provider: object, call: Call, *, thread: str) -> None:
+        """Make an object of what a model on this machine has just read, where there is none: it costs nothing."""
+        if not is_free(call.model) or not isinstance(provider, ObjectProvider):
+            return
+        if last_frame_index(call.prompt) >= 0 and self.find(call.prompt, call.model, call.scope) is None:
+            with contextlib.suppress(AgentnbError):  # a full disk, a server that has ended: the reply is here
+                self.make(provider, call, thread, seconds=life_of(call.model))
 
     def make(self, provider: ObjectProvider, call: Call, thread: str, *, seconds: float = HOUR) -> HeldObject:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
@@ -160,7 +178,7 @@ class CacheObjects:
         tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)
         held = HeldObject(
             name=str(made["name"]),
-            scope=call.scope,
+            scope=kept_at(call.scope),
             model=call.model.name,
             prefix=call.prompt.chain[last],
             tokens=int(tokens),
@@ -220,10 +238,10 @@ class CacheObjects:
                 with contextlib.suppress(ProviderError):  # it is still in the ledger: the next call tries again
                     self._leave(provider, held, own)
 
-    def _leave(self, provider: ObjectProvider, held: HeldObject, users: Sequence[User]) -> bool:
-        """Take users off an object; whether it was deleted, which it is where nobody else uses it."""
+    def _leave(self, provider: ObjectProvider, held: HeldObject, users: Sequence[User], *, stays: bool = False) -> bool:
+        """Take users off an object; where nobody else uses it and it does not `stay`, delete it, and say so."""
         others = tuple(user for user in held.users if user not in users and not self._ended(user.owner))
-        if others:
+        if others or stays:
             self._ledger.hold(replace(held, users=others), self._clock.now())
             return False
         return self.delete(provider, held)
@@ -250,9 +268,7 @@ class CacheObjects:
         self.vanished(held.name)
         if held.payer == self._owner:
             unused = max(held.until - self._clock.now(), 0.0)
-            self.spent -= prices.storage_cost(
-                catalog.lookup(f"google:{held.model}"), tokens=held.tokens, seconds=unused
-            )
+            self.spent -= prices.storage_cost(catalog.lookup(address_of(held)), tokens=held.tokens, seconds=unused)
         return True
 
     def mine(self) -> list[HeldObject]:
@@ -260,9 +276,13 @@ class CacheObjects:
         now = self._clock.now()
         return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
 
-    def leave(self, provider: ObjectProvider, held: HeldObject) -> bool:
-        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted."""
-        return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
+    def leave(self, provider: ObjectProvider, held: HeldObject, *, cleared: bool = False) -> bool:
+        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted.
+
+        One that costs nothing stays for sessions to come, unless a person has `cleared` it.
+        """
+        mine = [user for user in held.users if user.owner == self._owner]
+        return self._leave(provider, held, mine, stays=held.scope == LOCAL and not cleared)
 
     def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
         """Tell whether a listed object is ours and nobody uses it. None where the ledger does not know it: whoever made
@@ -270,6 +290,8 @@ class CacheObjects:
         if not ours(listed):
             return False
         held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)
+        if held is not None and held.scope == LOCAL:
+            return held.until <= self._clock.now()
         if held is not None:
             return all(self._ended(user.owner) for user in held.users)
         made_by = maker(listed)
@@ -292,9 +314,16 @@ class CacheObjects:
 def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float | None:
     """US dollars: storage for so long, and for a fresh one the input that it is made from. None if unknown."""
     made = prices.cost_of(model, Usage(input=tokens)).total
+    if is_free(model):
+        return 0.0
     if made is None or not prices.storage_price(model):
         return None
     return (made if fresh else 0.0) + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
+
+
+def address_of(held: HeldObject) -> str:
+    """Return the model's address, without telling whether it is simulated."""
+    return f"{LOCAL if held.scope == LOCAL else 'google'}:{held.model}"
 
 
 def ours(listed: JsonMapping) -> bool:
