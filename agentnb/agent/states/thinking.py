@@ -163,7 +163,8 @@ class Thinking:
             provider,
             call,
             thread=state.thread,
-            reuse=self._preparing.reuse(state, call),
+            worth=self._preparing.object_pays(state, call),
+            warm=self._preparing.frame_is_warm(state, call),
             replaced=state.segment.replaced,
         )
         if held is not None and objects.spent > before:
