@@ -23,6 +23,7 @@ from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.notebook_context import CELL
 from agentnb.agent.hydration.project import own_root
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
@@ -68,6 +69,7 @@ from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
 if TYPE_CHECKING:
+    from agentnb.agent.receipt.spans import RunSpans
     from agentnb.agent.tools.typed_answer import TypedAnswer
 
 ADAPTERS: Mapping[str, type[Calling]] = {
@@ -131,6 +133,8 @@ class Session:
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
+        self._spans: RunSpans | None = None
+        self._unwritten: dict[str, list[JsonObject]] = {}
 
     # --- what is opened on first use --------------------------------------------------------------------------
 
@@ -219,7 +223,9 @@ class Session:
         if self.settings.otel:
             from agentnb.agent.receipt.spans import RunSpans
 
-            machine.events.subscribe(RunSpans(lambda run_id: machine.get(run_id).context).feed)
+            if self._spans is None:
+                self._spans = RunSpans(lambda run_id: machine.get(run_id).context)
+            machine.events.subscribe(self._spans.feed)
         return machine
 
     def model_name(self, named: str | None = None) -> str:
@@ -309,7 +315,10 @@ class Session:
         if self._threads is None:
             self._threads = Threads(machine)
         recollection = Recollection(machine, self._threads)
-        recall = Recall(steps=lambda: recollection.steps(machine.current.run_id))
+        recall = Recall(
+            step=lambda number: recollection.step(machine.current.run_id, number),
+            steps=lambda: recollection.steps(machine.current.run_id),
+        )
         return BuiltInAgent(
             Services(
                 machine=machine,
@@ -329,6 +338,7 @@ class Session:
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                unwritten=self._unwritten,
                 may_wait=may_wait,
             )
         )
@@ -363,7 +373,8 @@ class Session:
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """Return what this kernel can tell a model now."""
         pins = self.pins
-        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
+        self.log.hidden = {name.removeprefix(CELL) for name in pins.hidden if name.startswith(CELL)}
+        self.log.hidden_names = tuple(name for name in pins.hidden if not name.startswith(CELL))
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
@@ -493,11 +504,11 @@ class Session:
         return new
 
     def runs(self, limit: int) -> list[RunSummary]:
-        """Return the newest runs, newest first, without the children of other runs."""
+        """Return the newest runs, newest first, without those that nobody asked for."""
         journal, asked = self.machine().journal, limit
         while True:
             found = journal.runs(limit=asked)
-            own = [run for run in found if not run.tags.get("child_of")]
+            own = [run for run in found if not run.inner]
             if len(own) >= limit or len(found) < asked:
                 return own[:limit]
             asked *= 4

@@ -155,8 +155,13 @@ class Hydrator:
         known = ", ".join(str(run.number) for run in self.log.runs[-30:]) or "none"
         return Outcome(text=f"No cell has the number {number}. The cells that ran: {known}.", is_error=True)
 
-    def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
-        """Return the definitions that the task touches, what they need one step on, and those that are pinned."""
+    def select(
+        self, task: str, *, mode: str, count: Callable[[str], int], budget: int, used: Iterable[str] = ()
+    ) -> Selection:
+        """Return the definitions that the task touches, what they need one step on, and those that are pinned.
+
+        `used` are names that the cells use which the task is about.
+        """
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
         found = select(
@@ -166,6 +171,7 @@ class Hydrator:
             count=count,
             budget=budget,
             ran=ran,
+            used=used,
             code=self.cells.code(),
         )
         chosen = {item.definition.name: item for item in found.chosen}
@@ -194,8 +200,8 @@ class Hydrator:
             return full, ""
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
         return short, (
-            f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
-            "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
+            f"{name} is pinned by its signature only: it has ≈ {full.tokens:,} tokens. A task may add {budget:,} of "
+            "definitions (a quarter of AgentNB.context_tokens). Pin the parts of it that matter."
         )
 
     def refresh(self, held: HeldParts, count: Callable[[str], int]) -> Freshness:

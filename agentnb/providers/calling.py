@@ -285,8 +285,8 @@ class Calling:
             kind = transport.trace.response_headers["content-type"].partition(";")[0]
             error.what = f"what answers for {self.vendor.label} is not the API: it sent {kind}"
             error.todo = (
-                f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
-                "/v1); for a server that cannot stream, %config AgentNB.stream = False."
+                f"Set {self.vendor.address} to the address of the API itself; a compatible server's often ends in /v1. "
+                "For a server that cannot stream: %config AgentNB.stream = False."
             )
         if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
             error.todo = over

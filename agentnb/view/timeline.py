@@ -38,6 +38,13 @@ def rows(doc: Doc) -> list[Phase]:
     return [*out, *(row.after(before) for row in _attempt_rows(latency, waited))]
 
 
+def total(doc: Doc) -> float | None:
+    """Return the seconds of all rows, loading too; None while the call goes on."""
+    took = number(part(doc, "latency").get("total"))
+    loading = number(part(doc, "clock").get("loading")) or 0.0
+    return took if took is None or loading < INSTANT else took + loading
+
+
 def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
     """Return the call that was answered. Queue and prefill cannot be told apart without an estimate."""
     connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
@@ -92,7 +99,8 @@ def _first_token(latency: Doc, *, compare: bool) -> str:
         thinking = number(part(latency, "thinking").get("seconds")) or 0.0
         came = ttft - thinking - (number(latency.get("connect")) or 0.0)
         word = "sooner than" if came < low else "later than" if came > high else "as"
-        verdict = f", {word} expected ({low:.2f} to {high:.2f} s, {basis})"
+        apart = f" {seconds(thinking)} of it thinking; the rest came" if thinking else ""
+        verdict = f",{apart} {word} expected ({low:.2f} to {high:.2f} s, {basis})"
     pace = f"; then {seconds(tpot)} a token (TPOT)" if tpot else ""
     return f"First token (TTFT) after {seconds(ttft)}{verdict}{pace}."
 
@@ -132,4 +140,4 @@ def line(doc: Doc) -> str:
     if not pieces or was_instant(doc):
         return ""
     basis = " (modelled)" if latency.get("modelled") else ""
-    return f"Time of the last call{basis}: {', '.join(pieces)}; total {seconds(latency.get('total'))}."
+    return f"Time of the last call{basis}: {', '.join(pieces)}; total {seconds(total(doc))}."

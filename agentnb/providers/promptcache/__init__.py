@@ -17,9 +17,11 @@ from agentnb.providers.promptcache.calls import (
     warm_entries,
 )
 from agentnb.providers.promptcache.diagnosis import (
+    STEP,
     CacheReport,
     Prediction,
     compare,
+    lost_dollars,
     observed_hit,
     predict,
     worth_unasked,
@@ -60,11 +62,12 @@ from agentnb.providers.promptcache.policy import (
     span,
     written_for,
 )
-from agentnb.providers.promptcache.prompt_diff import first_change, shared
+from agentnb.providers.promptcache.prompt_diff import changed_line, first_change, shared
 
 __all__ = [
     "LAYERS",
     "SLACK",
+    "STEP",
     "TTL_SECONDS",
     "UNASKED",
     "BreakEven",
@@ -90,6 +93,7 @@ __all__ = [
     "anchored",
     "automatic_mark",
     "break_even",
+    "changed_line",
     "compare",
     "cost",
     "expected_usage",
@@ -103,6 +107,7 @@ __all__ = [
     "layer_spans",
     "layer_totals",
     "life_of",
+    "lost_dollars",
     "maker",
     "observed_hit",
     "ours",

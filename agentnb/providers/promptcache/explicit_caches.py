@@ -108,6 +108,8 @@ def stays_worth(model: Model, reuse: Reuse) -> bool:
 
 def weighed(model: Model, reuse: Reuse) -> str:
     """Tell whether an object would pay and why, for people."""
+    if is_free(model):
+        return "A file holds it for a week after its last use, which costs nothing."
     gaps, life = reuse.pauses, life_of(model)
     if len(gaps) < 2:
         return "Whether a cache object would pay is not known yet: it takes two pauses between calls with this prompt."
@@ -115,10 +117,10 @@ def weighed(model: Model, reuse: Reuse) -> str:
     saved, doubt = _saved(model, reuse), DOUBT * _doubt(_saved(model, reuse))
     verdict = "A cache object pays" if pays(model, reuse) else "A cache object would not pay"
     return (
-        f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than prefixes are trusted to last unasked "
-        f"({span(reuse.trusted)}) and no longer than storing is cheaper than sending anew ({span(life)}). Over them it "
-        f"saves {sum(saved):.1f} input prices a token, give or take {doubt:.1f}; to be made and left one day costs "
-        f"{_price_of_one(model, reuse):.1f}."
+        f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than {span(reuse.trusted)} and at most "
+        f"{span(life)}. Shorter ones a prefix outlives unasked; longer ones cost more to store than to send. "
+        f"For each token an object saves {sum(saved):.1f} input prices over these pauses, give or take {doubt:.1f}. "
+        f"To be made and left one day costs {_price_of_one(model, reuse):.1f}."
     )
 
 
