@@ -40,7 +40,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "pypdfium2>=5" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
@@ -135,9 +135,10 @@ labextension: env-lab
 	PATH="$$PATH:$(CURDIR)/$(LAB)/bin" $(LAB)/bin/python tests/labextension.py
 	@rm -f $(LAB)/.made && $(MAKE) --no-print-directory env-lab
 
-# The views in every theme and width, in nbconvert's html and without styles: build/screenshots.
+# The views in every theme and width, in other renderers, and on paper: build/screenshots.
 screenshots: env-lab
-	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_dashboard.py
+	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_renderers.py \
+		tests/browser/test_dashboard.py
 
 # The README's moving picture: somebody asks, inserts and approves in a real JupyterLab.
 picture: env-lab
@@ -153,6 +154,7 @@ bench: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_events.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_postgres.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_fleet.py
 
 bench-peers:
 	@test -x .bench-peers/langgraph/bin/python || $(PYTHON) -m venv .bench-peers/langgraph

@@ -205,8 +205,8 @@ class Hydrator:
             return full, ""
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
         return short, (
-            f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
-            "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
+            f"{name} is pinned by its signature only: it has ≈ {full.tokens:,} tokens. A task may add {budget:,} of "
+            "definitions (a quarter of AgentNB.context_tokens). Pin the parts of it that matter."
         )
 
     def refresh(self, held: HeldParts, count: Callable[[str], int]) -> Freshness:

@@ -31,6 +31,7 @@ from agentnb.providers.promptcache import (
     Trust,
     anchored,
     automatic_mark,
+    is_free,
     kept_longer,
     known_tokens,
     last_frame_index,
@@ -108,8 +109,11 @@ class Preparing:
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(state, call))
         bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
         # No provider says whether a call that names an object also hits what is cached unasked beyond it.
-        if held is None or worth_unasked(bare, self._services.ledger, self._trust(state)) > held.tokens:
+        trust = self._trust(state)
+        if held is None or worth_unasked(bare, self._services.ledger, trust) > held.tokens:
             return bare
+        if is_free(model) and predict(bare, self._services.ledger, trust).tokens >= held.tokens:
+            return bare  # the server on this machine has it in its memory
         return replace(bare, marks=objects.bind(marks, prompt, held))
 
     def predict(self, state: AgentState, call: Call) -> Prediction:

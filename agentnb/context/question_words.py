@@ -110,7 +110,7 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class WordMatch:
-    """Tells how much of a question's words a cell shares: the weight of all, that of the rare ones, and these."""
+    """Holds a question's words that a cell shares: the weight of all, that of the rare ones, and these."""
 
     weight: float = 0.0
     rare: float = 0.0

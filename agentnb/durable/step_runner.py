@@ -150,6 +150,7 @@ class Stepper:
         status, wake_at = _GOES_ON if next_state in self._usual else self.status_of(next_state)
         self._note_pause(hold, current)
         data = dump_exact(current.attached, "attach") if current.attached else None
+        frame, data = deltas.pack(frame, data)
         took = hold.delivery.key if hold.delivery else None
         write = StepWrite(
             hold.key, hold.run_id, current.step, hold.fence, hold.state, next_state, status, frame, whole, data, took,

@@ -16,32 +16,42 @@ TAGS = (
     *("asked", "condensed", "reminder"),
 )
 """Every tag that we write."""
-_UNSEEN = (
-    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    r"\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
+_TAG = re.compile(rf"<[\s/]*(?:{'|'.join(TAGS)})(?![\w-])", re.IGNORECASE)
+_OPENER = re.compile("[<\uff1c\ufe64\u226e]")
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and signs that show nothing."""
+_SHAPES = str.maketrans(
+    "\u0430\u0441\u0501\u0435\u04bb\u0456\u04cf\u043a\u043c\u043e\u043f\u0440\u0433\u0455\u0442\u0475\u0461"
+    "\u03b1\u03b7\u03b9\u03ba\u03bf\u03c1\u03c4\u03bd\u0131\u0251\u0261"
+    "\u1d00\u1d04\u1d05\u1d07\ua730\u029c\u026a\u1d0b\u029f\u1d0d\u0274\u1d0f\u1d18\u0280\ua731\u1d1b\u1d1c\u1d20\u1d21",
+    "acdehilkmonprstvw" + "anikoptviag" + "acdefhiklmnoprstuvw",
 )
-"""Characters that may stand unseen before a tag's name and in it."""
-_LOOKALIKES = ["\u017f", *map(chr, (*range(0xFF21, 0xFF5B), *range(0x1D400, 0x1D6A4), *range(0x24B6, 0x24EA)))]
-"""Letters of other shapes that read like those of our tags: of full width, of formulas, in circles."""
+"""Letters of other alphabets, and small capitals, that look like those of our tags."""
 
 
-def _spelled(name: str) -> str:
-    """Return a pattern for the name in letters of any shape, with unseen characters between them."""
-    shapes = {letter: letter for letter in name}
-    for other in _LOOKALIKES:
-        plain = unicodedata.normalize("NFKC", other).lower()
-        if plain in shapes:
-            shapes[plain] += other
-    return f"[{_UNSEEN}]*".join(f"[{shapes[letter]}]" for letter in name)
+class _AsRead(dict[int, str]):
+    """Fills itself: a character -> as an eye reads it that knows no shapes of letters and sees nothing unseen."""
+
+    def __missing__(self, code: int) -> str:
+        plain = unicodedata.normalize("NFKD", chr(code)).lower().translate(_SHAPES)
+        unseen = {one for one in plain if unicodedata.category(one)[0] in "MC" and not one.isspace()}
+        self[code] = "".join(one for one in plain if one not in unseen and one not in _BLANK)
+        return self[code]
 
 
-_TAG = re.compile(rf"[<\uff1c\ufe64](?=[\s/{_UNSEEN}]*(?:{'|'.join(map(_spelled, TAGS))})(?![\w-]))", re.IGNORECASE)
+_READ = _AsRead()
 _ATTRIBUTE = str.maketrans({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 
 
 def unframed(text: str) -> str:
     """Return the text as it may stand inside a frame: whatever reads like one of our tags begins with `&lt;`."""
-    return _TAG.sub("&lt;", text)
+    if _OPENER.search(text) is None:
+        return text
+    read = text.translate(_READ)
+    both = zip(_OPENER.finditer(text), re.finditer("<", read), strict=True)
+    tags = [_TAG.match(text, one.start()) or _TAG.match(read, other.start()) for one, other in both]
+    escapes = iter(tags)
+    return _OPENER.sub(lambda opener: "&lt;" if next(escapes) else opener.group(), text) if any(tags) else text
 
 
 def attributes_of(values: Mapping[str, str]) -> str:

@@ -12,8 +12,10 @@ from time import monotonic
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.display import display
 
 from agentnb.errors import InputError
+from agentnb.fleet import changing
 from agentnb.notebook import flags
 from agentnb.notebook.hooks.failed_cell import task_about
 from agentnb.notebook.interrupts import before_the_run, told
@@ -126,6 +128,11 @@ class AgentMagics(Magics):
             context.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
 
 
+def _below_the_cell() -> changing.Show:
+    handle = display(changing.EMPTY, raw=True, display_id=True)
+    return lambda bundle: handle.update(dict(bundle), raw=True)
+
+
 def load(shell: Any) -> None:
     """Register magics, hooks, completion, `%config AgentNB` and the display of runs. Symmetric to `unload`."""
     if getattr(shell, _MARK, None) is not None:
@@ -145,6 +152,7 @@ def load(shell: Any) -> None:
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
     _greet(shell)
+    changing.use(_below_the_cell if hasattr(shell, "kernel") else None)
     shell.display_formatter.mimebundle_formatter.for_type_by_name(
         "agentnb.agent.run_document", "AgentRun", _bundle(notebook)
     )
@@ -180,6 +188,7 @@ def unload(shell: Any) -> None:
     if shell.Completer is not None and notebook.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(notebook.matcher)
     _forget_formatter(shell)
+    changing.use(None)
     notebook.close()
     shell.user_ns.pop(RESULT, None)
     delattr(shell, _MARK)

@@ -94,6 +94,10 @@ class Calling:
         """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
 
+    def is_elsewhere(self, environment: Mapping[str, str]) -> bool:
+        """Tell whether by these variables calls go to another place than this connection's."""
+        return self.scope != self.place(environment)
+
     @property
     def account(self) -> str:
         """Return the scope with a digest of the key: too short to say anything of it."""
@@ -281,8 +285,8 @@ class Calling:
             kind = transport.trace.response_headers["content-type"].partition(";")[0]
             error.what = f"what answers for {self.vendor.label} is not the API: it sent {kind}"
             error.todo = (
-                f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
-                "/v1); for a server that cannot stream, %config AgentNB.stream = False."
+                f"Set {self.vendor.address} to the address of the API itself; a compatible server's often ends in /v1. "
+                "For a server that cannot stream: %config AgentNB.stream = False."
             )
         if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
             error.todo = over

@@ -10,17 +10,20 @@ import contextlib
 import email.utils
 import json
 import math
+import os
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from agentnb.canonical import Clock, JsonMapping
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 CONNECT_TIMEOUT = 10.0
@@ -31,9 +34,11 @@ SHORT_WAIT = 5.0  # seconds, likewise, for what only keeps a prompt warm
 FIRST_WAIT = 0.5  # seconds before the first retry where the provider names no time; doubled each time
 MOST_OF_ERROR = 64_000  # bytes that are read of a refusal
 MOST_OF_PIECE = 8_000_000  # bytes of a whole reply, and of one event of a stream: a long reply has about a tenth
-MOST_OF_STREAM = 256_000_000  # bytes of a streamed reply: 128,000 tokens as events of their own take about 30 MB
+MOST_OF_STREAM = 64_000_000  # bytes of a streamed reply: 128,000 tokens as events of their own take about 30 MB
+MOST_UNFOLDED = 100  # bytes that a byte of a long stream may unfold to: events shrink about tenfold
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 ASKS_TO_WAIT = (429, 503, 529)  # those of them by which a provider says: later
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # environment variables that name others than the system's
 
 
 class CallCut(BaseException):
@@ -74,7 +79,8 @@ class CallTrace:
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
     `asked_wait` is how many seconds the last refusal asked to wait, where it said so. Of a call that was not `streamed`
     nobody can say when its first token was made. `thought` is True where the model's thinking came as tokens of its
-    own. Else it lies before the first token, unseen.
+    own. Else it lies before the first token, unseen. `on_server` is prefill and decode in seconds, where a server
+    measures them.
     """
 
     started: float
@@ -91,6 +97,7 @@ class CallTrace:
     asked_wait: float | None = None
     streamed: bool = True
     thought: bool = False
+    on_server: tuple[float, float] | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -143,6 +150,15 @@ def _seconds(text: str, per_second: int) -> float | None:
     return max(0.0, value) if math.isfinite(value) else None
 
 
+@cache
+def _certificates(trust_environment: bool, *named: str | None) -> ssl.SSLContext:
+    """Return the certificates to trust: read once a process for what the environment names, which takes 20 ms."""
+    import httpx2
+
+    made: ssl.SSLContext = httpx2.create_ssl_context(trust_env=trust_environment)
+    return made
+
+
 class Transport:
     """One traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
 
@@ -162,6 +178,7 @@ class Transport:
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             event_hooks={"request": [self._on_request], "response": [self._on_response]},
             trust_env=trust_environment,
+            verify=_certificates(trust_environment, *map(os.environ.get, CERTIFICATES)),
             follow_redirects=False,
         )
         self._send, self.client.send = self.client.send, self._send_uncut
@@ -257,7 +274,7 @@ class Transport:
         self.trace.asked_wait = None
         if response.has_redirect_location:
             raise SentElsewhere(_place(response), response.status_code)
-        response.iter_bytes = partial(_capped, response, response.iter_bytes)  # decompressed, a piece at a time
+        response.iter_bytes = partial(self._capped, response, response.iter_bytes)  # decompressed, a piece at a time
         if response.status_code in RETRIED:
             response.read()
             self.trace.asked_wait = retry_after(response.headers, now=self._clock.now())
@@ -265,6 +282,29 @@ class Transport:
                 self.trace.asked_wait = retry_delay(response.content)
             if self._attempts_left > 0:
                 self._wait_before_retry(response)
+
+    def _capped(
+        self, response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield the body while it is of use: of a refusal a beginning. More than a reply holds raises TooMuch."""
+        refused = response.status_code >= 300
+        streamed = "event-stream" in response.headers.get("content-type", "")
+        total = piece = 0
+        for data in read(size):
+            if self.cancelled:  # a byte that came before it may unfold for long
+                raise CallCut
+            total += len(data)
+            if refused and total > MOST_OF_ERROR:
+                yield data[: MOST_OF_ERROR - total]
+                response.close()
+                return
+            last = data.rfind(b"\n")
+            piece = piece + len(data) if last < 0 or not streamed else len(data) - last
+            most = min(MOST_OF_STREAM, max(MOST_OF_PIECE, MOST_UNFOLDED * response.num_bytes_downloaded))
+            if piece > MOST_OF_PIECE or total > most:
+                response.close()
+                raise TooMuch(f"{total:,} bytes")
+            yield data
 
     def _wait_before_retry(self, response: httpx2.Response) -> None:
         """The SDK decides whether to send again; the wait before it is made here.
@@ -317,27 +357,6 @@ def _place(response: httpx2.Response) -> str:
     """Return where a redirect leads, without what an address may hide: a name, a password, parameters."""
     url = response.url.join(response.headers["location"])
     return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}"[:200]
-
-
-def _capped(
-    response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
-) -> Iterator[bytes]:
-    """Yield the body while it is of use: of a refusal a beginning. More than a reply holds raises TooMuch."""
-    refused = response.status_code >= 300
-    streamed = "event-stream" in response.headers.get("content-type", "")
-    total = piece = 0
-    for data in read(size):
-        total += len(data)
-        if refused and total > MOST_OF_ERROR:
-            yield data[: MOST_OF_ERROR - total]
-            response.close()
-            return
-        last = data.rfind(b"\n")
-        piece = piece + len(data) if last < 0 or not streamed else len(data) - last
-        if piece > MOST_OF_PIECE or total > MOST_OF_STREAM:
-            response.close()
-            raise TooMuch(f"{total:,} bytes")
-        yield data
 
 
 _STAGES: dict[str, Callable[[Transport, float, JsonMapping], None]] = {

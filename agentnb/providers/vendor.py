@@ -50,8 +50,8 @@ class Vendor:
         is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
         return KeyMissing(
             f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
-            todo=f"Set {self.keys[0]}, here by os.environ or before starting the kernel, or ask the simulator, which "
-            f"needs no key: %%agent -m sim:{self.example}",
+            todo=f"Set {self.keys[0]}, here by os.environ or before starting the kernel. The simulator needs no key: "
+            f"%%agent -m sim:{self.example}",
         )
 
     def missing_package(self, install: str) -> PackageMissing:

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from agentnb.canonical import JsonObject
-from agentnb.view.number_format import count, fraction, number
+from agentnb.view.number_format import count, number
 from agentnb.view.style import (
-    BLUE,
     FAINT,
     FOOT,
-    HATCH,
     NO_MATH,
     ROW,
     SMALL_CODE,
     TABLE,
-    TEAL,
     WIDTH,
     clean,
     esc,
@@ -43,42 +40,6 @@ class Figure(str):
 
 class Code(str):
     """A name or an id in a table: set in a fixed width."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A prompt in a table: tokens read from the prompt cache, new ones, those stored; `widest` fills it."""
-
-    cached: float
-    new: float
-    written: float
-    widest: float
-
-    def __str__(self) -> str:
-        lengths = (round(12 * fraction(part, self.widest)) for part in self._parts)
-        return "".join(mark * length for mark, length in zip("█░▒", lengths, strict=True))
-
-    @property
-    def _parts(self) -> tuple[float, float, float]:
-        return self.cached, self.new, self.written
-
-    def html(self) -> str:
-        """Solid, hatched, dotted: told apart without colours, and drawn with borders, which paper has."""
-        looks = (
-            f"border-top:10px solid {TEAL}",
-            f"height:8px;border:1px solid {TEAL};background-image:{HATCH};background-size:6px 6px",
-            f"height:8px;border:1px dotted {BLUE}",
-        )
-        parts = (
-            f'<span style="display:inline-block;width:{7 * fraction(part, self.widest):.2f}em;{look}"></span>'
-            for look, part in zip(looks, self._parts, strict=True)
-            if part
-        )
-        return f'<span style="white-space:nowrap" title="{esc(self._said)}">{"".join(parts)}</span>'
-
-    @property
-    def _said(self) -> str:
-        return f"{count(self.cached)} tokens cached, {count(self.new)} new, {count(self.written)} of them stored"
 
 
 @dataclass(frozen=True)
@@ -136,11 +97,12 @@ def table_bundle(
     notes: Sequence[str] = (),
     *,
     figure: str = "",
+    told: Sequence[str] = (),
 ) -> JsonObject:
-    """Html and plain text of one table."""
+    """Html and plain text of one table. `told` says in the text what the figure shows in the html."""
     return {
         "text/html": table_html(title, columns, rows, notes, figure=figure),
-        "text/plain": table_text(title, columns, rows, notes),
+        "text/plain": table_text(title, columns, rows, [*notes, *told]),
     }
 
 
@@ -179,8 +141,6 @@ def _wraps(value: object) -> bool:
 
 def _cell(value: object, right: bool, *, wraps: bool) -> str:
     """Only a long sentence keeps a width of its own, a wide one, lest it become a tower of words."""
-    if isinstance(value, Bar):
-        return f'<td style="{_cell_style(False)};white-space:nowrap">{value.html()}</td>'
     main = value.main if isinstance(value, Stacked) else value
     text = esc(_cell_text(main))
     below = _facts_html(value.facts) if isinstance(value, Stacked) else ""

@@ -245,14 +245,14 @@ def test_the_cache_magics_tell_why_there_is_an_object_or_none(slow: Slow, capsys
         slow.session.namespace["_agent"] = slow.ask("And?", pause=10)
     told = said("status")
     assert "A cache object would not pay: of 6 pauses seen, 0 lasted longer" in told
-    assert "(5 min) and no longer than storing is cheaper than sending anew (16 min)" in told
+    assert "lasted longer than 5 min and at most 16 min" in told
     for _ in range(9):
         slow.session.namespace["_agent"] = slow.ask("And now?")
     told = said("status")
     assert "would not pay" not in told
-    assert re.search(r"≈ [\d,]+ cache object, \d+ min left", told)
-    assert "by the pauses seen it is extended as calls use it" in told
-    assert "sim:gemini-2.5-flash object of this kernel" in told
+    assert re.search(r"cache object, \d+ min left", told)
+    assert "By the pauses seen it is extended as calls use it" in told
+    assert "cache object of this kernel" in told
     assert "1 cache object in use left alone: %agent_cache clear deletes ours" in said("prune")
     assert "Simulated: nothing was charged. It is deleted when the kernel ends" in said("extend")
     assert "1 cache object deleted" in said("clear")

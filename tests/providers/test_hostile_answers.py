@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -10,6 +11,7 @@ import zlib
 from functools import lru_cache
 from typing import Any
 
+import httpx2
 import pytest
 
 from agentnb.canonical import SystemClock
@@ -63,10 +65,10 @@ def test_nothing_follows_a_redirect(answering: Any, wire: str, stream: bool, sta
 
 
 @lru_cache
-def zeros(form: str) -> bytes:
-    """So many zeros, compressed about a thousand times."""
+def packed(sign: bytes, form: str) -> bytes:
+    """So many of a sign, compressed about a thousand times."""
     packer = zlib.compressobj(9, wbits=31 if form == "gzip" else 15)
-    piece = bytes(1_000_000)
+    piece = sign * 1_000_000
     return b"".join([*(packer.compress(piece) for _ in range(LARGE // len(piece))), packer.flush()])
 
 
@@ -77,7 +79,7 @@ def zeros(form: str) -> bytes:
 def test_a_body_that_unfolds_costs_little(answering: Any, wire: str, status: int, form: str) -> None:
     """Nobody interrupts a decompression, so it must end by itself."""
     head = {"content-type": "application/json", "content-encoding": form, "x-should-retry": "false"}
-    body = zeros(form)
+    body = packed(b"\0", form)
     ask_once = pytest.raises(ProviderError)
     with answering(status, body, head) as answer:
         with ask_once:
@@ -92,6 +94,32 @@ def test_a_body_that_unfolds_costs_little(answering: Any, wire: str, status: int
             tracemalloc.stop()
     assert most < 50_000_000
     assert took < 3, "a second, and what counting its memory takes"
+
+
+LINES = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+
+
+@WIRES
+def test_a_stream_that_unfolds_is_no_reply(answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty lines are dear to read: a call of the SDK for each."""
+    monkeypatch.setattr(transport, "MOST_OF_PIECE", 100_000)
+    monkeypatch.setattr(transport, "MOST_UNFOLDED", 5)
+    with (
+        answering(200, packed(b"\n", "gzip"), LINES) as answer,
+        pytest.raises(NoReply, match="more than a reply can hold"),
+    ):
+        ask(wire, answer.url)
+
+
+def test_a_stream_that_unfolds_can_be_stopped() -> None:
+    """Its bytes have all arrived, so shutting the socket down does not end it."""
+    made = transport.Transport(SystemClock())
+    pieces = made._capped(httpx2.Response(200, headers=LINES), lambda size: itertools.repeat(b"\n"))
+    assert next(pieces) == b"\n"
+    made.cancel()
+    with pytest.raises(transport.CallCut):
+        next(pieces)
+    made.close()
 
 
 @WIRES
@@ -134,6 +162,7 @@ def test_no_terminal_obeys_a_providers_message(answering: Any, wire: str) -> Non
         pytest.raises(RequestRefused) as caught,
     ):
         ask(wire, answer.url)
+    assert ".. " not in str(caught.value), "a provider's message has its own full stop"
     for shown in (str(caught.value), "\n".join(caught.value._render_traceback_())):
         assert "hello" in shown
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import postgres_server
-from soak_worker import open_session
+from soak_worker import left_since, open_files, open_session
 
 from agentnb.agent.money.costs import lost_calls
 from agentnb.agent.request import Limits
@@ -40,8 +40,6 @@ from agentnb.simulator import Simulator
 
 HERE = Path(__file__).resolve().parent
 WORKERS = 2
-LINGERS = 40.0
-"""Seconds in which the thread that renews leases sees that no journal is open any more."""
 FAULTS: tuple[dict[str, Any], ...] = (
     *({"kind": kind, "retry_after": 0.1} for kind in ("429", "500", "503", "529")),
     *({"kind": kind, "after_events": events} for kind in ("drop", "garbage", "error_event") for events in (1, 6)),
@@ -76,7 +74,7 @@ class Soak:
         (self.place / "stop").touch()
         for one in self.workers:
             try:
-                one.wait(60)
+                one.wait(100)
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait()
@@ -147,7 +145,7 @@ class Soak:
 
     def _wrong(self, session: Session) -> Iterator[str]:
         self.told.update(line.split()[0] for line in self.lines(""))
-        yield from self.lines("RAW")
+        yield from (*self.lines("RAW"), *self.lines("LEFT"))
         begun = {line.split()[1] for line in self.lines("begun")}
         if not begun:
             yield "nothing was begun"
@@ -214,27 +212,13 @@ def soaking(seconds: float, *, seed: int = 0, servers: bool = False) -> Iterator
 def left_over(act: Callable[[], Any]) -> tuple[Any, list[str]]:
     """What `act` gave, and what it left behind in this process."""
     gc.collect()
-    threads, files = set(threading.enumerate()), _open_files()
+    threads, files = set(threading.enumerate()), open_files()
     result = act()
-    gc.collect()
-    for thread in set(threading.enumerate()) - threads:
-        thread.join(LINGERS)
-    new_threads = [thread.name for thread in threading.enumerate() if thread not in threads]
-    new_files = [where for number, where in _open_files().items() if number not in files]
+    left = left_since(threads, files)
     children = subprocess.run(
         ["ps", "--no-headers", "--ppid", str(os.getpid()), "-o", "args"], capture_output=True, text=True
     )
-    workers = [line for line in children.stdout.splitlines() if "soak_worker" in line]
-    return result, [*new_threads, *new_files, *workers]
-
-
-def _open_files() -> dict[str, str]:
-    """This process's descriptors, and where each leads; but not the one that looks for them."""
-    found = {}
-    for one in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found[one.name] = str(one.readlink())
-    return {number: where for number, where in found.items() if not where.endswith("/fd")}
+    return result, [*left, *(line for line in children.stdout.splitlines() if "soak_worker" in line)]
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ an acting tool does goes to PLACE/effects. It ends when PLACE/stop exists.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -26,6 +27,8 @@ from agentnb.errors import AgentnbError
 from agentnb.session import Session
 from agentnb.settings import Settings
 
+LINGERS = 40.0
+"""Seconds in which the thread that renews leases sees that no journal is open any more."""
 TASKS = (
     "Say hello.",
     "Explain how tides work, please.",
@@ -154,14 +157,37 @@ class Worker:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def open_files() -> dict[str, str]:
+    """This process's descriptors, and where each leads; but not the one that looks for them."""
+    found = {}
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found[one.name] = str(one.readlink())
+    return {number: where for number, where in found.items() if not where.endswith("/fd")}
+
+
+def left_since(threads: set[threading.Thread], files: dict[str, str]) -> list[str]:
+    """What there is now of threads and descriptors and was not then. Threads that end by themselves are waited for."""
+    gc.collect()
+    until = time.monotonic() + LINGERS
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(max(0, until - time.monotonic()))
+    lives = [f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads]
+    return [*lives, *(where for number, where in open_files().items() if number not in files)]
+
+
 def main(place: Path, seed: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    threads, files = set(threading.enumerate()), open_files()
     worker = Worker(place, seed)
     add(place / "log", f"ready {os.getpid()}")
     while not (place / "stop").exists():
         with contextlib.suppress(KeyboardInterrupt):  # it may come at any line, between two turns too
             once(worker)
     worker.session.close()
+    del worker
+    for what in left_since(threads, files):
+        add(place / "log", f"LEFT {what}")
 
 
 def once(worker: Worker) -> None:

@@ -54,10 +54,14 @@ class Threads:
         if run_id in self._finished:
             return self._finished[run_id]
         run = self._machine.get(run_id)
-        state = AgentState.from_json(run.context)
+        state = self.numbered(AgentState.from_json(run.context))
         if run.status == COMPLETED:
             self._finished[run_id] = state
         return state
+
+    def numbered(self, state: AgentState) -> AgentState:
+        """Return the state with its replies numbered, as older journals have them not."""
+        return state if state.replies else state.numbered(self._state(state.parent).replies if state.parent else 0)
 
     def turns(self, thread: str) -> list[Turn]:
         """Return the thread's turns in order of their beginning."""

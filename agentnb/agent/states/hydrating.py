@@ -13,7 +13,7 @@ from agentnb.agent.conversation.turn_blocks import closed, plain, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import Freshness, with_changed
-from agentnb.agent.request import Request
+from agentnb.agent.request import Request, title_of
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
@@ -116,7 +116,7 @@ class Hydrating:
         if last is None or last.complete or is_branch(turns, cell=request.cell, execution=request.execution):
             return None
         run = self._machine.get(last.run_id)
-        said = run.context.get("replies") and run.context.get("calls")
+        said = any(block["role"] == Role.ASSISTANT for block in run.context["blocks"])
         return (run.run_id, run.step) if run.status == FAILED and said else None
 
     def _source(self, request: Request, origin: tuple[str, int]) -> AgentState:
@@ -125,7 +125,7 @@ class Hydrating:
         context = self._machine.context_at(run_id, step)
         if not is_agents(context):
             raise InputError("the run is not one of %%agent's", about=run_id, todo="Choose one from %agent_runs list.")
-        state = AgentState.from_json(context)
+        state = self._threads.numbered(AgentState.from_json(context))
         if state.thread != request.thread:
             raise InputError(
                 f"the run belongs to the conversation {state.thread}",
@@ -343,7 +343,7 @@ def _tags(state: AgentState, request: Request) -> dict[str, str]:
         "kind": state.kind,
         "root": state.segment.root,
         "model": state.address,
-        "task": " ".join(state.task.split())[:80],
+        "task": title_of(state.task),
     }
 
 

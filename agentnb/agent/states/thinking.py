@@ -36,6 +36,7 @@ from agentnb.errors import (
     ProviderError,
     RunInterrupted,
     StepLimitReached,
+    StorageError,
     StreamBroken,
 )
 from agentnb.models import prices
@@ -125,16 +126,21 @@ class Thinking:
 
         def make(call: Call) -> tuple[Reply, AgentState]:
             answer = self._ask(call, state, shown=False)
-            usage = answer.reply.usage
-            cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
-            timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
-            self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
-            spending = state.spending.with_call(usage, cost)
-            if answer.wasted != Usage():
-                spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
-            return answer.reply, replace(state, spending=spending)
+            with self._paid(state, call, answer):
+                return answer.reply, self._summed(state, call, answer)
 
         return self._within(state, call, make, before=state.spending.spent)
+
+    def _summed(self, state: AgentState, call: Call, answer: CallAnswer) -> AgentState:
+        """Take into the run's sums what a call beside it has used."""
+        usage = answer.reply.usage
+        cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
+        timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
+        self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
+        spending = state.spending.with_call(usage, cost)
+        if answer.wasted != Usage():
+            spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
+        return replace(state, spending=spending)
 
     def _mended(self, event: StepEvent, state: AgentState) -> Step:
         """Take a structured answer: one that does not fit goes back to the model with its faults."""
@@ -171,16 +177,21 @@ class Thinking:
 
     @contextmanager
     def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
-        """Keep with the failed step's event what a reply had used that could not be taken in. It is paid, whatever the
-        kernel, its disk or our own code failed at."""
+        """Journal what a reply had used before anything is made of it: it is paid, whatever fails from here on."""
+        if answer.recorded:
+            yield
+            return
+        usage = answer.reply.usage + answer.wasted
+        texts = () if usage.input_total else (answer.reply.text,)
+        used = lost_call(call, usage, texts, self._services.counter(state.address)).to_json()
+        try:
+            self._machine.current.note(**{LOST: used})
+        except StorageError:  # a full disk: the step's own commit says so
+            self._services.unwritten.setdefault(self._machine.current.run_id, []).append(used)
         try:
             yield
         except BaseException:
-            if not answer.recorded:
-                usage = answer.reply.usage + answer.wasted
-                texts = () if usage.input_total else (answer.reply.text,)
-                lost = lost_call(call, usage, texts, self._services.counter(state.address))
-                self._machine.current.attach(**{LOST: lost.to_json()})
+            self._machine.current.attach(**{LOST: used})
             raise
 
     def _within(
@@ -301,6 +312,7 @@ class Thinking:
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
+        self._services.objects.keep(self._services.provider_for(state.address), call, thread=state.thread)
         if answer.trace.streamed:
             uncached, seconds = usage.input_total - usage.cache_read, timing.reading
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
@@ -442,7 +454,7 @@ class Thinking:
         if not timing.streamed:
             return timing
         timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))
-        if timing.modelled:
+        if timing.modelled or timing.on_server:  # the queue is known
             return timing
         uncached = usage.input_total - usage.cache_read
         queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(state))

@@ -121,6 +121,8 @@ class CellLog:
     """Every run by its number, also those that a later run replaced."""
     _runs: dict[str, CellRun] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
+    hidden_names: tuple[str, ...] = ()
+    """Cells, and names whose cells, the person keeps out of what is sent."""
     order: int = 0
 
     def record(
@@ -165,7 +167,11 @@ class CellLog:
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
-        return run.cell in self.hidden
+        return self.keeps_out(run.cell, run.source)
+
+    def keeps_out(self, cell: str, source: str) -> bool:
+        """Tell whether the person keeps this cell out: itself, or a name that it says."""
+        return cell in self.hidden or any(says(source, name) for name in self.hidden_names)
 
     def of_number(self, number: int) -> CellRun | None:
         """Return the run with this execution count, also one that a later run replaced."""
@@ -174,6 +180,11 @@ class CellLog:
 
     def of_cell(self, cell: str) -> CellRun | None:
         return self._runs.get(cell)
+
+
+def says(source: str, name: str) -> bool:
+    """Tell whether the name stands in the text as a word."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", source) is not None
 
 
 def is_ours(source: str) -> bool:

@@ -10,7 +10,10 @@ _PREFIX = r"[rbufRBUF]{0,2}"
 _LITERAL = rf"{_PREFIX}(?:\"(?:\\.|[^\"\\\n]){{0,400}}+\"|'(?:\\.|[^'\\\n]){{0,400}}+')"
 _SPACE = r"[ \t]{0,40}"
 _LINE = rf"{_SPACE}(?:\\?\r?\n{_SPACE})?"
-_PART = re.compile(rf"(?P<prefix>{_PREFIX})(?P<quote>[\"'])(?P<text>(?:\\.|(?!(?P=quote))[^\\\n])*)(?P=quote)")
+_PLAIN = r"[^\\\n\"']*"
+_PART = re.compile(
+    rf"(?P<prefix>{_PREFIX})(?P<quote>[\"'])(?P<text>{_PLAIN}(?:(?:\\.|(?!(?P=quote))[\"']){_PLAIN})*)(?P=quote)"
+)
 _INNER = re.compile(r"\{ ?(?P<quote>[\"'])(?P<text>[^\"'{}\n]{1,200})(?P=quote) ?\}")
 _FIELD = re.compile(r"\{\w*\}|%s")
 

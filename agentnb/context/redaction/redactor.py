@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -126,19 +126,24 @@ class _Taken:
     dear: set[str] = field(default_factory=set)
 
 
+_HINT_LETTERS = {letter for shape in SHAPES for hint in shape.hints for letter in hint}
+"""Much data lacks some of them, base64 for one: it is not searched for the hints that have them."""
+
+
 class Places:
     """Holds where in a text the shapes' hints stand: only there a pattern is tried. Each hint is looked for once."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._lowered = _lowered(text)
+        self._absent = {letter for letter in _HINT_LETTERS if letter not in self._lowered}
         self._known: dict[str, list[int]] = {}
 
     def of(self, hint: str) -> list[int]:
         """Return where the hint begins, in small letters or large ones."""
         if (found := self._known.get(hint)) is None:
             found = self._known[hint] = []
-            place = self._lowered.find(hint)
+            place = self._lowered.find(hint) if self._absent.isdisjoint(hint) else -1
             while place >= 0:
                 found.append(place)
                 place = self._lowered.find(hint, place + 1)
@@ -217,11 +222,29 @@ def _crossing(broken: Sequence[Rejoined], taken: _Taken) -> Iterator[tuple[list[
 def _in_parts(places: Places, taken: _Taken) -> Places:
     """Return the text without secrets that its code puts together from literals: the first holds the mark."""
     text, edits = places.text, []
-    for found in assembled(text):
-        clean = _in_one_piece(text, found, taken)
+    made = [(one, _line_of(text, one)) for one in assembled(text)]
+    for one, line in (made[number] for number in _suspect([before + literal for _, (before, literal) in made])):
+        clean = _in_one_piece(*line, taken)
         if clean is not None:
-            edits.append((found.start, found.end, with_text(text[found.start : found.end], clean)))
+            edits.append((one.start, one.end, with_text(text[one.start : one.end], clean)))
     return places.edited(edits)
+
+
+def _suspect(lines: Sequence[str]) -> list[int]:
+    """Return which of the lines hold what looks like a secret. All are looked through at once, for that is fast."""
+    begins = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    touched = (
+        range(bisect_right(begins, match.start()) - 1, bisect_left(begins, match.end()))
+        for match, _ in _matches("\n".join(lines))
+    )
+    return sorted({number for numbers in touched for number in numbers})
+
+
+def _line_of(text: str, made: Assembled) -> tuple[str, str]:
+    """Return what stands on the line before literals, and what they make as one literal."""
+    before = text[max(0, made.start - BEFORE) : made.start].rpartition("\n")[2]
+    quote = "'" if '"' in made.text else '"'
+    return before, f"{quote}{made.text}{quote}"
 
 
 def _by_place(places: Places, taken: _Taken) -> Places:
@@ -263,12 +286,10 @@ def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
     return clean[len(head) :]
 
 
-def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
+def _in_one_piece(before: str, literal: str, taken: _Taken) -> str | None:
     """Return what the literals make together, with a mark in it. None where even in one piece they are no secret."""
-    before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
-    quote = "'" if '"' in found.text else '"'
     trial = _Taken(allow=taken.allow, dear=taken.dear)
-    whole = _by_shape(Places(f"{before}{quote}{found.text}{quote}"), trial).text
+    whole = _by_shape(Places(before + literal), trial).text
     if not trial.found or not whole.startswith(before):
         return None
     taken.found.update(trial.found)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from agentnb.canonical import JsonObject
 from agentnb.models import prices
-from agentnb.models.catalog import CacheKind
+from agentnb.models.catalog import CacheKind, Model
 from agentnb.models.messages import Usage
 from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import last_frame_index
@@ -285,15 +285,24 @@ def _lost(call: Call, short: int, usage: Usage) -> tuple[float | None, float | N
     """US dollars and modelled seconds to first token that the missing tokens cost; (None, None) where none miss."""
     if not short:
         return None, None
-    ttl = "5m" if usage.cache_write_5m else "1h" if usage.cache_write_1h else "12h"
-    paid = written_for(call.model, ttl, short) if usage.cache_write else Usage(input=short)
-    as_paid, as_read = prices.cost_of(call.model, paid).total, prices.cost_of(call.model, Usage(cache_read=short)).total
     total, uncached, profile = usage.input_total, usage.input_total - usage.cache_read, call.model.latency
     slower = profile.ttft(tokens=total, uncached=uncached) - profile.ttft(
         tokens=total, uncached=max(uncached - short, 0)
     )
-    dollars = None if as_paid is None or as_read is None else round(as_paid - as_read, 8)
-    return dollars, round(slower, 3)
+    return lost_dollars(call.model, short, usage), round(slower, 3)
+
+
+def lost_dollars(model: Model, short: int, usage: Usage | None, *, at: float | None = None) -> float | None:
+    """Return what so many tokens cost more than read: as written where the call wrote, else as plain input. None where
+    a price is unknown."""
+    used = usage or Usage()
+    ttl = "5m" if used.cache_write_5m else "1h" if used.cache_write_1h else "12h"
+    paid = written_for(model, ttl, short) if used.cache_write else Usage(input=short)
+    as_paid, as_read = (
+        prices.cost_of(model, paid, at=at).total,
+        prices.cost_of(model, Usage(cache_read=short), at=at).total,
+    )
+    return None if as_paid is None or as_read is None else round(as_paid - as_read, 8)
 
 
 def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:

@@ -16,19 +16,20 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from agentnb.canonical import Clock, JsonMapping, JsonObject
-from agentnb.errors import ProviderError
+from agentnb.errors import AgentnbError, ProviderError
 from agentnb.models import catalog, prices
-from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.catalog import LOCAL, CacheKind, Model
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Usage
 from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import last_frame_index
 from agentnb.providers.promptcache.calls import Call
-from agentnb.providers.promptcache.ledger import HeldObject, Ledger, User
+from agentnb.providers.promptcache.ledger import HeldObject, Ledger, User, kept_at
 from agentnb.providers.promptcache.policy import UNASKED, CachingOption, break_even, rates_of, saved_by_storing, span
 
 LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
+WEEK = 7 * 24 * HOUR  # an object that costs nothing lives so long after its last use
 DOUBT = 2.0  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
 SHORTEST = 60.0  # seconds: the provider makes none for less
 RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause worth it
@@ -62,12 +63,19 @@ class Reuse:
     warm: bool = False
 
 
+def is_free(model: Model) -> bool:
+    """Tell whether objects cost nothing: those of a model on this machine are files on the user's own disk."""
+    return model.provider == LOCAL
+
+
 def life_of(model: Model) -> float:
     """Return the seconds that an object lives by itself: as long as storage costs less than a read saves.
 
     Nobody knows how long a pause will be. So where a pause outlasts an object, its storage costs no more than the write
     it was to spare. A kernel that dies leaves its objects no longer than that.
     """
+    if is_free(model):
+        return WEEK
     per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
     return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
 
@@ -95,7 +103,7 @@ def _price_of_one(model: Model, reuse: Reuse) -> float:
 
 def stays_worth(model: Model, reuse: Reuse) -> bool:
     """Tell whether storing an object that there is goes on saving, if pauses go on like this."""
-    return sum(_saved(model, reuse)) > 0
+    return is_free(model) or sum(_saved(model, reuse)) > 0
 
 
 def weighed(model: Model, reuse: Reuse) -> str:
@@ -107,10 +115,10 @@ def weighed(model: Model, reuse: Reuse) -> str:
     saved, doubt = _saved(model, reuse), DOUBT * _doubt(_saved(model, reuse))
     verdict = "A cache object pays" if pays(model, reuse) else "A cache object would not pay"
     return (
-        f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than prefixes are trusted to last unasked "
-        f"({span(reuse.trusted)}) and no longer than storing is cheaper than sending anew ({span(life)}). Over them it "
-        f"saves {sum(saved):.1f} input prices a token, give or take {doubt:.1f}; to be made and left one day costs "
-        f"{_price_of_one(model, reuse):.1f}."
+        f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than {span(reuse.trusted)} and at most "
+        f"{span(life)}. Shorter ones a prefix outlives unasked; longer ones cost more to store than to send. "
+        f"For each token an object saves {sum(saved):.1f} input prices over these pauses, give or take {doubt:.1f}. "
+        f"To be made and left one day costs {_price_of_one(model, reuse):.1f}."
     )
 
 
@@ -196,10 +204,20 @@ class CacheObjects:
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
         if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
             return None
+        if is_free(call.model):
+            return None  # it is made of what a call has read, see `keep`
         price = _price(call.model, tokens, life_of(call.model), fresh=True)
         if price is None or self.spent + price > self.budget:
             return None
         return price if pays(call.model, reuse) else None
+
+    def keep(self, provider: object, call: Call, *, thread: str) -> None:
+        """Make an object of what a model on this machine has just read, where there is none: it costs nothing."""
+        if not is_free(call.model) or not isinstance(provider, ObjectProvider):
+            return
+        if last_frame_index(call.prompt) >= 0 and self.find(call.prompt, call.model, call.scope) is None:
+            with contextlib.suppress(AgentnbError):  # a full disk, a server that has ended: the reply is here
+                self.make(provider, call, thread, seconds=life_of(call.model))
 
     def make(self, provider: ObjectProvider, call: Call, thread: str, *, seconds: float = HOUR) -> HeldObject:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
@@ -210,7 +228,7 @@ class CacheObjects:
         tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)
         held = HeldObject(
             name=str(made["name"]),
-            scope=call.scope,
+            scope=kept_at(call.scope),
             model=call.model.name,
             prefix=call.prompt.chain[last],
             tokens=int(tokens),
@@ -270,10 +288,10 @@ class CacheObjects:
                 with contextlib.suppress(ProviderError):  # it is still in the ledger: the next call tries again
                     self._leave(provider, held, own)
 
-    def _leave(self, provider: ObjectProvider, held: HeldObject, users: Sequence[User]) -> bool:
-        """Take users off an object; whether it was deleted, which it is where nobody else uses it."""
+    def _leave(self, provider: ObjectProvider, held: HeldObject, users: Sequence[User], *, stays: bool = False) -> bool:
+        """Take users off an object; where nobody else uses it and it does not `stay`, delete it, and say so."""
         others = tuple(user for user in held.users if user not in users and not self._ended(user.owner))
-        if others:
+        if others or stays:
             self._ledger.hold(replace(held, users=others), self._clock.now())
             return False
         return self.delete(provider, held)
@@ -300,9 +318,7 @@ class CacheObjects:
         self.vanished(held.name)
         if held.payer == self._owner:
             unused = max(held.until - self._clock.now(), 0.0)
-            self.spent -= prices.storage_cost(
-                catalog.lookup(f"google:{held.model}"), tokens=held.tokens, seconds=unused
-            )
+            self.spent -= prices.storage_cost(catalog.lookup(address_of(held)), tokens=held.tokens, seconds=unused)
         return True
 
     def mine(self) -> list[HeldObject]:
@@ -310,9 +326,13 @@ class CacheObjects:
         now = self._clock.now()
         return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
 
-    def leave(self, provider: ObjectProvider, held: HeldObject) -> bool:
-        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted."""
-        return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
+    def leave(self, provider: ObjectProvider, held: HeldObject, *, cleared: bool = False) -> bool:
+        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted.
+
+        One that costs nothing stays for sessions to come, unless a person has `cleared` it.
+        """
+        mine = [user for user in held.users if user.owner == self._owner]
+        return self._leave(provider, held, mine, stays=held.scope == LOCAL and not cleared)
 
     def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
         """Tell whether a listed object is ours and nobody uses it. None where the ledger does not know it: whoever made
@@ -320,6 +340,8 @@ class CacheObjects:
         if not ours(listed):
             return False
         held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)
+        if held is not None and held.scope == LOCAL:
+            return held.until <= self._clock.now()
         if held is not None:
             return all(self._ended(user.owner) for user in held.users)
         made_by = maker(listed)
@@ -342,9 +364,16 @@ class CacheObjects:
 def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float | None:
     """US dollars: storage for so long, and for a fresh one the input that it is made from. None if unknown."""
     made = prices.cost_of(model, Usage(input=tokens)).total
+    if is_free(model):
+        return 0.0
     if made is None or not prices.storage_price(model):
         return None
     return (made if fresh else 0.0) + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
+
+
+def address_of(held: HeldObject) -> str:
+    """Return the model's address, without telling whether it is simulated."""
+    return f"{LOCAL if held.scope == LOCAL else 'google'}:{held.model}"
 
 
 def ours(listed: JsonMapping) -> bool:

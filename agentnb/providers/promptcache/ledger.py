@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from agentnb import canonical
 from agentnb.canonical import JsonObject
+from agentnb.models.catalog import LOCAL
 
 E = TypeVar("E")
 
@@ -80,6 +81,11 @@ class HeldObject:
     until: float
     users: tuple[User, ...]
     payer: str
+
+
+def kept_at(scope: str) -> str:
+    """Return where a scope's cache objects are kept. On this machine they outlive the server, whose memory does not."""
+    return LOCAL if scope.startswith(f"{LOCAL}:") else scope
 
 
 class Ledger:
@@ -157,7 +163,7 @@ class Ledger:
     def held(self, scope: str | None = None) -> list[HeldObject]:
         """Return the cache objects that we know of, oldest first; expired ones too, until they are dropped."""
         objects = self._all("object/", _held)
-        return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
+        return sorted((h for h in objects if scope is None or h.scope == kept_at(scope)), key=lambda h: h.made)
 
     def _all(self, start: str, made: Callable[[JsonObject], E]) -> list[E]:
         found = (_read(self._storage.get(key), made) for key in self._storage.keys(start))

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agentnb.models import prices
-from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.catalog import LOCAL, CacheKind, Model
 from agentnb.models.messages import Usage
 
 TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43200.0, "24h": 86400.0}
@@ -273,7 +273,8 @@ def _options(model: Model, *, pings: bool) -> list[CachingOption]:
     rules = model.cache
     none = CachingOption(ttl="", rates=Rates(write=1.0, read=1.0))
     if not rules.breakpoints:
-        ttl = rules.ttls[0] if rules.kind is CacheKind.AUTOMATIC else _IMPLICIT_TTL
+        told = rules.kind is CacheKind.AUTOMATIC or model.provider == LOCAL
+        ttl = rules.ttls[0] if told else _IMPLICIT_TTL
         return [CachingOption(ttl=ttl, rates=rates_of(model, ttl))]  # it happens unasked and writes cost nothing
     options = [CachingOption(ttl=ttl, rates=rates_of(model, ttl)) for ttl in rules.ttls]
     if pings:

@@ -311,8 +311,10 @@ def _parameters(url: str) -> dict[str, str]:
 
 def _parsed(url: str) -> dict[str, str] | None:
     psycopg = _psycopg()
+    from psycopg.conninfo import conninfo_to_dict  # an import that was interrupted leaves no attribute of that name
+
     try:
-        return {name: str(value) for name, value in psycopg.conninfo.conninfo_to_dict(url).items() if value is not None}
+        return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except psycopg.Error:
         return None
 
