@@ -240,7 +240,7 @@ def test_the_cache_magics_tell_why_there_is_an_object_or_none(slow: Slow, capsys
         return " ".join(capsys.readouterr().out.replace("\\n", " ").split())
 
     slow.session.namespace["_agent"] = slow.ask("Hello?")
-    assert "once two pauses have outlasted what is cached unasked" in said("status")
+    assert "Once two pauses have outlasted what is cached unasked" in said("status")
     for _ in range(5):
         slow.session.namespace["_agent"] = slow.ask("And?", pause=10)
     told = said("status")

@@ -31,7 +31,7 @@ ANSWER = "final_answer"
 _HOW = """\
 # How you reply
 
-Every reply is one JSON object and nothing else: the call of a tool, whose result comes in the next message, or of \
+Every reply is one JSON object and nothing else. It calls a tool, whose result comes in the next message, or calls \
 `final_answer`, which ends the task. The tools:
 """
 _LAST = '- final_answer: Tell the person the answer, in Markdown. Arguments: {"text": {"type": "string"}}'
