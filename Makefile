@@ -40,7 +40,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "pypdfium2>=5" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
@@ -93,10 +93,11 @@ test-notebooks: env
 	$(call phase,notebooks,$(BEHIND) $(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
 		--nbval-lax --nbval-current-env notebooks)
 
-# What a newer Python does otherwise: the syntax that the context reads, and recording what cells run.
+# What a newer Python does otherwise: the syntax that the context reads, and recording what cells run. Secrets and values
+# are read without either.
 test-next: env-next
 	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
-		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
+		--ignore=tests/context/redaction --ignore=tests/context/values tests/context tests/kernel/test_trace.py \
 		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
@@ -135,9 +136,10 @@ labextension: env-lab
 	PATH="$$PATH:$(CURDIR)/$(LAB)/bin" $(LAB)/bin/python tests/labextension.py
 	@rm -f $(LAB)/.made && $(MAKE) --no-print-directory env-lab
 
-# The views in every theme and width, in nbconvert's html and without styles: build/screenshots.
+# The views in every theme and width, in other renderers, and on paper: build/screenshots.
 screenshots: env-lab
-	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_dashboard.py
+	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_renderers.py \
+		tests/browser/test_dashboard.py
 
 # The README's moving picture: somebody asks, inserts and approves in a real JupyterLab.
 picture: env-lab
@@ -153,6 +155,7 @@ bench: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_events.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_postgres.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_fleet.py
 
 bench-peers:
 	@test -x .bench-peers/langgraph/bin/python || $(PYTHON) -m venv .bench-peers/langgraph

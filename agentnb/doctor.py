@@ -51,6 +51,7 @@ def report(environment: Mapping[str, str]) -> Iterator[str]:
         yield _line(f"key: {provider}", f"{found[0]} is set" if found else "not set")
     yield from (_line(name, _reached(environment[name])) for name in ADDRESSES if environment.get(name))
     yield _line("model", _model(environment))
+    yield _line("local models", _local(environment))
     if environment.get("AGENTNB_BUS"):
         yield _line("bus", _bus(environment["AGENTNB_BUS"]))
     yield _line("simulator", _simulator())
@@ -119,6 +120,17 @@ def _model(environment: Mapping[str, str]) -> str:
     simulated = catalog.is_simulated(address)
     why = "AGENTNB_MODEL is set" if chosen else "no key is set" if simulated else "its key is set"
     return f"{address} ({'simulated ' if simulated else ''}{label}; {why})"
+
+
+def _local(environment: Mapping[str, str]) -> str:
+    """Tell which models on this machine can be asked, or how to get one."""
+    from agentnb.providers.local.weights import here, runs_here
+
+    names = [row.name for row, _ in here(data_directory(from_environment(environment)))]
+    if not names:
+        return "none; python -m agentnb local list shows which can be had"
+    how = f"%%agent -m local:{names[0]}" if runs_here() else "to ask them: pip install 'agentnb-jupyter[local]'"
+    return f"{', '.join(names)} ({how})"
 
 
 def _simulator() -> str:

@@ -13,7 +13,7 @@ AgentnbError
 ├── ContextError          definitions and files
 │   └── DefinitionNotFound · PathOutsideRoot · SchemaUnread
 ├── ModelError            which model, and may we ask it
-│   └── ModelUnknown · KeyMissing · PackageMissing
+│   └── ModelUnknown · KeyMissing · PackageMissing · WeightsMissing · LocalModelFailed
 ├── ProviderError         what a provider, or the way to it, answered
 │   ├── RequestRefused
 │   │   └── PromptTooLong
@@ -65,9 +65,13 @@ class AgentnbError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        about = f" ({self.about})" if self.about else ""
         todo = f" {self.todo}" if self.todo else ""
-        return in_sight(f"{self.what}{about}.{todo} [{self.code}]")
+        return in_sight(f"{self._happened()}{todo} [{self.code}]")
+
+    def _happened(self) -> str:
+        """Return the first sentence, with one full stop: a provider's message may have its own."""
+        about = f" ({self.about})" if self.about else ""
+        return f"{self.what.removesuffix('.')}{about}."
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders (Dask); the default reduction would lose the keyword-only parts.
@@ -79,7 +83,7 @@ class AgentnbError(Exception):
         Return what happened, then what to do, in lines that fit a window of 600 pixels. JupyterLab breaks longer ones
         in the middle of words.
         """
-        happened = in_sight(f"{self.what}{f' ({self.about})' if self.about else ''}.")
+        happened = in_sight(self._happened())
         parts = (f"{type(self).__name__}: {happened}", str(self).removeprefix(happened).lstrip())
         return [
             line for part in parts for line in textwrap.wrap(part, LINE, break_long_words=False, break_on_hyphens=False)
@@ -317,6 +321,18 @@ class PackageMissing(ModelError):
     """The package that this needs is not installed."""
 
     code = "package.missing"
+
+
+class WeightsMissing(ModelError):
+    """The weights of a model on this machine are not there."""
+
+    code = "weights.missing"
+
+
+class LocalModelFailed(ModelError):
+    """A model on this machine cannot be started, or its server ended."""
+
+    code = "model.local"
 
 
 class ProviderError(AgentnbError):

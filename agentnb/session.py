@@ -23,6 +23,7 @@ from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.notebook_context import CELL
 from agentnb.agent.hydration.project import own_root
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
@@ -60,13 +61,15 @@ from agentnb.providers.base import Provider
 from agentnb.providers.calling import Calling
 from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
+from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider
+from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider, address_of, kept_at
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
 if TYPE_CHECKING:
+    from agentnb.agent.receipt.spans import RunSpans
     from agentnb.agent.tools.typed_answer import TypedAnswer
 
 ADAPTERS: Mapping[str, type[Calling]] = {
@@ -112,12 +115,12 @@ class Session:
         self._journal: Journal | None = None
         self._journal_place: str | Path = ""
         self._bus: tuple[str, RedisBus] | None = None
-        self._providers: dict[str, Provider] = {}
+        self._providers: dict[str, Calling] = {}
         self._objects: CacheObjects | None = None
         self._cassette: Cassette | None = None
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
-        self._helping: list[dict[str, Provider]] = []
+        self._helping: list[dict[str, Calling]] = []
         """The connections of agents that carry children of the run in flight."""
         self.observed = Observed()
         self.undo = Undo()
@@ -130,6 +133,8 @@ class Session:
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
+        self._spans: RunSpans | None = None
+        self._unwritten: dict[str, list[JsonObject]] = {}
 
     # --- what is opened on first use --------------------------------------------------------------------------
 
@@ -218,7 +223,9 @@ class Session:
         if self.settings.otel:
             from agentnb.agent.receipt.spans import RunSpans
 
-            machine.events.subscribe(RunSpans(lambda run_id: machine.get(run_id).context).feed)
+            if self._spans is None:
+                self._spans = RunSpans(lambda run_id: machine.get(run_id).context)
+            machine.events.subscribe(self._spans.feed)
         return machine
 
     def model_name(self, named: str | None = None) -> str:
@@ -241,23 +248,31 @@ class Session:
         """Return the connection to a model. Opening it sends nothing."""
         return self._connection(self._providers, address)
 
-    def _connection(self, made: dict[str, Provider], address: str) -> Provider:
+    def _connection(self, made: dict[str, Calling], address: str) -> Calling:
         """Return the connection among those made; a new one where its provider is at another place by now."""
         if address not in made:
             made[address] = self._connect(address)
-        elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
+        elif not catalog.is_simulated(address) and made[address].is_elsewhere(self.environment):
             made[address].close()
             made[address] = self._connect(address)
         return made[address]
 
-    def _place(self, address: str) -> str:
-        return ADAPTERS[catalog.lookup(address).provider].place(self.environment)
+    def reaches(self, scope: str) -> bool:
+        """Tell whether what is warm in a scope can be hit. A simulator and a local server take their memory along."""
+        if scope.startswith(f"{catalog.LOCAL}:"):
+            return any(made.scope == scope for made in self._providers.values())
+        mine = f"sim:{self.simulated.instance}" if self.simulated is not None else ""
+        return not scope.startswith("sim:") or scope == mine
 
-    def _connect(self, address: str) -> Provider:
+    def _connect(self, address: str) -> Calling:
         model = catalog.lookup(address)
+        if model.provider == catalog.LOCAL:
+            local = LocalProvider(model, clock=self.clock, home=self.home)
+            local.is_elsewhere(self.environment)
+            return local
         adapter = ADAPTERS[model.provider]
         if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=self._place(address))
+            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
         simulator = self.simulator()
         return adapter(
             model,
@@ -300,7 +315,10 @@ class Session:
         if self._threads is None:
             self._threads = Threads(machine)
         recollection = Recollection(machine, self._threads)
-        recall = Recall(steps=lambda: recollection.steps(machine.current.run_id))
+        recall = Recall(
+            step=lambda number: recollection.step(machine.current.run_id, number),
+            steps=lambda: recollection.steps(machine.current.run_id),
+        )
         return BuiltInAgent(
             Services(
                 machine=machine,
@@ -320,6 +338,7 @@ class Session:
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                unwritten=self._unwritten,
                 may_wait=may_wait,
             )
         )
@@ -329,7 +348,7 @@ class Session:
         self, on_main: Callable[[Callable[[], Outcome]], Outcome], cancelled: threading.Event
     ) -> Iterator[BuiltInAgent]:
         """Lend an agent for the children of another one's run. What stops that one stops it too."""
-        made: dict[str, Provider] = {}
+        made: dict[str, Calling] = {}
         if cancelled is self.cancelled:
             self._helping.append(made)
         try:
@@ -340,7 +359,7 @@ class Session:
                 connection.close()
                 self._more.remove(connection)
 
-    def _connections(self, made: dict[str, Provider]) -> Callable[[str], Provider]:
+    def _connections(self, made: dict[str, Calling]) -> Callable[[str], Provider]:
         """Connections that only one agent uses, kept in `made`: a call on a connection must not meet another."""
 
         def provider(address: str) -> Provider:
@@ -354,7 +373,8 @@ class Session:
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """Return what this kernel can tell a model now."""
         pins = self.pins
-        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
+        self.log.hidden = {name.removeprefix(CELL) for name in pins.hidden if name.startswith(CELL)}
+        self.log.hidden_names = tuple(name for name in pins.hidden if not name.startswith(CELL))
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
@@ -484,11 +504,11 @@ class Session:
         return new
 
     def runs(self, limit: int) -> list[RunSummary]:
-        """Return the newest runs, newest first, without the children of other runs."""
+        """Return the newest runs, newest first, without those that nobody asked for."""
         journal, asked = self.machine().journal, limit
         while True:
             found = journal.runs(limit=asked)
-            own = [run for run in found if not run.tags.get("child_of")]
+            own = [run for run in found if not run.inner]
             if len(own) >= limit or len(found) < asked:
                 return own[:limit]
             asked *= 4
@@ -537,7 +557,7 @@ class Session:
             self._storage.close()
             self._storage = None
 
-    def close_objects(self) -> int:
+    def close_objects(self, *, cleared: bool = False) -> int:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
         number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
@@ -547,7 +567,7 @@ class Session:
         for held in mine:
             with contextlib.suppress(AgentnbError):
                 provider = self.holder_of(held)
-                deleted += bool(provider and self.objects.leave(provider, held))
+                deleted += bool(provider and self.objects.leave(provider, held, cleared=cleared))
         return deleted
 
     def holder_of(self, held: HeldObject) -> ObjectProvider | None:
@@ -556,8 +576,8 @@ class Session:
         simulated = catalog.is_simulated(held.scope)
         if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
             return None
-        provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
-        return provider if isinstance(provider, ObjectProvider) and provider.scope == held.scope else None
+        provider = self.provider(f"sim:{held.model}" if simulated else address_of(held))
+        return provider if isinstance(provider, ObjectProvider) and kept_at(provider.scope) == held.scope else None
 
 
 _HALF = re.compile("[\ud800-\udfff]")

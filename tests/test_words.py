@@ -66,6 +66,37 @@ def sentences(text: str) -> Iterator[str]:
             yield from re.split(r"(?<=[.?!])\s+", re.sub(r"\[home of [^]]*\]", "", prose))
 
 
+NOT_SHOWN = ("simulator", "prompt/instructions.py", "agent/conversation/summary.py", "context/static/english_words.py")
+"""Where text is another's, or for the model alone, or a list of words."""
+NO_WORDS = re.compile(r"\\|<\w|\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|SET)\b|--- ")
+"""Patterns, html and SQL."""
+OLD_WORDS = re.compile("|".join(("(?i)semi-static", "hydration", "-1 means", *DECODED)))
+LATE_CONDITION = re.compile(r"\w[\w )`]* (?:if|unless|provided that|in case) \w")
+
+
+def shown(tree: ast.Module) -> Iterator[str]:
+    """Yield the texts that people may see: literals of several words, a placeholder in them counted as one."""
+    hidden = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    hidden |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.JoinedStr(values=parts):
+                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in parts)
+            case ast.Constant(value=str(text)) if id(node) not in hidden:
+                pass
+            case _:
+                continue
+        if len(text.split()) > 3 and not NO_WORDS.search(text):
+            yield text
+
+
+def unplain(text: str) -> Iterator[str]:
+    """Yield the sentences of a shown text that are long, or say their condition last, or old words."""
+    for sentence in re.split(r"(?<=[.?!])\s+|\n", text):
+        if length(sentence) > MOST_WORDS or LATE_CONDITION.search(sentence) or OLD_WORDS.search(sentence):
+            yield sentence
+
+
 def length(sentence: str) -> int:
     return sum(1 for word in sentence.split() if re.search(r"\w", word))
 
@@ -85,6 +116,30 @@ def test_docstrings_and_comments_are_plain() -> None:
         f"{path.relative_to(PACKAGE)}: {fault}" for path in sorted(PACKAGE.rglob("*.py")) for fault in faults(path)
     ]
     assert not found, "\n".join(found)
+
+
+def test_what_people_see_is_plain() -> None:
+    found = [
+        f"{name}: {sentence}"
+        for name, path in ((str(path.relative_to(PACKAGE)), path) for path in sorted(PACKAGE.rglob("*.py")))
+        if not name.startswith(NOT_SHOWN)
+        for text in shown(ast.parse(path.read_text()))
+        for sentence in unplain(text)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("The run was stopped. Resume it.", True),
+        (" ".join(["word"] * 21), False),
+        ("Nothing is sent if the budget is spent", False),
+        ("If the budget is spent, nothing is sent", True),
+    ],
+)
+def test_a_text_is_judged(text: str, plain: bool) -> None:
+    assert (not list(unplain(text))) is plain
 
 
 @pytest.mark.parametrize("module", HARD)

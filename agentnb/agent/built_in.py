@@ -12,7 +12,7 @@ from types import MappingProxyType
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question
 from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import affordable_output
-from agentnb.agent.money.costs import lost_calls
+from agentnb.agent.money.costs import LOST, Lost, lost_calls
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
@@ -26,12 +26,12 @@ from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
-from agentnb.errors import AgentnbError, JournalError, RunInterrupted
+from agentnb.errors import AgentnbError, JournalError, RunInterrupted, StorageError
 from agentnb.models import prices
 from agentnb.models.layers import Block
 from agentnb.models.messages import Usage
 from agentnb.providers import latency
-from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
+from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,6 @@ class BuiltInAgent:
         self._hydrating = Hydrating(services)
         self._preparing = Preparing(services)
         self._limits = services.limits
-        self._taken_up: set[str] = set()
         self._latest: tuple[JsonObject, AgentState | None] = ({}, None)
         self.raised: Exception | None = None
         for name, row in TABLE.items():
@@ -62,6 +61,11 @@ class BuiltInAgent:
         """Commit the run's step 0: where it hangs in its thread, and under which limits."""
         state, tags = self._hydrating.opening(request, run_id)
         self.begin_with(state, run_id, tags)
+
+    def begin_many(self, asked: Iterable[tuple[Request, str]]) -> None:
+        """Commit step 0 of many requests, each with its run's name. A run whose name is taken is left as it is."""
+        opened = ((run_id, *self._hydrating.opening(request, run_id)) for request, run_id in asked)
+        self._machine.initialize_runs(BEGIN, ((run_id, state.to_json(), tags) for run_id, state, tags in opened))
 
     def begin_with(self, state: AgentState, run_id: str, tags: Mapping[str, str]) -> None:
         """Commit a run's step 0 with this very state."""
@@ -74,7 +78,6 @@ class BuiltInAgent:
         """
         pick(allowed_tools(limits.allow or ()), self._services.tools)
         self._limits[run_id] = limits
-        self._taken_up.add(run_id)
         unsure = answers.get("unsure")
         self._machine.resume(
             run_id,
@@ -95,7 +98,10 @@ class BuiltInAgent:
             run, before = self._machine.run_to_end(run_id), -1
             while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
                 run, before = self._machine.run_to_end(run_id), run.step
-        except JournalError as error:
+        except (JournalError, StorageError) as error:
+            if unwritten := self._services.unwritten.get(run_id):
+                spent = sum(Lost.from_json(used).cost.total or 0.0 for used in unwritten)
+                error.todo += f" What the reply had cost (${spent:.4f}) is kept in this kernel until the run goes on."
             with_way_on(error, run_id)
             raise
         return AgentRun(document_of(run, self._machine.history(run_id)))
@@ -152,16 +158,16 @@ class BuiltInAgent:
         cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
         return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
-    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
+    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, bool]:
         """Tell how the layers of the next call on this run's prompt are cached, and what of it should hit.
 
-        Also when its first token may be expected, and how often its frame was asked with.
+        Also when its first token may be expected, and whether a cache object of its frame pays.
         """
         state = self._state(run_id)
         call, prediction = self._preparing.prepare(state)
         plan = self._preparing.plan(state, call)
         first = self._preparing.expect_first_token(state, call, prediction)
-        return call, plan, prediction, first, self._preparing.reuse(state, call)
+        return call, plan, prediction, first, self._preparing.object_pays(state, call)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """Tell what would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
@@ -210,12 +216,11 @@ class BuiltInAgent:
             # The machine hands back the very dict that the step before has given: then it need not be read again.
             given, known = self._latest
             state = known if known is not None and context is given else AgentState.from_json(context)
+            if state is not known and not self._machine.current.replaying:
+                state = self._taken_up(state, run_id)
             state = state.limited(self._limits.get(run_id, Limits()))
-            if run_id in self._taken_up:
-                state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
             try:
                 event, state = handle(state)
-                self._taken_up.discard(run_id)
             except Exception as error:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 if isinstance(error, RunInterrupted):
@@ -228,6 +233,15 @@ class BuiltInAgent:
             return row.next[event], self._latest[0]
 
         return step
+
+    def _taken_up(self, state: AgentState, run_id: str) -> AgentState:
+        """Return the state as it was read from the journal, with what calls had used that no step holds."""
+        unwritten = self._services.unwritten.get(run_id, [])
+        while unwritten:
+            self._machine.current.note(**{LOST: unwritten[0]})
+            unwritten.pop(0)
+        state = self._services.threads.numbered(state)
+        return state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
 
 
 def _would_cost(call: Call, usage: Usage) -> str:

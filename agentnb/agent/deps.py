@@ -15,7 +15,7 @@ from agentnb.agent.request import Limits
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, Tool
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonObject
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.models import catalog
 from agentnb.models.catalog import Model
@@ -63,6 +63,8 @@ class Services:
     cancelled: threading.Event = field(default_factory=threading.Event)
     limits: dict[str, Limits] = field(default_factory=dict)
     """New limits by run: whichever agent of the session takes the run up next applies them."""
+    unwritten: dict[str, list[JsonObject]] = field(default_factory=dict)
+    """Usage of replies, by run, that the journal had no room for: it is written when the run goes on."""
     may_wait: bool = False
     """True where a run may be let go until its wake-up time: a worker takes it up then. A person waits beside it."""
     models: dict[str, Model] = field(default_factory=dict)

@@ -25,8 +25,9 @@ from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
 from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.proposals import Proposal
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, PartlyDumped
 from agentnb.models.layers import Block
+from agentnb.models.messages import Role, ToolResult
 from agentnb.settings import RunOptions
 
 FORMAT = 1
@@ -254,13 +255,28 @@ class AgentState:
         spending = replace(spending, settled=(run_id, len(all_of_them)))
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
+    def numbered(self, before: int) -> AgentState:
+        """Return the state of an older journal with its replies numbered, on from those `before` this turn."""
+        if self.replies:
+            return self
+        step, after, blocks = before, Role.USER, []
+        for block in self.blocks:
+            said = block.role is Role.ASSISTANT
+            step += said and after is not Role.ASSISTANT
+            blocks.append(replace(block, step=step) if said or isinstance(block.content, ToolResult) else block)
+            after = block.role
+        return replace(self, blocks=tuple(blocks), replies=step) if step else self
+
     def shown(self) -> JsonObject:
         """Return what a live view needs: the money so far, the last call or the next one, and the plan."""
         return {"cost": self.spending.to_json().get("cost"), "last": self.last} | self._planned()
 
     def to_json(self) -> JsonObject:
         """Return the JSON that is journaled, keys in the order in which a run comes to have them."""
-        return self._asked() | self._turn() | self._hydrated() | self._thought()
+        dumped = {"blocks": dumped_blocks(self.blocks)}
+        if self.segment.blocks is not None:
+            dumped["segment_blocks"] = dumped_blocks(self.segment.blocks)
+        return PartlyDumped(self._asked() | self._turn() | self._hydrated() | self._thought(), dumped)
 
     def _asked(self) -> JsonObject:
         return {
@@ -367,6 +383,11 @@ Step: TypeAlias = tuple[StepEvent, AgentState]
 
 def blocks_to_json(blocks: Iterable[Block]) -> list[JsonObject]:
     return [block.to_json() for block in blocks]
+
+
+def dumped_blocks(blocks: Iterable[Block]) -> bytes:
+    """Return `blocks_to_json` as bytes: each block is dumped once, however many steps hold it."""
+    return b"[" + b",".join([block.dumped for block in blocks]) + b"]"
 
 
 def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:

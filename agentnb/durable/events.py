@@ -20,7 +20,7 @@ EVENT_VERSION = 1
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 
 JOURNALED_KINDS = frozenset(
-    {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "delayed", "woken", "answered"}
+    {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "delayed", "woken", "noted", "answered"}
 )
 """Kinds that the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
 

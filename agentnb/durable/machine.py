@@ -6,9 +6,11 @@ next begins. Whatever happens to the process, no committed step is lost, and at 
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,9 +33,8 @@ from agentnb.errors import (
     InputError,
     JournalError,
     LeaseHeld,
-    RunCancelled,
+    RunExists,
     RunFinished,
-    RunPaused,
     StorageDamaged,
 )
 
@@ -41,6 +42,7 @@ H = TypeVar("H", bound=Handler)
 T = TypeVar("T")
 
 LEASE_SECONDS = 60.0
+BATCH = 1000  # runs made in one transaction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,12 +145,21 @@ class AgentStateMachine:
 
     def initialize_run(self, run_id: str, state: str, context: object, *, tags: Mapping[str, str] | None = None) -> Run:
         """Make a run at step 0. Raises RunExists, StateUnknown, ContextNotStorable; nothing is committed then."""
-        if not run_id or run_id.__class__ is not str:
-            raise InputError("a run_id must be text and not empty", about=repr(run_id), todo="Give a new name.")
-        self._stepper.refuse_unknown(state)
-        encoded = deltas.encode(self._codec.plain(context))
-        self._create(run_id, state, encoded, tags=_checked_tags(tags or {}))
+        if not self.initialize_runs(state, [(run_id, context, tags or {})]):
+            raise _taken(run_id)
         return self.get(run_id)
+
+    def initialize_runs(self, state: str, runs: Iterable[tuple[str, object, Mapping[str, str]]]) -> list[str]:
+        """Make many runs at step 0 from names, contexts and tags; a transaction makes a thousand. Returns those made.
+
+        A run whose name is taken is left as it is. Raises StateUnknown and ContextNotStorable; what was made before
+        stays.
+        """
+        self._stepper.refuse_unknown(state)
+        every, made = iter(runs), list[str]()
+        while batch := list(itertools.islice(every, BATCH)):
+            made += self._create([self._new(run_id, state, context, tags) for run_id, context, tags in batch])
+        return made
 
     def execute_step(self, run_id: str) -> str:
         """Make one step and commit it; gives the state the run is in then.
@@ -161,17 +172,8 @@ class AgentStateMachine:
 
     def run_to_end(self, run_id: str, *, max_steps: int | None = None) -> Run:
         """Make steps until the run is finished, paused or waiting, at most `max_steps`. Look at the status."""
-        made = 0
-        while max_steps is None or made < max_steps:
-            try:
-                _, status = self._stepper.advance(run_id)
-            except (RunPaused, RunCancelled):
-                if not made:
-                    raise
-                break
-            made += 1
-            if status != records.RUNNING:
-                break
+        if max_steps is None or max_steps > 0:
+            self._stepper.advance(run_id, math.inf if max_steps is None else max_steps)
         return self.get(run_id)
 
     def next_free(self, **tags: str) -> str | None:
@@ -237,9 +239,9 @@ class AgentStateMachine:
             unsure=tuple(action.name for action in pending if action.status == "begun"), versions=row.versions,
         )  # fmt: skip
 
-    def history(self, run_id: str) -> list[Event]:
-        """Everything that happened to the run, oldest first. Raises RunUnknown."""
-        return self.journal.history(run_id)
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
+        """Everything that happened to the run (in `state`), oldest first. Raises RunUnknown."""
+        return self.journal.history(run_id, state=state)
 
     def context_at(self, run_id: str, step: int) -> Context:
         """Return the context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
@@ -264,7 +266,9 @@ class AgentStateMachine:
         row = self.journal.row(run_id)
         state, frames = self.journal.frames(run_id, step)
         merged = {**row.summary.tags, **_checked_tags(tags or {})}
-        self._create(new_run_id, state, deltas.restore(frames), tags=merged, origin=(run_id, step))
+        new = self._new_of(new_run_id, state, deltas.restore(frames), merged)
+        if not self._create([replace(new, origin=(run_id, step))]):
+            raise _taken(new_run_id)
         return self.get(new_run_id)
 
     def replay(self, run_id: str, step: int) -> Replay:
@@ -313,26 +317,27 @@ class AgentStateMachine:
 
     # Parts
 
-    def _create(
-        self,
-        run_id: str,
-        state: str,
-        encoded: deltas.Encoded,
-        *,
-        tags: Mapping[str, str],
-        origin: tuple[str, int] | None = None,
-    ) -> None:
+    def _new(self, run_id: str, state: str, context: object, tags: Mapping[str, str]) -> NewRun:
+        if not run_id or run_id.__class__ is not str:
+            raise InputError("a run_id must be text and not empty", about=repr(run_id), todo="Give a new name.")
+        return self._new_of(run_id, state, deltas.encode(self._codec.plain(context)), _checked_tags(tags))
+
+    def _new_of(self, run_id: str, state: str, encoded: deltas.Encoded, tags: Mapping[str, str]) -> NewRun:
         versions = {name: entry.version for name, entry in self._stepper.states.items()}
         status = records.WAITING if state.startswith(AWAITING) else STATUS_OF.get(state, records.RUNNING)
         wake_at = self._stepper.status_of(state)[1] if state in self._stepper.states else None
-        self.journal.create(
-            NewRun(
-                run_id=run_id, state=state, status=status, frame=deltas.keyframe(encoded), tags=dict(tags),
-                versions=versions, origin=origin, wake_at=wake_at,
-            )
+        return NewRun(
+            run_id=run_id, state=state, status=status, frame=deltas.pack(deltas.keyframe(encoded), None)[0],
+            tags=dict(tags),
+            versions=versions, wake_at=wake_at,
         )  # fmt: skip
+
+    def _create(self, news: Sequence[NewRun]) -> list[str]:
+        made = self.journal.create(*news)
         if self.events.heard:
-            self.events.emit(self.journal.history(run_id)[0])
+            for run_id in made:
+                self.events.emit(self.journal.history(run_id)[0])
+        return made
 
     def _request(self, run_id: str, control: str) -> None:
         try:
@@ -377,6 +382,10 @@ class AgentStateMachine:
             answered = action.status == "begun" and (isinstance(unsure, str) or action.name in unsure)
             if answered:
                 self.journal.end_action(row.key, step, action._replace(**_answered(unsure, action.name)))
+
+
+def _taken(run_id: str) -> RunExists:
+    return RunExists("there is a run of this name already", about=run_id, todo="Choose another run_id.")
 
 
 def _error_of(data: bytes | None) -> RunError | None:

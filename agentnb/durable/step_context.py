@@ -54,6 +54,11 @@ class Current:
         dump_exact(data, "attach")
         self.attached = {**(self.attached or {}), **data}
 
+    def note(self, **data: object) -> None:
+        """Keep JSON values in the journal at once, as an event of their own, whatever becomes of the step."""
+        if not self.replaying:
+            self._journal.note(self.run_id, self.fence, dump_exact(data, "note"))
+
     def emit(self, kind: str, **data: object) -> None:
         """Tell a signal to whoever listens now. It is not journaled."""
         if self._bus.heard:

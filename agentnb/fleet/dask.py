@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.money.shared_budget import Purse, purse_of
 from agentnb.agent.tools.registry import NAMES
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal import records
@@ -28,7 +28,6 @@ from agentnb.errors import (
     HandlerNotFound,
     InputError,
     PackageMissing,
-    RunExists,
     VersionsDiffer,
     WorkerLost,
     WorkersMissing,
@@ -122,9 +121,7 @@ class DaskExecutor:
         kept = {**(tags or {}), TAG: name, HANDLER_TAG: handlers}
         machine = AgentStateMachine(self.journal)
         register(machine, handlers)
-        for number, context in enumerate(contexts):
-            with contextlib.suppress(RunExists):
-                machine.initialize_run(f"{name}/{number:04d}", state, context, tags=kept)
+        machine.initialize_runs(state, ((f"{name}/{n:04d}", context, kept) for n, context in enumerate(contexts)))
         return self.go_on(name)
 
     def ask(
@@ -150,21 +147,19 @@ class DaskExecutor:
         session = Session(settings=settings_of(Order(journal=self._address, bus=self._bus)))
         session.extra_tools = {tool.name: tool for tool in map(tool_named, tools)}
         if budget is not None:
-            Purse(self.journal, f"{name}/purse").make(budget)
+            Purse(self.journal, purse_of(name)).make(budget)
         shared = {
             "model": model,
             "tools": tuple(session.extra_tools),
             "allow": tuple(allow),
             "context": "none",
-            "purse": f"{name}/purse" if budget is not None else "",
+            "purse": purse_of(name) if budget is not None else "",
             "tags": {TAG: name, TOOL_TAG: ",".join(tools)},
         }
         with contextlib.closing(session):
             agent = session.agent()
-            for number, task in enumerate(tasks):
-                run_id = f"{name}/{number:04d}"
-                with contextlib.suppress(RunExists):
-                    agent.begin(session.request(task, thread=run_id, **shared, **changes), run_id)
+            named = ((f"{name}/{number:04d}", task) for number, task in enumerate(tasks))
+            agent.begin_many((session.request(task, thread=run, **shared, **changes), run) for run, task in named)
         return self.go_on(name)
 
     def go_on(self, name: str, *, resume: bool = False) -> Fleet:

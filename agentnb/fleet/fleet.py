@@ -6,32 +6,30 @@ that began it is gone.
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from agentnb.agent.money.shared_budget import Purse, purse_of
 from agentnb.agent.run_document import state_of
-from agentnb.canonical import Clock, JsonMapping, JsonObject, load
-from agentnb.durable.journal import leases, records
+from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.durable.journal import records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
-from agentnb.durable.journal.records import RunRow, RunSummary
+from agentnb.durable.journal.records import RunRow, RunSummary, Tally
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import BudgetExceeded, InputError, RunUnknown
+from agentnb.errors import InputError, RunUnknown
+from agentnb.fleet.changing import changing
+from agentnb.fleet.progress import FleetProgress, Spent, counts_of, errors_of, standing, tally_of
 from agentnb.fleet.worker import TAG
-from agentnb.view.number_format import plural
 from agentnb.view.tables import Code, table_bundle
 
-QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
-"""Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
-NOT_BEGUN, STOPPED = "not begun: budget", "stopped: budget"
-"""Standings of a run whose budget did not pay for its first call, or for a later one."""
-BEFORE_CALLS = 1  # steps that a run makes before its first call
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
-LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
+LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting, or more:
+LOOKING = 0.02  # a look takes at most this part of the time
 MOST_SHOWN = 100  # runs in the table, those with an error first
 LONGEST_RESULT = 240  # characters of a result in the table
 
@@ -58,6 +56,7 @@ class Fleet:
         self.name = name
         self._machine = AgentStateMachine(self.journal)
         self._stalled: Callable[[], object] = lambda: None
+        self._spent = Spent()
 
     def on_wait(self, look: Callable[[], object]) -> None:
         """Look at what else there is while waiting: whoever carries the runs notes here which were lost."""
@@ -66,13 +65,13 @@ class Fleet:
     @property
     def rows(self) -> list[RunRow]:
         """Return the runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
-        found = self.journal.rows(**{TAG: self.name})
-        if not found:
-            raise RunUnknown("no run belongs to this fleet", about=self.name, todo="%agent_runs list shows the runs.")
-        return found
+        return self.journal.rows(**{TAG: self.name}) or self._refuse()
 
-    def _summaries(self) -> list[RunSummary]:
-        return [row.summary for row in self.rows]
+    def _tally(self) -> list[Tally]:
+        return self.journal.tally(**{TAG: self.name}) or self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise RunUnknown("no run belongs to this fleet", about=self.name, todo="%agent_runs list shows the runs.")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -82,32 +81,61 @@ class Fleet:
         that waits does so for an event or its wake-up time. One that a budget refused is "not begun: budget", or
         "stopped: budget".
         """
-        return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
+        return counts_of(self._tally(), self.journal.clock)
+
+    def progress(self) -> FleetProgress:
+        """Return how far the fleet has come by now: counts, errors, steps, cost. Reads only what is new of its
+        events."""
+        tally, clock = self._tally(), self.journal.clock
+        if not self._spent.seq:  # a journal may hold much that is older
+            self._spent = Spent(self.journal.history(self.rows[0].summary.run_id)[0].seq - 1)
+        while events := self.journal.follow(self._spent.seq, tags={TAG: self.name}):
+            self._spent = self._spent.after(events)
+        return FleetProgress(
+            counts=counts_of(tally, clock),
+            errors=errors_of(tally, clock),
+            going=sum(each.runs for each in tally if each.goes_on),
+            steps=sum(each.steps for each in tally),
+            spent=self._spent,
+            budget=self._budget(),
+        )
+
+    def _budget(self) -> float | None:
+        try:
+            return float(Purse(self.journal, purse_of(self.name)).state["limit"])
+        except RunUnknown:
+            return None
 
     def wait(self, timeout: float | None = None) -> Fleet:
         """Wait until every run has ended, is paused or waits for an event, or until `timeout` seconds are over.
 
-        An interrupt ends the waiting and not the runs.
+        A notebook or a terminal shows meanwhile how far the runs have come. An interrupt ends the waiting and not the
+        runs.
         """
-        until = None if timeout is None else time.monotonic() + timeout
-        while any(goes_on(summary) for summary in self._summaries()):
-            if until is not None and time.monotonic() > until:
-                break
-            self._stalled()
-            time.sleep(LOOK_EVERY)
+        began = looked = time.monotonic()
+        until = math.inf if timeout is None else began + timeout
+        first = now = self.progress()
+        with changing() as show:
+            while now.going and looked <= until:
+                self._stalled()
+                took = time.monotonic() - looked
+                time.sleep(min(max(LOOK_EVERY, took / LOOKING), max(until - time.monotonic(), 0.0) + LOOK_EVERY))
+                looked = time.monotonic()
+                now = self.progress()
+                show(now.since(first, looked - began).bundle())
         return self
 
     def pause(self) -> None:
         """Ask every run that has not ended to stop after its present step."""
-        for summary in self._summaries():
-            if goes_on(summary):
-                self._machine.pause(summary.run_id)
+        for row in self.rows:
+            if goes_on(row.summary):
+                self._machine.pause(row.summary.run_id)
 
     def cancel(self) -> None:
         """End every run that has not ended for good, after its present step."""
-        for summary in self._summaries():
-            if summary.status not in records.FINISHED:
-                self._machine.cancel(summary.run_id)
+        for row in self.rows:
+            if row.summary.status not in records.FINISHED:
+                self._machine.cancel(row.summary.run_id)
 
     def resume(self) -> int:
         """Make every paused run ready to go on, and return how many; an executor's `go_on` sends them to workers."""
@@ -118,7 +146,7 @@ class Fleet:
         return self._ready(records.FAILED)
 
     def _ready(self, status: str) -> int:
-        chosen = [summary.run_id for summary in self._summaries() if summary.status == status]
+        chosen = [row.summary.run_id for row in self.rows if row.summary.status == status]
         for run_id in chosen:
             self._machine.resume(run_id)
         return len(chosen)
@@ -126,8 +154,7 @@ class Fleet:
     @property
     def errors(self) -> dict[str, int]:
         """Return how many runs failed with which error, the most frequent first."""
-        failed = [row for row in self.rows if standing(row, self.journal.clock) == records.FAILED]
-        return dict(Counter(map(_error_of, failed)).most_common())
+        return errors_of(self._tally(), self.journal.clock)
 
     def close(self) -> None:
         """Close the journal, where this fleet has opened it; the runs go on."""
@@ -142,7 +169,7 @@ class Fleet:
         if not row.fence:  # nobody has begun it: there is nothing to read
             began = {
                 "run": row.summary.run_id,
-                "standing": standing(row, self.journal.clock),
+                "standing": standing(tally_of(row), self.journal.clock),
                 "step": 0,
                 "seconds": 0.0,
             }
@@ -151,7 +178,7 @@ class Fleet:
         context = run.context if isinstance(run.context, dict) else {"context": run.context}
         return {
             "run": run.run_id,
-            "standing": standing(row, self.journal.clock),
+            "standing": standing(tally_of(row), self.journal.clock),
             "step": run.step,
             "seconds": round(run.updated - run.created, 3),
             "result": _answer(context) if run.status == records.COMPLETED else None,
@@ -160,15 +187,16 @@ class Fleet:
         }
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> JsonObject:
-        every = self.results()
-        results = sorted(every, key=lambda result: bool(result["standing"] != records.FAILED))[:MOST_SHOWN]
+        now, rows = self.progress(), self.rows
+        first = sorted(rows, key=lambda row: row.summary.status != records.FAILED)[:MOST_SHOWN]
+        results = [self._result(row) for row in first]
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
         shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
         columns = ("run", "standing", "steps", "last step after s", "result")
-        failures = [f"{count} failed: {error}" for error, count in self.errors.items()]
-        counts = dict(Counter(result["standing"] for result in every))
-        left = [f"{len(every) - len(shown)} more runs: results() has all"] if len(every) > len(shown) else []
-        return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(counts, every), *failures, *left])
+        failures = [f"{count} failed: {error}" for error, count in now.errors.items()]
+        again = ["fleet.retry() makes the failed runs ready to go on."] if failures else []
+        left = [f"{len(rows) - len(shown)} more runs: results() has all"] if len(rows) > len(shown) else []
+        return table_bundle(f"Fleet {self.name}: {now.line()}", columns, shown, [*failures, *again, *left])
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name}: {', '.join(f'{count} {name}' for name, count in self.counts.items())}>"
@@ -177,35 +205,6 @@ class Fleet:
 def goes_on(summary: RunSummary) -> bool:
     """Tell whether the run goes on by itself: at once, or at its wake-up time."""
     return summary.status == records.RUNNING or summary.delayed
-
-
-def standing(row: RunRow, clock: Clock) -> str:
-    """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
-    if row.summary.status == records.FAILED and row.error and load(row.error).get("code") == BudgetExceeded.code:
-        return NOT_BEGUN if row.summary.step <= BEFORE_CALLS else STOPPED
-    if row.summary.status != records.RUNNING:
-        return row.summary.status
-    held = leases.seconds_left(
-        row.owner, me="", until=row.lease_until, tick=row.lease_tick, now=clock.now(), monotonic=clock.monotonic()
-    )
-    if held:
-        return RUNNING
-    return LEFT if row.fence else QUEUED
-
-
-def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str:
-    """Return one line on all runs."""
-    said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
-    costs = [result["cost"] for result in results if result["cost"] is not None]
-    money = f"; ${sum(costs):.4f} in all" if costs else ""
-    return (
-        f"{plural(len(results), 'run')}: {', '.join(said)}; {plural(sum(r['step'] for r in results), 'step')}{money}."
-    )
-
-
-def _error_of(row: RunRow) -> str:
-    error = load(row.error or b"{}")
-    return f"{error.get('type')}: {error.get('message')}"[:LONGEST_RESULT]
 
 
 def _answer(context: JsonMapping) -> Any:

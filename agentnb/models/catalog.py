@@ -10,7 +10,7 @@ import itertools
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache
@@ -19,7 +19,7 @@ from importlib import resources
 from agentnb.canonical import JsonMapping
 from agentnb.errors import ModelUnknown, nearest
 
-PROVIDERS = ("anthropic", "google", "openai")
+PROVIDERS = ("anthropic", "google", "openai", "local")
 
 
 class CacheKind(StrEnum):
@@ -120,7 +120,7 @@ class Model:
     Such a one has `like`, the name of its family's row, where the family is known.
 
     `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
-    answers by a schema, with tools at hand too. `retires` is the day
+    answers by a schema, with tools at hand too. A `small` one is told the brief instructions. `retires` is the day
     (ISO date, "" unknown) from which the provider answers no more. `price` and `price_until` are this row's own prices:
     those of now, and those before a date.
     """
@@ -139,6 +139,7 @@ class Model:
     images: ImageRules | None = None
     drops_thoughts: bool = False
     structured: bool = False
+    small: bool = False
     effort: EffortRules = field(default_factory=EffortRules)
     retires: str = ""
     limits_source: str = ""
@@ -225,8 +226,10 @@ def lookup(address: str) -> Model:
     """
     simulated, provider, name = split_address(address)
     row = find(name, provider)
-    if row is not None:
+    if row is not None and not (simulated and row.provider == LOCAL):
         return row
+    if provider == LOCAL and not simulated:
+        return _own_file(name, address)
     if provider is not None and not simulated and name:
         return _stranger(provider, name)
     raise ModelUnknown(
@@ -248,6 +251,20 @@ def _suggest(name: str, simulated: bool) -> str:
 def default_for(provider: str) -> Model:
     """Return the provider's present mid-size model."""
     return next(row for row in rows() if row.provider == provider and row.default)
+
+
+LOCAL = "local"
+"""Names the provider of models on this machine."""
+
+
+def _own_file(name: str, address: str) -> Model:
+    """Return the row of a GGUF file of the user's own: that of a model like those fetched. Raises ModelUnknown."""
+    if not name.endswith(".gguf"):
+        names = [f"{LOCAL}:{row.name}" for row in rows() if row.provider == LOCAL]
+        todo = f"{nearest(address, names)} Known: {', '.join(names)}; or local:/path/to/FILE.gguf".strip()
+        raise ModelUnknown(f"no model on this machine is called {name!r}", todo=todo)
+    label = name.rpartition("/")[2].removesuffix(".gguf")
+    return replace(default_for(LOCAL), name=name, label=label, default=False, known=False)
 
 
 HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from agentnb.canonical import JsonMapping, JsonObject, digest, dump
+from agentnb.canonical import JsonMapping, JsonObject, digest, dump, dump_exact
 from agentnb.models.messages import Content, Role, ToolSpec, content_from_json, content_to_json
 
 
@@ -79,6 +79,11 @@ class Block:
             "holds": [dict(item) for item in self.holds],
             **({"step": self.step} if self.step else {}),
         }
+
+    @cached_property
+    def dumped(self) -> bytes:
+        """Return `to_json` as bytes, for a journal."""
+        return dump_exact(self._json, self.label)
 
     @classmethod
     def from_json(cls, value: JsonMapping) -> Block:

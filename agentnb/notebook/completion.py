@@ -12,9 +12,10 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 
 from agentnb.errors import AgentnbError
 from agentnb.notebook.flags import AGENT_FLAGS, ANSWER_FLAGS, RESUME_FLAGS, Flag, by_word
-from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES
+from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES, journal_place
 
 if TYPE_CHECKING:
+    from agentnb.durable.journal.records import RunSummary
     from agentnb.notebook.kernel import Notebook
 
 SUBCOMMANDS = {
@@ -38,11 +39,15 @@ _FLAGS = {"resume": RESUME_FLAGS, **dict.fromkeys(("approve", "deny", "answer"),
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
 RECENT = 20
+SHOWN = 60
+"""Characters of what a word is."""
 
-Offers = Mapping[str, Callable[[], Iterable[str]]]
+Words = Mapping[str, str]
+"""Words that may be typed, each with what it is, in a few words or none."""
+Offers = Mapping[str, Callable[[], Words | Iterable[str]]]
 
 
-def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
+def complete_words(line: str, offers: Offers) -> tuple[str, Words] | None:
     """Return (what is being typed, what fits it) at the end of `line`. None where that is free text or no line of ours.
 
     `offers` gives the words of a kind ("tool", "run", …); each is asked only when its turn comes.
@@ -62,7 +67,7 @@ def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
     return (words[-1], _fitting(words[-1], offers[kind]())) if kind and len(words) == 2 else None
 
 
-def _flag_or_value(words: list[str], offers: Offers, known: tuple[Flag, ...]) -> tuple[str, list[str]] | None:
+def _flag_or_value(words: list[str], offers: Offers, known: tuple[Flag, ...]) -> tuple[str, Words] | None:
     last = words[-1]
     flag, equals, value = last.partition("=")
     if not equals:
@@ -70,17 +75,17 @@ def _flag_or_value(words: list[str], offers: Offers, known: tuple[Flag, ...]) ->
     written = by_word(known)
     given = written.get(flag)
     if given is not None and given.completes:
-        return _value(given.name, value, list(offers[given.completes]()))
-    return (last, _fitting(last, written)) if last.startswith("-") else None
+        *before, last = value.split(",") if given.name in LISTS else [value]
+        return last, {
+            word: what for word, what in _fitting(last, offers[given.completes]()).items() if word not in before
+        }
+    described = {word: f"flag: {flag.help}" for word, flag in written.items()}
+    return (last, _fitting(last, described)) if last.startswith("-") else None
 
 
-def _value(name: str, text: str, words: list[str]) -> tuple[str, list[str]]:
-    *before, last = text.split(",") if name in LISTS else [text]
-    return last, [word for word in _fitting(last, words) if word not in before]
-
-
-def _fitting(start: str, words: Iterable[str]) -> list[str]:
-    return [word for word in dict.fromkeys(words) if word.startswith(start)]
+def _fitting(start: str, words: Words | Iterable[str]) -> Words:
+    described = words if isinstance(words, Mapping) else dict.fromkeys(words, "")
+    return {word: what for word, what in described.items() if word.startswith(start)}
 
 
 # --- what the notebook offers ------------------------------------------------------------------------------------
@@ -95,9 +100,9 @@ def offers_of(notebook: Notebook) -> Offers:
         "style": lambda: list(filter(None, STYLES)),
         "effort": lambda: list(filter(None, EFFORTS)),
         "tool": lambda: _tools(notebook),
-        "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
+        "machine": lambda: list(_values(notebook, "agentnb.durable.machine", "AgentStateMachine")),
         "definition": lambda: _definitions(notebook),
-        "run": lambda: [run.run_id for run in _runs(notebook)],
+        "run": lambda: {run.run_id: f"run: {run.tags.get('task', '')}" for run in _runs(notebook)},
         "thread": lambda: ["new", *(run.tags["thread"] for run in _runs(notebook) if _is_named(run.tags))],
         "pin": lambda: _pins(notebook),
         "file": _files,
@@ -121,10 +126,21 @@ def _servers(notebook: Notebook) -> tuple[str, ...]:
     return ()
 
 
-def _models() -> list[str]:
+def _models() -> Words:
+    """Return the models with their prices. Where no prices are loaded yet, none: loading takes too long here."""
     from agentnb.models.catalog import rows
 
-    return [f"{row.provider}:{row.name}" for row in rows()] + [f"sim:{row.name}" for row in rows()]
+    real = {f"{row.provider}:{row.name}": _price(f"{row.provider}:{row.name}") for row in rows()}
+    return real | {f"sim:{row.name}": "model: the simulator as it, free of charge" for row in rows()}
+
+
+def _price(model: str) -> str:
+    if "genai_prices" not in sys.modules:
+        return "model"
+    from agentnb.models.prices import price
+
+    read, written = price(model, input=100_000), price(model, output=100_000)
+    return f"model: ${10 * (read or 0):g} in, ${10 * (written or 0):g} out a million tokens" if read else "model"
 
 
 def _files() -> list[str]:
@@ -158,9 +174,18 @@ def _is_code(value: object) -> bool:
     return type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
 
 
-def _runs(notebook: Notebook) -> list[Any]:
-    """Return the newest runs, where this kernel has opened its journal."""
-    return [] if notebook.opened is None else list(notebook.opened.runs(RECENT))
+def _runs(notebook: Notebook) -> list[RunSummary]:
+    """Return the newest runs. A fresh kernel reads the journal on this machine; none is made, and no server asked."""
+    if notebook.opened is not None:
+        return notebook.opened.runs(RECENT)
+    from agentnb.durable.journal.open import is_begun, open_journal
+
+    place = journal_place(notebook.settings)
+    with contextlib.suppress(AgentnbError):
+        if "://" not in str(place) and is_begun(place):
+            with contextlib.closing(open_journal(place)) as journal:
+                return [run for run in journal.runs(limit=RECENT) if not run.inner]
+    return []
 
 
 def _is_named(tags: Mapping[str, str]) -> bool:
@@ -181,13 +206,20 @@ def matcher_for(notebook: Notebook) -> Callable[[Any], dict[str, Any]]:
     def match(context: Any) -> dict[str, Any]:
         line = context.line_with_cursor[: context.cursor_position]
         found = complete_words(line, offers_of(notebook))
-        fragment, words = found or ("", [])
+        fragment, words = found or ("", {})
         # IPython lets the others speak where we say nothing: what is typed already keeps Python's keywords away.
-        words = words or [fragment] * bool(fragment)
+        words = words or dict.fromkeys([fragment] * bool(fragment), "")
         return {
-            "completions": [SimpleCompletion(text=word, type="param") for word in words],
+            "completions": [SimpleCompletion(text=word, type=_short(what)) for word, what in words.items()],
             "matched_fragment": fragment,
             "suppress": bool(words),
+            "ordered": True,  # runs: the newest first; flags: as they are declared
         }
 
     return match  # type: ignore[no-any-return]
+
+
+def _short(what: str) -> str:
+    """Return the words that front ends show beside a completion: one line."""
+    line = " ".join(what.split()) or "param"
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

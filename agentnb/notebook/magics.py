@@ -7,19 +7,36 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.display import display
 
 from agentnb.errors import InputError
+from agentnb.fleet import changing
 from agentnb.notebook import flags
 from agentnb.notebook.hooks.failed_cell import task_about
 from agentnb.notebook.interrupts import before_the_run, told
 from agentnb.notebook.kernel import RESULT, Notebook, last_run, traced_lines
+from agentnb.settings import Settings
 
 MAGICS = ("agent", "agent_trace", "agent_cache", "agent_runs", "agent_context")
+
+
+def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
+    """Raise KeyMissing at once where the model that is named surely has no key: loading what runs need takes longer."""
+    from agentnb.models import catalog
+    from agentnb.providers.vendor import VENDORS
+
+    address = str(given.get("model") or settings.model)
+    played = str(given.get("replay") or settings.replay) in ("replay", "auto")
+    if not address or address.startswith(("sim:", "local:")) or played or {"machine", "dry-run"} & {*given}:
+        return
+    vendor = VENDORS.get(catalog.lookup(address).provider)
+    if vendor is not None and vendor.surely_without_key():
+        raise vendor.missing_key()
 
 
 @magics_class
@@ -52,6 +69,7 @@ class AgentMagics(Magics):
         self._notebook.asked_at = monotonic()
         with told("interrupted", todo="%agent_runs list shows whether the run had begun; resume goes on with it."):
             with before_the_run():
+                check_key(given, self._notebook.settings)
                 from agentnb.notebook.run_task import AgentCall
             AgentCall(self._notebook, given, about_failure=fix or explain).run(task.strip("\n"))
 
@@ -126,6 +144,11 @@ class AgentMagics(Magics):
             context.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
 
 
+def _below_the_cell() -> changing.Show:
+    handle = display(changing.EMPTY, raw=True, display_id=True)
+    return lambda bundle: handle.update(dict(bundle), raw=True)
+
+
 def load(shell: Any) -> None:
     """Register magics, hooks, completion, `%config AgentNB` and the display of runs. Symmetric to `unload`."""
     if getattr(shell, _MARK, None) is not None:
@@ -145,6 +168,7 @@ def load(shell: Any) -> None:
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
     _greet(shell)
+    changing.use(_below_the_cell if hasattr(shell, "kernel") else None)
     shell.display_formatter.mimebundle_formatter.for_type_by_name(
         "agentnb.agent.run_document", "AgentRun", _bundle(notebook)
     )
@@ -180,6 +204,7 @@ def unload(shell: Any) -> None:
     if shell.Completer is not None and notebook.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(notebook.matcher)
     _forget_formatter(shell)
+    changing.use(None)
     notebook.close()
     shell.user_ns.pop(RESULT, None)
     delattr(shell, _MARK)

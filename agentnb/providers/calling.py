@@ -11,7 +11,6 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from agentnb import canonical
@@ -93,6 +92,10 @@ class Calling:
     def place(cls, environment: Mapping[str, str]) -> str:
         """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
+
+    def is_elsewhere(self, environment: Mapping[str, str]) -> bool:
+        """Tell whether by these variables calls go to another place than this connection's."""
+        return self.scope != self.place(environment)
 
     @property
     def account(self) -> str:
@@ -281,8 +284,8 @@ class Calling:
             kind = transport.trace.response_headers["content-type"].partition(";")[0]
             error.what = f"what answers for {self.vendor.label} is not the API: it sent {kind}"
             error.todo = (
-                f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
-                "/v1); for a server that cannot stream, %config AgentNB.stream = False."
+                f"Set {self.vendor.address} to the address of the API itself; a compatible server's often ends in /v1. "
+                "For a server that cannot stream: %config AgentNB.stream = False."
             )
         if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
             error.todo = over
@@ -378,14 +381,7 @@ class Calling:
         return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
 
     def _surely_without_key(self) -> bool:
-        """Tell whether nothing is set that gives the SDK a key. Then it need not be loaded, for seconds, to say so."""
-        starts = tuple({f"{name.partition('_')[0]}_" for name in self.vendor.keys})
-        given = self._key is not None or self._base_url is not None
-        return not (
-            given
-            or any(name.startswith(starts) and value for name, value in os.environ.items())
-            or any((Path.home() / file).exists() for file in self.vendor.files)
-        )
+        return self._key is None and self._base_url is None and self.vendor.surely_without_key()
 
     def _connect(self) -> Any:
         if self._client is None:

@@ -28,8 +28,8 @@ class Latency:
     All but `total` count from the start of the attempt that was answered. `retry_wait` is what went before it, and
     `total` holds both. `thinking` is the part of `ttft` in which the model wrote `hidden` tokens for itself. It is an
     estimate at the pace of the tokens that came, 0 where there were none. `expected` is what was predicted of TTFT less
-    connect before the call was made. If a reply was not `streamed`, its first token cannot be told: `ttft` is when the
-    whole of it came.
+    connect before the call was made. `on_server` is what a server on this machine measured. If a reply was not
+    `streamed`, its first token cannot be told: `ttft` is when the whole of it came.
     """
 
     connect: float
@@ -48,6 +48,7 @@ class Latency:
     thinking: float = 0.0
     hidden: int = 0
     expected: Expected | None = None
+    on_server: OnServer | None = None
 
     @property
     def reading(self) -> float:
@@ -73,7 +74,20 @@ class Latency:
             "server": self.server,
             "thinking": {"seconds": round(self.thinking, 6), "tokens": self.hidden} if self.hidden else None,
             "expected": None if self.expected is None else self.expected.to_json(),
+            "on_server": None if self.on_server is None else self.on_server.to_json(),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnServer:
+    """Seconds that a server measured of one call: `prefill`, `decode`, and `queue` by the client's clock beside it."""
+
+    prefill: float
+    decode: float
+    queue: float
+
+    def to_json(self) -> JsonObject:
+        return {"queue": round(self.queue, 6), "prefill": round(self.prefill, 6), "decode": round(self.decode, 6)}
 
 
 def from_trace(trace: CallTrace, *, output_tokens: int, reasoning: int = 0) -> Latency:
@@ -105,7 +119,17 @@ def from_trace(trace: CallTrace, *, output_tokens: int, reasoning: int = 0) -> L
         attempts=max(trace.attempts, 1),
         retry_wait=_retry_wait(trace),
         streamed=trace.streamed,
+        on_server=_on_server(trace, started),
     )
+
+
+def _on_server(trace: CallTrace, started: float) -> OnServer | None:
+    """Return the server's own figures. Time that is neither the connection nor its work was spent waiting for it."""
+    if trace.on_server is None or trace.finished is None:
+        return None
+    prefill, decode = trace.on_server
+    queue = trace.finished - started - trace.connect_seconds - prefill - decode
+    return OnServer(prefill=prefill, decode=decode, queue=max(0.0, queue))
 
 
 def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int, hidden: int) -> Latency:

@@ -14,18 +14,10 @@ from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
 from agentnb.providers.calling import NO_KEY, Calling, no_api, whole_object
-from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
+from agentnb.providers.vendor import OPENAI as VENDOR
 from agentnb.providers.vendor import Vendor
 
-VENDOR = Vendor(
-    name=NAME,
-    label="OpenAI",
-    keys=("OPENAI_API_KEY",),
-    address="OPENAI_BASE_URL",
-    example="gpt-4.1",
-    request_id="x-request-id",
-)
 INSTALL = 'pip install "agentnb-jupyter[openai]"'
 RESPONSES, CHAT = "responses", "chat"
 _NO_SUCH_PATH = (404, 405, 501)
@@ -55,7 +47,7 @@ class OpenAIProvider(Calling):
         try:
             import openai
         except ImportError as error:
-            raise VENDOR.missing_package(INSTALL) from error
+            raise self.vendor.missing_package(INSTALL) from error
 
         key = self._key
         if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
@@ -130,7 +122,7 @@ def _create(client: Any, form: str, body: JsonMapping, **options: Any) -> Any:
     return client.responses.create(extra_body=body, **options)
 
 
-def translate(error: Exception) -> AgentnbError:
+def translate(error: Exception, vendor: Vendor = VENDOR) -> AgentnbError:
     """Return the one place where the SDK's errors become ours."""
     import openai
 
@@ -139,15 +131,15 @@ def translate(error: Exception) -> AgentnbError:
         message = details.get("message") or str(error)
         # A 429 for want of credit is no matter of waiting.
         status = 402 if details.get("code") == "insufficient_quota" else error.status_code
-        refusal = VENDOR.refusal(status, message, request_id=error.request_id)
+        refusal = vendor.refusal(status, message, request_id=error.request_id)
         refusal.status = error.status_code
         return refusal
     if isinstance(error, openai.APITimeoutError):
-        return CallTimeout("OpenAI did not answer in time", todo="Resume the run to ask again.")
+        return CallTimeout(f"{vendor.label} did not answer in time", todo="Resume the run to ask again.")
     if isinstance(error, openai.APIConnectionError):
         about = str(error.__cause__ or error)[:200]
         return ConnectionFailed(
-            "OpenAI could not be reached", about=about, todo=f"Check the network and {VENDOR.address}."
+            f"{vendor.label} could not be reached", about=about, todo=f"Check the network and {vendor.address}."
         )
     if isinstance(error, openai.APIError) and isinstance(error.body, dict):
         return openai_responses.failure(error.body)

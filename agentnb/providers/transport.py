@@ -10,17 +10,20 @@ import contextlib
 import email.utils
 import json
 import math
+import os
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from agentnb.canonical import Clock, JsonMapping
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 CONNECT_TIMEOUT = 10.0
@@ -35,6 +38,7 @@ MOST_OF_STREAM = 64_000_000  # bytes of a streamed reply: 128,000 tokens as even
 MOST_UNFOLDED = 100  # bytes that a byte of a long stream may unfold to: events shrink about tenfold
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 ASKS_TO_WAIT = (429, 503, 529)  # those of them by which a provider says: later
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # environment variables that name others than the system's
 
 
 class CallCut(BaseException):
@@ -75,7 +79,8 @@ class CallTrace:
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
     `asked_wait` is how many seconds the last refusal asked to wait, where it said so. Of a call that was not `streamed`
     nobody can say when its first token was made. `thought` is True where the model's thinking came as tokens of its
-    own. Else it lies before the first token, unseen.
+    own. Else it lies before the first token, unseen. `on_server` is prefill and decode in seconds, where a server
+    measures them.
     """
 
     started: float
@@ -92,6 +97,7 @@ class CallTrace:
     asked_wait: float | None = None
     streamed: bool = True
     thought: bool = False
+    on_server: tuple[float, float] | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -144,6 +150,15 @@ def _seconds(text: str, per_second: int) -> float | None:
     return max(0.0, value) if math.isfinite(value) else None
 
 
+@cache
+def _certificates(trust_environment: bool, *named: str | None) -> ssl.SSLContext:
+    """Return the certificates to trust: read once a process for what the environment names, which takes 20 ms."""
+    import httpx2
+
+    made: ssl.SSLContext = httpx2.create_ssl_context(trust_env=trust_environment)
+    return made
+
+
 class Transport:
     """One traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
 
@@ -163,6 +178,7 @@ class Transport:
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             event_hooks={"request": [self._on_request], "response": [self._on_response]},
             trust_env=trust_environment,
+            verify=_certificates(trust_environment, *map(os.environ.get, CERTIFICATES)),
             follow_redirects=False,
         )
         self._send, self.client.send = self.client.send, self._send_uncut

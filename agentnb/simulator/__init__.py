@@ -124,9 +124,12 @@ def serve(
     speed: float = 1.0,
     limits: Mapping[str, int] | None = None,
     say: Callable[[str], object] = print,
+    heard: Callable[[Recorded], object] | None = None,
 ) -> None:
-    """Run a simulator until interrupted; `say` is given the lines for people."""
+    """Run a simulator until interrupted; `say` is given the lines for people, `heard` each request."""
     with Simulator(port=port, speed=speed, limits=limits) as simulator:
+        if heard is not None:
+            simulator._engine.heard = heard
         try:
             say(_WELCOME.format(url=simulator.url, speed=speed))
             threading.Event().wait()

@@ -8,7 +8,7 @@ import random
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,7 @@ class Engine:
         self.faults = Faults()
         self.limits = RateLimits(clock.now)
         self.requests: list[Recorded] = []
+        self.heard: Callable[[Recorded], object] = lambda recorded: None
         self.counts: dict[str, int] = {}
         self._record = record
         self._seed = seed
@@ -130,6 +131,7 @@ class Engine:
                 self.counts[recorded.path] = self.counts.get(recorded.path, 0) + 1
             if self._record:
                 self.requests.append(recorded)
+        self.heard(recorded)
 
 
 class TextCounter:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from agentnb.simulator.judging import Judged
+
 WireObject: TypeAlias = dict[str, Any]
 """A JSON object on the wire. What its values are is not known before they are read."""
 WireMapping: TypeAlias = Mapping[str, Any]
@@ -61,7 +63,7 @@ class HttpAnswer:
 
     `server_time` is the header (name, format with milliseconds) in which this provider reports its own time.
     `on_first_token` runs when the reply begins: then what was written to a prompt cache can be read.
-    `error_event` is what an error in mid-stream looks like on this wire.
+    `error_event` is what an error in mid-stream looks like on this wire. `judged` is what decided on the prompt cache.
     """
 
     status: int = 200
@@ -73,6 +75,7 @@ class HttpAnswer:
     error_event: bytes = b""
     server_time: tuple[str, str] = ("server-timing", "x-originResponse;dur={:.0f}")
     on_first_token: Callable[[], None] | None = None
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Recorded:
     status: int
     usage: WireMapping | None
     headers: Mapping[str, str]
+    judged: Judged | None = None
 
 
 def small_groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from agentnb.errors import InputError, RequestRefused
+from agentnb.models.catalog import Model
 from agentnb.simulator.anthropic.wire import AnthropicWire
 from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.faults import Fault, fault_from_json
 from agentnb.simulator.google.wire import GoogleWire
 from agentnb.simulator.http_messages import HttpAnswer, Incoming, Recorded, WireMapping, WireObject
+from agentnb.simulator.judging import Judged
 from agentnb.simulator.openai.wire import OpenAIWire
 
 _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
@@ -28,6 +30,8 @@ class ServedWire(Protocol):
     def generates(self, incoming: Incoming) -> bool: ...
 
     def answer(self, incoming: Incoming) -> HttpAnswer: ...
+
+    def judged(self, incoming: Incoming, row: Model) -> Judged: ...
 
     def error(self, error: RequestRefused, request_id: str) -> HttpAnswer: ...
 
@@ -73,6 +77,17 @@ class Service:
             message = f"The request has a field of an unexpected shape ({type(error).__name__}: {error})"
             return wire.error(RequestRefused(message, status=400), incoming.request_id)
 
+    def judge(self, incoming: Incoming, row: Model) -> Judged:
+        """Apply the rules to a request that another server answered: nothing is refused, and nothing written yet.
+
+        Raises what reading a body of another shape raises.
+        """
+        return self._wire(incoming).judged(incoming, row)
+
+    def remember(self, judged: Judged) -> None:
+        """Keep warm what a judged request wrote."""
+        self.engine.caches.write(judged.scope, judged.writes, judged.at)
+
     def note(self, incoming: Incoming, outcome: HttpAnswer) -> None:
         """Keep what came in, without its keys; the admin pages are not kept."""
         if incoming.path.startswith("/sim/"):
@@ -86,6 +101,7 @@ class Service:
                 status=outcome.status,
                 usage=outcome.usage,
                 headers={name: value for name, value in incoming.headers.items() if name not in _SECRET_HEADERS},
+                judged=outcome.judged,
             )
         )
 

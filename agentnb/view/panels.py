@@ -108,9 +108,9 @@ def _latency_panel(doc: Doc) -> str:
         heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "What it cost"
         return _panel(heading, lines) if lines else ""
     found = timeline.rows(doc)
-    whole = max([number(latency.get("total")) or 0.0, *((row.start or 0.0) + (row.length or 0.0) for row in found)])
+    whole = max([timeline.total(doc) or 0.0, *((row.start or 0.0) + (row.length or 0.0) for row in found)])
     rows = "".join(_phase_row(row, whole) for row in found)
-    foot = _cells_row(FOOT, "total", "", seconds(latency.get("total")))
+    foot = _cells_row(FOOT, "total", "", seconds(timeline.total(doc)))
     heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
     heading += " (modelled)" if latency.get("modelled") else ""
     if number(latency.get("total")) is None:

@@ -77,6 +77,8 @@ class Progress:
     sent: str = ""
     _parts: list[str] = field(default_factory=list)
     _loading_since: float | None = None
+    _loaded_before: float = 0.0
+    """Seconds of loading before the present call."""
 
     def feed(self, event: ProgressEvent, now: float) -> None:
         """Take one event of this run."""
@@ -131,8 +133,9 @@ class Progress:
         latency = last.get("latency") or {}
         if "ttft" not in latency:  # a call that is about to be made
             self.call_began, self.ready, self.first_token = now, None, None
+            self._loaded_before = self.loading
             self.expected = number((latency.get("expected") or {}).get("middle"))
-            self.state, self.text, self.thought = "THINKING", "", ""
+            self.state, self.stage, self.text, self.thought = "THINKING", "", "", ""
             self._parts.clear()
             self.sent = _sent(last)
 
@@ -193,7 +196,8 @@ class Progress:
         """
         if self.call_began is None:
             return []
-        half = (self.expected or USUAL_FIRST_TOKEN) + self.loading
+        loading = now - self._loading_since if self._loading_since is not None else 0.0
+        half = (self.expected or USUAL_FIRST_TOKEN) + self.loading - self._loaded_before + loading
         ready = self.ready or (now if self._loading_since is not None else self.call_began)
         times = [ready, self.first_token or now, now]
         ends = [100 * (t - self.call_began) / (t - self.call_began + half) for t in times]

@@ -22,12 +22,14 @@ from agentnb.view.outcome import outcome_items, outcome_line
 from agentnb.view.panels import panels_html
 from agentnb.view.saved import saved, without_pictures
 from agentnb.view.style import (
+    AMBER,
     CODE,
     FAINT,
     LABEL,
     NO_MATH,
     OUTCOME,
     PRE,
+    RED,
     SMALL,
     SUMMARY,
     WIDTH,
@@ -115,7 +117,7 @@ def _error(doc: Doc) -> str:
     code = f' <code style="{CODE}">{esc(error["code"])}</code>' if error.get("code") else ""
     todo = f"<br>{esc(error['todo'])}" if error.get("todo") else ""
     return (
-        '<p style="margin:0 0 8px 0;padding:6px 10px;border:0;border-left:4px solid #d1495b;background:#d1495b1f">'
+        f'<p style="margin:0 0 8px 0;padding:6px 10px;border:0;border-left:4px solid {RED};background:{RED}1f">'
         f"<strong>✗ {esc(say.error_kind(error))}</strong>{esc(say.error_message(error))}{todo}{code}</p>"
     )
 
@@ -140,7 +142,7 @@ def _questions(doc: Doc) -> str:
         f'<p style="margin:0">{told}</p></details>'
     )
     return (
-        '<div style="margin:8px 0 0 0;padding:6px 10px;border:0;border-left:4px solid #b7791f;background:#b7791f1f">'
+        f'<div style="margin:8px 0 0 0;padding:6px 10px;border:0;border-left:4px solid {AMBER};background:{AMBER}1f">'
         f"{head}{calls}{how}</div>"
     )
 

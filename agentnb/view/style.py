@@ -25,13 +25,13 @@ PRE = (
 )
 SMALL_CODE = CODE.replace("0.9em", "1em")
 """For places where the text around is small already."""
-TEAL = "#1a8f7a"
-BLUE = "#3f7fd0"
+TEAL, BLUE, RED, AMBER, GREY = "#1a937d", "#4383d2", "#d95868", "#b7791f", "#7e838b"
+"""Of marks and bars: three times as light or as dark as any page from white to #383838."""
 HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501
 ROOT = "line-height:1.5;max-width:58em;margin:0;padding:0;overflow-wrap:break-word"
 # Figures hold dollar signs, which MathJax would read as formulas; the answer is left to it.
 NO_MATH = "mathjax_ignore tex2jax_ignore"
-FAINT = "opacity:0.72"
+FAINT = "opacity:0.78"
 SMALL = "font-size:0.9em;line-height:1.5"
 # Side by side where there is room, else below each other as wide as the frame: right edges always meet.
 PANELS = "display:flex;flex-wrap:wrap;gap:0 24px"

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from agentnb.canonical import JsonObject
-from agentnb.view.number_format import count, fraction, number
+from agentnb.view.number_format import count, number
 from agentnb.view.style import (
-    BLUE,
     FAINT,
     FOOT,
-    HATCH,
     NO_MATH,
     ROW,
     SMALL_CODE,
+    SUMMARY,
     TABLE,
-    TEAL,
     WIDTH,
     clean,
     esc,
@@ -43,42 +41,6 @@ class Figure(str):
 
 class Code(str):
     """A name or an id in a table: set in a fixed width."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A prompt in a table: tokens read from the prompt cache, new ones, those stored; `widest` fills it."""
-
-    cached: float
-    new: float
-    written: float
-    widest: float
-
-    def __str__(self) -> str:
-        lengths = (round(12 * fraction(part, self.widest)) for part in self._parts)
-        return "".join(mark * length for mark, length in zip("█░▒", lengths, strict=True))
-
-    @property
-    def _parts(self) -> tuple[float, float, float]:
-        return self.cached, self.new, self.written
-
-    def html(self) -> str:
-        """Solid, hatched, dotted: told apart without colours, and drawn with borders, which paper has."""
-        looks = (
-            f"border-top:10px solid {TEAL}",
-            f"height:8px;border:1px solid {TEAL};background-image:{HATCH};background-size:6px 6px",
-            f"height:8px;border:1px dotted {BLUE}",
-        )
-        parts = (
-            f'<span style="display:inline-block;width:{7 * fraction(part, self.widest):.2f}em;{look}"></span>'
-            for look, part in zip(looks, self._parts, strict=True)
-            if part
-        )
-        return f'<span style="white-space:nowrap" title="{esc(self._said)}">{"".join(parts)}</span>'
-
-    @property
-    def _said(self) -> str:
-        return f"{count(self.cached)} tokens cached, {count(self.new)} new, {count(self.written)} of them stored"
 
 
 @dataclass(frozen=True)
@@ -107,13 +69,17 @@ def table_html(
     notes: Sequence[str] = (),
     *,
     figure: str = "",
+    first: int | None = None,
 ) -> str:
     """Return a titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped.
 
-    `figure` is finished html between the title and the table.
+    `figure` is finished html between the title and the table. Rows after the `first` ones stand in a fold.
     """
     heading = f'<p style="margin:0 0 4px 0"><strong>{esc(title)}</strong></p>' if title else ""
-    body = plain_table(columns, rows) if rows else ""
+    body = plain_table(columns, rows[:first]) if rows[:first] else ""
+    if first is not None and (folded := rows[first:]):
+        summary = f'<summary style="{SUMMARY}">{count(len(folded))} more</summary>'
+        body += f"<details>{summary}{plain_table(columns, folded)}</details>"
     lines = "".join(line_html(note) for note in notes)
     return wrap(f'<div class="{NO_MATH}">{heading}{figure}<div style="overflow-x:auto">{body}</div>{lines}</div>')
 
@@ -136,11 +102,13 @@ def table_bundle(
     notes: Sequence[str] = (),
     *,
     figure: str = "",
+    told: Sequence[str] = (),
+    first: int | None = None,
 ) -> JsonObject:
-    """Html and plain text of one table."""
+    """Html and plain text of one table. `told` says in the text what the figure and the fold show in the html."""
     return {
-        "text/html": table_html(title, columns, rows, notes, figure=figure),
-        "text/plain": table_text(title, columns, rows, notes),
+        "text/html": table_html(title, columns, rows, notes, figure=figure, first=first),
+        "text/plain": table_text(title, columns, rows[:first], [*notes, *told]),
     }
 
 
@@ -179,8 +147,6 @@ def _wraps(value: object) -> bool:
 
 def _cell(value: object, right: bool, *, wraps: bool) -> str:
     """Only a long sentence keeps a width of its own, a wide one, lest it become a tower of words."""
-    if isinstance(value, Bar):
-        return f'<td style="{_cell_style(False)};white-space:nowrap">{value.html()}</td>'
     main = value.main if isinstance(value, Stacked) else value
     text = esc(_cell_text(main))
     below = _facts_html(value.facts) if isinstance(value, Stacked) else ""

@@ -38,6 +38,13 @@ def rows(doc: Doc) -> list[Phase]:
     return [*out, *(row.after(before) for row in _attempt_rows(latency, waited))]
 
 
+def total(doc: Doc) -> float | None:
+    """Return the seconds of all rows, loading too; None while the call goes on."""
+    took = number(part(doc, "latency").get("total"))
+    loading = number(part(doc, "clock").get("loading")) or 0.0
+    return took if took is None or loading < INSTANT else took + loading
+
+
 def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
     """Return the call that was answered. Queue and prefill cannot be told apart without an estimate."""
     connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
@@ -48,6 +55,10 @@ def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
     out = [Phase("connect", 0.0, connect)]
     if latency.get("streamed") is False:
         return [*out, Phase("wait, read and write", began, None if ttft is None else max(0.0, ttft - began))]
+    if (measured := part(latency, "on_server")) and ttft is not None:
+        queue, prefill, decode = (number(measured.get(name)) or 0.0 for name in ("queue", "prefill", "decode"))
+        read = Phase("read the prompt", began + queue, prefill)
+        return [*out, Phase("queue", began, queue), read, Phase("write the answer", began + queue + prefill, decode)]
     if headers is not None and ttft is not None and not modelled:
         out.append(Phase("until headers", began, max(0.0, headers - began)))
     reading = None if ttft is None else max(0.0, ttft - began - thinking - (above or 0.0))
@@ -88,7 +99,8 @@ def _first_token(latency: Doc, *, compare: bool) -> str:
         thinking = number(part(latency, "thinking").get("seconds")) or 0.0
         came = ttft - thinking - (number(latency.get("connect")) or 0.0)
         word = "sooner than" if came < low else "later than" if came > high else "as"
-        verdict = f", {word} expected ({low:.2f} to {high:.2f} s, {basis})"
+        apart = f" {seconds(thinking)} of it thinking; the rest came" if thinking else ""
+        verdict = f",{apart} {word} expected ({low:.2f} to {high:.2f} s, {basis})"
     pace = f"; then {seconds(tpot)} a token (TPOT)" if tpot else ""
     return f"First token (TTFT) after {seconds(ttft)}{verdict}{pace}."
 
@@ -103,6 +115,8 @@ def _expected(expected: Doc) -> tuple[float | None, float | None, str]:
 def _queue_basis(latency: Doc) -> str:
     if latency.get("modelled") or number(latency.get("ttft")) is None:
         return ""
+    if part(latency, "on_server"):
+        return "The server on this machine measured how long it read and wrote; the rest was the queue."
     estimate = part(latency, "queue_estimate")
     samples = number(estimate.get("samples")) or 0
     if number(estimate.get("seconds")) is None:
@@ -126,4 +140,4 @@ def line(doc: Doc) -> str:
     if not pieces or was_instant(doc):
         return ""
     basis = " (modelled)" if latency.get("modelled") else ""
-    return f"Time of the last call{basis}: {', '.join(pieces)}; total {seconds(latency.get('total'))}."
+    return f"Time of the last call{basis}: {', '.join(pieces)}; total {seconds(total(doc))}."

@@ -14,23 +14,23 @@ from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import layer_word
 from agentnb.view import number_format
 from agentnb.view.number_format import count, dollars, number, plural, seconds, share, short_dollars, short_seconds
-from agentnb.view.style import BLUE, clean
+from agentnb.view.style import AMBER, BLUE, GREY, RED, TEAL, clean
 
 Doc = JsonMapping
 
 # state -> (mark, word, colour). The mark differs for those who cannot tell the colours apart.
 STATES = {
-    "COMPLETED": ("✓", "Completed", "#1a8f7a"),
-    "FAILED": ("✗", "Failed", "#d1495b"),
-    "PAUSED": ("❚❚", "Paused", "#b7791f"),
-    "WAITING": ("◔", "Waiting for you", "#b7791f"),
-    "AWAITING_APPROVAL": ("◔", "Waiting for you", "#b7791f"),
-    "CANCELLED": ("✗", "Cancelled", "#7a7f87"),
-    "DRY_RUN": ("○", "Dry run", "#7a7f87"),
-    "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
-    "THINKING": ("●", "Asking", "#3f7fd0"),
-    "ACTING": ("●", "Running a tool", "#3f7fd0"),
-    "CONDENSING": ("●", "Condensing", "#3f7fd0"),
+    "COMPLETED": ("✓", "Completed", TEAL),
+    "FAILED": ("✗", "Failed", RED),
+    "PAUSED": ("❚❚", "Paused", AMBER),
+    "WAITING": ("◔", "Waiting for you", AMBER),
+    "AWAITING_APPROVAL": ("◔", "Waiting for you", AMBER),
+    "CANCELLED": ("✗", "Cancelled", GREY),
+    "DRY_RUN": ("○", "Dry run", GREY),
+    "HYDRATING": ("●", "Collecting context", BLUE),
+    "THINKING": ("●", "Asking", BLUE),
+    "ACTING": ("●", "Running a tool", BLUE),
+    "CONDENSING": ("●", "Condensing", BLUE),
 }
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "WAITING", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
@@ -44,6 +44,7 @@ LAYERS = {
 WORDS = (
     *((layer_word(name), f"{meaning} ({name} in `_agent.layers`)") for name, meaning in LAYERS.items()),
     ("cached", "read from the provider's prompt cache and not processed anew: cheaper, and sooner there"),
+    ("until headers", "measured: until the provider's first byte; the rows below part this time by estimates"),
     ("queue above your usual", "waiting at the provider, beyond what your own calls mostly wait"),
     ("read the prompt", "the model reads the part of the prompt that is not cached (prefill)"),
     ("thinking (not shown)", "tokens that the model wrote for itself, and that you pay for"),
@@ -81,7 +82,7 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
     if state not in ENDED and part(doc, "error"):
         return STATES["FAILED"]
     if state not in ENDED and ended(doc):
-        return "◌", f"Not finished: it stopped while {state_word(state)}" if state else "Not started", "#7a7f87"
+        return "◌", f"Not finished: it stopped while {state_word(state)}" if state else "Not started", GREY
     if part(doc, "stopped"):
         return "■", "Stopped by you", STATES["PAUSED"][2]
     if state == "WAITING" and questions(doc):

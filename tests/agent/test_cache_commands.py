@@ -213,5 +213,5 @@ def test_explain_names_the_line_that_changed_and_the_price(desk: Desk, capsys: p
     assert "Instructions block 2 changed (tool look: " in told
     assert "In metres." in told
     assert "In feet." in told
-    assert "tokens that could have been read were not; that cost $0.0" in told
+    assert "tokens that could have been read were not. That cost $0.0" in told
     assert "s until the first token (modelled)" in told

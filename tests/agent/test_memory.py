@@ -7,20 +7,20 @@ import itertools
 import json
 import random
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_model import ScriptedModel
 
+from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.request import Limits
+from agentnb.agent.request_planner import Preparing
 from agentnb.agent.tools.tool import tool
+from agentnb.durable.journal import deltas
+from agentnb.durable.journal.records import NewRun, StatusChange
 from agentnb.errors import PromptTooLong
 from agentnb.models import catalog
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
-from scripted_model import ScriptedModel
 
 WIRES = ("sim:claude-sonnet-4-6", "sim:gpt-4.1", "sim:gemini-3.8-flash")
 WORDS = ("water", "boat", "harbour", "tide", "north", "morning", "cargo", "signal", "rope", "anchor", "mast", "storm")
@@ -146,6 +146,44 @@ def flat(body: Any) -> list[str]:
         {k: v for k, v in part.items() if k not in ("cache_control", "prompt_cache_breakpoint")} for _, part in parts
     ]
     return [json.dumps(item, sort_keys=True) for item in bare]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "as older journals are"])
+def test_a_step_is_recalled_from_the_one_record_that_holds_it(
+    long_book: Any, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ask(long_book, ScriptedModel(calls(30)), compact_at=8_000)
+    assert len(condensed(run)) > 3
+    machine, threads = long_book.session.machine(), long_book.session.agent()._services.threads
+    history, context_at, read = machine.history, machine.context_at, []
+    if not told:
+        events = [replace(event, data={}) for event in history(run.run_id, state="CONDENSING")]
+        monkeypatch.setattr(machine, "history", lambda run_id, state: events)
+    recollection = Recollection(machine, threads)
+    steps = recollection.steps(run.run_id)
+    assert list(steps) == list(range(32))
+    monkeypatch.setattr(machine, "context_at", lambda *place: read.append(place) or context_at(*place))
+    for number in range(1, 32):
+        read.clear()
+        assert recollection.step(run.run_id, number) == steps[number]
+        assert len(read) <= (3 if told else 7), "the run's beginning, twice, and the record"
+    assert recollection.step(run.run_id, 0) == recollection.step(run.run_id, 32) == ()
+
+
+def test_a_step_s_journal_is_little_more_than_what_came_new(long_book: Any) -> None:
+    """Results of hex digits, which deflate to a half and no further: each stands in the journal once."""
+
+    @tool(safe=True)
+    def reading(number: int) -> str:
+        """Read one of the log's pages."""
+        return random.Random(number).randbytes(1000).hex()
+
+    long_book.session.extra_tools["reading"] = reading
+    run = ask(long_book, ScriptedModel(calls(60)), compact_at=12_000)
+    assert condensed(run)
+    execute = long_book.session.machine().journal._connection.execute
+    stored = execute("SELECT sum(length(frame) + coalesce(length(data), 0)) FROM agentnb_history").fetchone()[0]
+    assert stored / len(run.steps) < 1_500, "of a result, 500 bytes a step, and of words, 200"
 
 
 @pytest.mark.parametrize("model", WIRES[:2])
@@ -285,3 +323,54 @@ def test_the_budget_holds_with_the_summaries_in_it(long_book: Any) -> None:
         run.cost == pytest.approx(run.receipt["budget"]["spent"]) == pytest.approx(sum(s.cost or 0 for s in run.steps))
     )
     assert run.cost <= 0.2
+
+
+@pytest.mark.parametrize("model", WIRES)
+def test_a_run_that_failed_before_there_was_condensing_resumes_by_it(
+    long_book: Any, model: str, smaller: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal knows of no numbers of steps, nor of a ceiling."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Preparing, "outgrown", lambda *_: False)
+        failed = ask(long_book, ScriptedModel(calls(14)), model=model)
+    assert (failed.state, failed.error.type) == ("FAILED", "PromptTooLong")
+    old = as_older(long_book.session.machine(), failed.run_id)
+    read = len(failed.steps)
+
+    def reply(n: int) -> Any:
+        return ("Again.", [("recall", {"words": f"Page 1: {1 * 7919 % 9973}"})]) if n == 1 else ("Done.", [])
+
+    script = ScriptedModel(reply)
+    with script.installed():
+        agent = long_book.session.agent()
+        agent.resume(old, Limits())
+        run = agent.drive(old)
+    assert run.state == "COMPLETED", (run.error.message, [(s.state, s.what) for s in run.steps[-4:]])
+    assert condensed(run)
+    assert len(run.steps) < read + 8
+    assert "Read the log." in script.seen[0]
+    newest = max(int(number) for number in re.findall(r"I read page (\d+)", script.seen[0]))
+    assert f"Page {newest}: " in script.seen[0], "the newest result stays word for word"
+    assert "The gauge stood at 7919." not in script.seen[0]
+    assert "The gauge stood at 7919." in script.seen[-1], "recall finds what went"
+
+
+NEWER = ("replies", "refused", "source", "waits", "compact_at", "compact_model", "stale_limit", "plan")
+
+
+def as_older(machine: Any, run_id: str) -> str:
+    """Put a copy of a failed run into the journal as it was before runs were condensed; its name."""
+    run = machine.get(run_id)
+    context = {name: value for name, value in run.context.items() if name not in NEWER}
+    for block in context["blocks"]:
+        block.pop("step", None)
+    old = json.loads(json.dumps(context).replace(run_id, "r-older"))
+    frame = deltas.keyframe(deltas.encode(old))
+    machine.journal.create(
+        NewRun(run_id="r-older", state=run.failed_in, status="running", frame=frame, tags=dict(run.tags))
+    )
+    error = json.dumps({"type": run.error.type, "code": run.error.code, "message": run.error.message, "traceback": ""})
+    machine.journal.mark(
+        StatusChange("r-older", "failed", "failed", "FAILED", None, error=error.encode(), failed_in=run.failed_in)
+    )
+    return "r-older"

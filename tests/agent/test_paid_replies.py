@@ -9,6 +9,8 @@ import pytest
 
 from agentnb.agent.request import Limits
 from agentnb.agent.states import thinking
+from agentnb.canonical import load
+from agentnb.durable.journal.deltas import data_of
 from agentnb.errors import StorageFull
 
 
@@ -50,3 +52,43 @@ def test_a_reply_that_cannot_be_recorded_is_paid_all_the_same(
     assert run.state == "FAILED"
     assert "could not be recorded" in run.error.message
     assert run.cost > 0
+
+
+@pytest.mark.parametrize("journal", ["", "the journal is full too"], ids=["killed", "full"])
+def test_a_reply_whose_step_was_never_committed_is_paid_when_the_run_goes_on(
+    book: Any, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the commit: what the reply had used stands in the journal. On a full disk it stands in the kernel."""
+    store = book.session.machine().journal
+    commit, died = store.commit, []
+
+    def fails(write: Any) -> Any:
+        if write.state != "THINKING":
+            return commit(write)
+        died.append(write)
+        raise StorageFull("the disk is full") if journal else KeyboardInterrupt
+
+    def is_full(*_: object) -> None:
+        raise StorageFull("the disk is full")
+
+    request, run_id = book.session.request("Say hello.", cell="b", execution="9"), book.session.new_run_id()
+    agent = book.session.agent()
+    agent.begin(request, run_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "commit", fails)
+        if journal:
+            patch.setattr(store, "note", is_full)
+        with pytest.raises((StorageFull, KeyboardInterrupt)) as caught:
+            agent.drive(run_id)
+    lost = load(data_of(died[0].frame, died[0].data) or b"")["cost"]
+    if journal:
+        assert f"What the reply had cost (${lost:.4f}) is kept" in str(caught.value)
+        assert "%agent_runs resume" in str(caught.value)
+    else:
+        assert book.session.find_run(run_id).cost == pytest.approx(lost), "told also before the run goes on"
+    again = resumed(book, run_id)
+    assert again.state == "COMPLETED"
+    assert again.usage.calls == 2
+    assert again.cost == pytest.approx(lost + sum(step.cost for step in again.steps if step.cost))
+    assert book.session.find_run(run_id).cost == pytest.approx(again.cost), "no reply counts twice"
+    assert any("brought no reply" in note for note in again.receipt["notes"])

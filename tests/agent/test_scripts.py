@@ -90,6 +90,7 @@ def test_the_command_line(command: list[str], code: int, says: str) -> None:
         ({"AGENTNB_MODEL": "sim:claude-sonet"}, "Did you mean"),
         ({"ANTHROPIC_BASE_URL": "http://ada:geheim@127.0.0.1:1"}, "ANTHROPIC_BASE_URL     not reachable"),
         ({"OPENAI_BASE_URL": "http://[bad"}, "OPENAI_BASE_URL        not reachable"),
+        ({}, "local models           "),
     ],
 )
 def test_doctor_says_who_would_be_asked_and_what_can_be_reached(

@@ -1,15 +1,13 @@
-"""The views in every theme and width, in nbconvert's html, in a sanitized page and run by a program. `make screenshots`
-runs this file and leaves the pictures in build/screenshots; each test also says what must be seen there."""
+"""The views in JupyterLab's themes and in Notebook 7, from 400 to 1600 pixels. `make screenshots` runs this file, and
+test_renderers.py for what is not Jupyter's. Pictures go to build/screenshots; each test says what must be seen.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from page_checks import FAINT, STANDS_OUT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELLS = [
@@ -26,57 +24,56 @@ CELLS = [
     "%agent --dry-run Explain gauge again",
 ]
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "JupyterLab Dark High Contrast"}
-WIDTHS = (1600, 1280, 600, 400)
-STANDS_OUT = """root => root.scrollWidth <= root.clientWidth + 1 ? [] : [...root.querySelectorAll('*')]
-    .filter(node => node.getBoundingClientRect().right > root.getBoundingClientRect().right + 1)
-    .map(node => `${node.tagName} ${node.getBoundingClientRect().width}: ${node.innerText.slice(0, 60)}`)"""
+WIDTHS = (1600, 1280, 640, 400)
+"""640 pixels are also what a window of 1280 has at 200 % zoom."""
+
+AT_A_GLANCE = {
+    2: {"did it work": "✓", "what did it cost": "$0.0", "what did it see": "1 cell", "is it real": "simulated"},
+    4: {"what was sent": "Your notebook", "was it cached": "97 %", "where did the time go": "write the answer"},
+    5: {
+        "does it wait for me": "Run this in your kernel?",
+        "did it run": "Nothing of it has run",
+        "what": "log.append(1)",
+    },
+    6: {
+        "what did I ask": "What does gauge give",
+        "what did it cost": "3 questions, $0.0",
+        "did the cache pay": "saved",
+    },
+    7: {"will the next call hit": "of the next call's", "until when": "warm for", "why so": "is cheapest at your pace"},
+    8: {"did it hit": "input tokens read from the prompt cache", "what stayed warm": "end of Instructions (1h)"},
+    9: {"how long until words come": "first token expected in", "from what": "8 of 10 times"},
+    10: {
+        "was it sent": "Nothing was sent",
+        "what would it cost": "plus up to $0.0",
+        "would it hit": "Prompt cache, expected",
+    },
+}
+"""What a person must know of each view within three seconds, by cell, and the words that say it with nothing opened."""
 
 
-@pytest.mark.parametrize("theme", THEMES)
-def test_in_every_theme_and_width(lab: Any, open_page: Any, light: None, theme: str) -> None:
-    lab.theme(THEMES[theme])
-    page = open_page(lab.put(f"everywhere-{theme}.ipynb", CELLS).name, height=3600)
+def test_in_every_theme_and_width(lab: Any, open_page: Any, light: None, at_once: None) -> None:
+    path = lab.put("everywhere.ipynb", CELLS)
+    page = open_page(path.name, height=3600)
     page.wait_idle()
     page.run_all()
-    for width in WIDTHS:
+    for index, asked in AT_A_GLANCE.items():
+        told = " ".join(page.output(index).inner_text().split())
+        assert {question: said for question, said in asked.items() if said not in told} == {}, index
+    page.save(path)
+    for name, theme in THEMES.items():
+        lab.theme(theme)
+        look(open_page(path.name, height=3600), name, WIDTHS)
+    lab.theme(THEMES["light"])
+    look(open_page(path.name, height=3600, in_notebook=True), "notebook", (1280, 400))
+
+
+def look(page: Any, name: str, widths: tuple[int, ...]) -> None:
+    """Take a picture at each width: nothing scrolls sideways, and every word can be read."""
+    page.wait_idle()
+    page.page.get_by_role("button", name="Deny").wait_for()
+    for width in widths:
         page.resize(width, 3600)
-        page.picture(f"everywhere-{theme}-{width}")
-        for root in page.page.locator(".agentnb-run").all():
-            assert root.evaluate(STANDS_OUT) == [], f"no sideways scrolling at {width}"
-
-
-def test_as_html_of_nbconvert_run_by_a_program(lab: Any, browser: Any, tmp_path: Path) -> None:
-    book = lab.put("program.ipynb", [cell for cell in CELLS if "log.append" not in cell])
-    made = tmp_path / "program.html"
-    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", "--output", str(made), str(book)]
-    subprocess.run(command, check=True, timeout=300, capture_output=True)
-    html = made.read_text()
-    assert html.count("<details") >= 2
-    assert "widget-view" not in html
-    page = browser.new_page(viewport={"width": 1280, "height": 3600})
-    page.goto(made.as_uri())
-    page.locator(".agentnb-run summary").first.click()
-    page.get_by_text("What the last request sent").first.wait_for()
-    page.screenshot(path=str(pictures() / "nbconvert.png"))
-    page.close()
-
-
-def test_where_every_style_is_dropped(lab: Any, browser: Any, tmp_path: Path) -> None:
-    """As some code hosts do: what is said stays readable in its order, and nothing is told by style alone."""
-    from agentnb.view.render import run_html
-
-    document = json.loads((Path(__file__).parent / "data" / "run.json").read_text())
-    page = browser.new_page(viewport={"width": 800, "height": 1800})
-    page.set_content(f"<html><body>{run_html(document, full=True)}</body></html>")
-    page.evaluate("() => document.querySelectorAll('[style]').forEach(node => node.removeAttribute('style'))")
-    words = page.inner_text("body")
-    for said in ("✓ 3.1 s", "$0.012 (saved 39 %)", "Instructions", "≈ 1,040", "100 %", "write the answer"):
-        assert said in words, said
-    page.screenshot(path=str(pictures() / "without-styles.png"))
-    page.close()
-
-
-def pictures() -> Path:
-    place = Path(__file__).parents[2] / "build" / "screenshots"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+        page.picture(f"everywhere-{name}-{width}")
+        assert page.page.evaluate(STANDS_OUT) == [], f"{name}, {width}"
+    assert page.page.evaluate(FAINT) == [], name

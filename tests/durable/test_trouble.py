@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 from contextlib import closing
 
@@ -25,7 +26,7 @@ from agentnb.storage import open_storage
 
 def fill(context):
     context["n"] += 1
-    context["text"] = str(context["n"] % 10) * 20_000
+    context["text"] = random.Random(context["n"]).randbytes(10_000).hex()
     return "FILL", context
 
 
@@ -81,7 +82,9 @@ def test_a_tampered_row_of_a_run_is_refused(machine, database, column):
         machine.get("r")
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x80\x04\x95pickle", b"K\xff\xff\xff\xff", b"D?", b"Dx"])
+@pytest.mark.parametrize(
+    "frame", [b"", b"\x80\x04\x95pickle", b"K\xff\xff\xff\xff", b"D?", b"Dx", b"Z", b"Z\0\0\0\0no"]
+)
 def test_a_tampered_frame_is_refused(machine, database, frame):
     tamper(database, "UPDATE agentnb_history SET frame = ? WHERE step = 1", frame)
     with pytest.raises(StorageDamaged):
@@ -90,9 +93,10 @@ def test_a_tampered_frame_is_refused(machine, database, frame):
 
 
 def test_a_tampered_event_is_refused(machine, database):
-    tamper(database, "UPDATE agentnb_history SET data = x'8004'")
-    with pytest.raises(StorageDamaged):
-        machine.history("r")
+    for column in ("data = x'8004'", "data = NULL, frame = x'5a'", "data = NULL, frame = x'5a09000000'"):
+        tamper(database, f"UPDATE agentnb_history SET {column}")
+        with pytest.raises(StorageDamaged):
+            machine.history("r")
 
 
 @pytest.mark.parametrize("prev", ["999", "seq", "seq + 1", "-1"])

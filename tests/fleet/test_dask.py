@@ -231,7 +231,7 @@ def test_what_goes_wrong_is_a_failed_run_that_says_why(executor, folder, home):
     shown = fleet._repr_mimebundle_()
     assert "the gauge is broken" in shown["text/plain"]
     assert "2 failed" in shown["text/plain"]
-    assert "3 runs" in shown["text/html"]
+    assert "1 of 3 completed · 2 failed" in shown["text/html"]
 
 
 @pytest.mark.slow
@@ -289,7 +289,7 @@ def test_the_agent_carries_out_many_tasks_on_workers_with_a_tool_of_ones_own(exe
     assert "3.20 m" in results[-1]["result"]
     threads = {row.summary.tags["thread"] for row in fleet.rows}
     assert len(threads) == 6, "each task is a conversation of its own"
-    assert "6 completed" in fleet._repr_mimebundle_()["text/plain"]
+    assert "6 of 6 completed" in fleet._repr_mimebundle_()["text/plain"]
     again = executor.ask(tasks, model="sim:claude-sonnet-4-6", tools=["flows:gauge"], name="asked").wait(PATIENCE)
     assert again.results() == results
 
@@ -424,6 +424,6 @@ def test_a_fleet_is_seen_without_any_cluster(home):
     machine.run_to_end("r0", max_steps=3)
     assert Fleet(journal, "tides").counts == {"running": 1, "completed": 1, "queued": 1}
     machine.release("r0")
-    assert repr(Fleet(journal, "tides")) == "<Fleet tides: 1 interrupted, 1 completed, 1 queued>"
+    assert repr(Fleet(journal, "tides")) == "<Fleet tides: 1 completed, 1 interrupted, 1 queued>"
     with pytest.raises(RunUnknown, match="%agent_runs list"):
         Fleet(journal, "nobody").counts  # noqa: B018

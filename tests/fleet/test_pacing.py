@@ -18,7 +18,8 @@ from agentnb.agent.run_document import document_of
 from agentnb.agent.states.pacing import interval_of, is_scarce, refused, turn
 from agentnb.agent.states.warming import is_settled, taken
 from agentnb.canonical import SystemClock
-from agentnb.fleet.fleet import NOT_BEGUN, Fleet
+from agentnb.fleet.fleet import Fleet
+from agentnb.fleet.progress import NOT_BEGUN
 from agentnb.fleet.worker import carry_on
 from agentnb.session import Session
 from agentnb.settings import Settings

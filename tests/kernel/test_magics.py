@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -123,6 +124,9 @@ def test_a_second_task_reads_the_first_from_the_cache(kernel: Any) -> None:
     new = {item["name"] for item in second["definitions"] if item["new"]}
     assert any(name.endswith("Box.volume") for name in new)
     assert not any(name.endswith("shapes.area") for name in new)
+    (account,) = kernel.ok("%agent_runs").displays
+    assert "data:image/svg+xml;base64," in account["text/html"], "a bar for each question, the cost as a line"
+    assert "2 questions, $0.0" in account["text/plain"]
 
 
 def test_the_view_is_live_and_leaves_static_forms(kernel: Any) -> None:
@@ -205,10 +209,22 @@ def test_runs_are_told_after_a_restart(start: Callable[..., Any]) -> None:
     listed = second.ok("%agent_runs list")
     assert run["run_id"] in listed.text
     assert "Remember me" in listed.text
-    assert "time in steps" in listed.text
+    assert "worked" in listed.text
     shown = second.ok(f"%agent_runs show {run['run_id']}").run
     assert shown["text"] == run["text"]
     assert shown["steps"] == run["steps"]
+
+
+def test_twenty_runs_are_listed_and_those_before_them_stand_in_a_fold(kernel: Any) -> None:
+    kernel.ok("for n in range(22): get_ipython().run_line_magic('agent', f'Say {n}')")
+    (listed,) = kernel.ok("%agent_runs").displays
+    shown, fold = listed["text/html"].split("<details>")
+    assert [int(n) for n in re.findall(r"✓ Say (\d+)", shown)] == [*range(21, 1, -1)]
+    assert ">2 more</summary>" in fold
+    assert [int(n) for n in re.findall(r"✓ Say (\d+)", fold)] == [1, 0]
+    assert "22 questions" in listed["text/plain"], "all of them are in the account"
+    assert listed["text/plain"].endswith("More: %agent_runs list 50")
+    assert "<details>" not in kernel.ok("%agent_runs list 22").displays[0]["text/html"]
 
 
 def test_runs_can_be_replayed_forked_and_taken_up_again(kernel: Any) -> None:
@@ -379,6 +395,33 @@ def test_a_fresh_kernel_completes_the_flags_of_a_subcommand(kernel: Any) -> None
     assert "%agent_runs resume --take-over" in complete(kernel, "%agent_runs resume --ta")
     assert "%agent_runs resume r-1 -m sim:claude-sonnet-4-6" in complete(kernel, "%agent_runs resume r-1 -m sim:cl")
     assert complete(kernel, "%agent_runs approve r-1 --di") == ["%agent_runs approve r-1 --digest"]
+
+
+def test_a_fresh_kernel_completes_earlier_runs_with_their_tasks(start: Callable[..., Any]) -> None:
+    before = start()
+    before.ok("%load_ext agentnb")
+    first, second = (before.ok(f"%agent {task}").run["run_id"] for task in ("Add two  numbers", "And three"))
+    fresh = start(new=True)
+    fresh.ok("%load_ext agentnb")
+    begun = time.perf_counter()
+    offered = complete(fresh, "%agent_runs show ")
+    assert time.perf_counter() - begun < 1, "0.3 s, and more for a busy machine"
+    assert offered == [f"%agent_runs show {run}" for run in (second, first)], "newest first"
+    assert complete(fresh, f"%agent_runs resume {first[:12]}") != []
+    described = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent_runs resume ")}
+    assert described == {second: "run: And three", first: "run: Add two numbers"}
+    flags = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent --mo")}
+    assert flags["--model"].startswith("flag: ")
+    fresh.ok("import genai_prices")
+    models = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent -m anthropic:claude-sonnet-4-6")}
+    assert models["anthropic:claude-sonnet-4-6"] == "model: $3 in, $15 out a million tokens"
+    assert fresh.value("'agentnb.session' in __import__('sys').modules") is False, "nothing heavy for it"
+
+
+def complete_fully(kernel: Any, line: str) -> list[dict[str, Any]]:
+    """Each completion with what it is, as front ends show it beside it."""
+    found = kernel.client.complete(line, len(line), reply=True, timeout=30)["content"]
+    return list(found["metadata"]["_jupyter_types_experimental"])
 
 
 def test_completion_knows_the_notebook(kernel: Any) -> None:

@@ -48,6 +48,10 @@ WORKED: dict[str, tuple[Usage, float]] = {
     "gpt-4.1": (PLAIN, 0.0200 + 0.0100 + 0.0400),  # 2 / - / 0.50 / 8
     "gpt-6.1-sol": (MARKED, 0.0200 + 0.0750 + 0.0020 + 0.0500),  # 2 / 2.5 / 0.10 / 10
     "gpt-6.2-sol": (HALF_A_DAY, 0.0200 + 0.0750 + 0.0200 + 0.0020 + 0.0500),  # 2 / 2.5, 12 h 5 / 0.10 / 10
+    # on one's own machine
+    "qwen2.5-coder-1.5b": (PLAIN, 0.0),
+    "qwen2.5-coder-0.5b": (PLAIN, 0.0),
+    "smollm2": (PLAIN, 0.0),
 }
 
 LONG: list[tuple[str, Usage, float]] = [

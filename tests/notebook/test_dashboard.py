@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from html import unescape
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +19,11 @@ from nbclient import NotebookClient
 
 from agentnb.canonical import ManualClock
 from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
+from agentnb.notebook.live.growing_answer import LATEST, GrowingAnswer
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
+from agentnb.view.answer.markup import to_html
 from agentnb.view.progress import Progress
 from agentnb.view.render import MIME, bundle
 
@@ -245,24 +249,52 @@ def test_a_step_costs_the_same_at_any_time_and_little(
     assert median(paints) <= 0.005, "2 ms on the reference machine"
 
 
+PARTS = "".join(f"## Part {n}\n\n{'Some words of an answer. ' * 12}\n\n```python\nx = {n}\n```\n\n" for n in range(40))
+ITEMS = "Ways:\n\n" + "".join(
+    f"{n}. Add `K2` and fit *again*; the residual drops to about 1.2 cm.\n" for n in range(1, 99)
+)
+FUNCTIONS = "".join(f'def part_{n}(day):\n    """Add {n}."""\n    return day + {n}\n\n\n' for n in range(80))
+ANSWERS = {"parts": PARTS, "list": ITEMS, "code": f"Here it is:\n\n```python\n{FUNCTIONS}```\n\nIt works.\n"}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
 def test_a_streamed_answer_is_not_sent_again_and_again(
-    made: Any, wire: Wire, capsys: pytest.CaptureFixture[str]
+    made: Any, wire: Wire, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dashboard, run, clock, _ = made
-    answer = "".join(
-        f"## Part {n}\n\n{'Some words of an answer. ' * 12}\n\n```python\nx = {n}\n```\n\n" for n in range(40)
-    )
+    answer = ANSWERS[kind]
     dashboard.update(run)
-    before = wire.bytes
+    before = len(wire.messages)
     for at in range(0, len(answer), 4):
         run.feed(text(answer[at : at + 4]), clock.monotonic())
         clock.advance(0.0125)  # 80 tokens a second
         dashboard.update(run)
-    sent = wire.bytes - before
+    messages = [message for message in wire.messages[before:] if "agentnb-clock" not in message]
+    sent = sum(map(len, messages))
     with capsys.disabled():
-        print(f"\n  an answer of {len(answer):,} characters: {sent:,} bytes")
-    assert sent < 20 * len(answer)
-    assert max(map(len, wire.messages)) < 6_000
+        print(f"\n  an answer of {len(answer):,} characters: {sent:,} bytes ({sent / len(answer):.1f} times)")
+    assert sent < 5 * len(answer)
+    assert max(map(len, messages)) < 8_000
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_what_is_shown_of_a_growing_answer_is_the_answer(wire: Wire, kind: str) -> None:
+    """Read piece by piece or as a whole: the same words in the same order, code by the line."""
+    import ipywidgets
+
+    answer, growing = ANSWERS[kind][:5_000], GrowingAnswer(ipywidgets)
+    for at in range(0, len(answer), 7):
+        growing.show(answer[:at], float(at))
+    growing.show(answer, float(len(answer)) + LATEST)
+    assert len(growing.widgets) > 2
+    shown = "".join(widget.value for widget in growing.widgets)
+    assert words(shown) == words(to_html(answer))
+    growing.show("Anew.", 0.0)
+    assert [words(widget.value) for widget in growing.widgets] == [["Anew."]]
+
+
+def words(html: str) -> list[str]:
+    return unescape(re.sub(r"<[^>]*>", " ", re.sub(r"</?(?:i|span)\b[^>]*>", "", html))).split()
 
 
 def test_what_is_saved_of_a_long_run_is_bounded(events: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,6 +329,7 @@ from types import SimpleNamespace
 from IPython.display import display
 from agentnb.canonical import ManualClock
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
+from agentnb.view.answer.markup import to_html
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
 import sys

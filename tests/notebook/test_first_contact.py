@@ -31,6 +31,19 @@ def test_it_names_the_model_or_the_variable_once(tmp_path: Path, environment: di
     assert greet_once(here) == ""
 
 
+def test_a_real_model_that_is_here_is_offered_where_no_key_is_set(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    home = tmp_path / "home"
+    (home / "models").mkdir(parents=True, mode=0o700)
+    (home / "models" / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf").write_bytes(b"GGUF")
+    simulator, offer, _ = greet_once({"AGENTNB_HOME": str(home)}).split("\n")
+    assert "simulator" in simulator
+    assert offer == "A real model is here: %%agent -m local:qwen2.5-coder-0.5b"
+    assert len(offer) <= NARROW
+    (home / "greeted").unlink()
+    assert "real model" not in greet_once({"AGENTNB_HOME": str(home), "OPENAI_API_KEY": "sk-canary"})
+
+
 def test_a_bad_setting_or_place_breaks_no_load(tmp_path: Path) -> None:
     assert greet_once({"AGENTNB_HOME": "/dev/null/x"}) == ""
     assert greet_once({"AGENTNB_HOME": str(tmp_path), "AGENTNB_BUDGET": "lots"}) == ""

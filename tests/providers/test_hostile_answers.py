@@ -162,6 +162,7 @@ def test_no_terminal_obeys_a_providers_message(answering: Any, wire: str) -> Non
         pytest.raises(RequestRefused) as caught,
     ):
         ask(wire, answer.url)
+    assert ".. " not in str(caught.value), "a provider's message has its own full stop"
     for shown in (str(caught.value), "\n".join(caught.value._render_traceback_())):
         assert "hello" in shown
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)

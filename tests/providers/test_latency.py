@@ -12,7 +12,7 @@ from agentnb.models.catalog import lookup
 from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
 from agentnb.providers.transport import CallTrace
 from agentnb.view import timeline
-from agentnb.view.latency_plot import latency_svg
+from agentnb.view.plots.latency_plot import latency_svg
 from agentnb.view.timeline import rows
 
 SONNET = lookup("anthropic:claude-sonnet-4-6")
@@ -134,6 +134,8 @@ def test_the_rows_add_up_to_the_total_with_retries_or_without(measured: bool) ->
     for before in (2.5, 0.0):
         rows = timeline.rows({"latency": latency | {"retry_wait": before}})
         assert rows[0].name == ("2 retries" if before else "connect")
+        loaded = {"latency": latency | {"retry_wait": before}, "clock": {"loading": 5.5}}
+        assert sum(row.length or 0.0 for row in timeline.rows(loaded)) == pytest.approx(timeline.total(loaded))
         assert sum(row.length or 0.0 for row in rows) == pytest.approx(4.6)
         ends = [(row.start or 0.0) + (row.length or 0.0) for row in rows]
         assert [row.start for row in rows[1:]] == pytest.approx(ends[:-1]), "each begins where the last one ended"
@@ -158,3 +160,21 @@ def test_the_plot_shows_both_curves_and_every_call() -> None:
     assert svg.count("<circle") == 3 + 2, "three calls and two in the legend"
     assert "<Sonnet>" not in svg
     assert "prompt tokens" in svg
+
+
+def test_what_a_server_measured_is_told_as_queue_reading_and_writing() -> None:
+    trace = CallTrace(
+        started=10.0, attempt_started=10.0, connect_seconds=0.01, headers=10.02, first_event=12.5, first_token=12.5,
+        last_token=14.0, finished=14.0, attempts=1, on_server=(2.0, 1.5),
+    )  # fmt: skip
+    told = from_trace(trace, output_tokens=16).to_json()
+    assert told["on_server"] == {"queue": 0.49, "prefill": 2.0, "decode": 1.5}
+    doc = {"latency": told}
+    assert [(row.name, round(row.length or 0, 6)) for row in rows(doc)] == [
+        ("connect", 0.01),
+        ("queue", 0.49),
+        ("read the prompt", 2.0),
+        ("write the answer", 1.5),
+    ]
+    assert not any(row.estimated for row in rows(doc))
+    assert timeline.notes(doc)[-1].startswith("The server on this machine measured")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from agentnb.view import number_format
 from agentnb.view.answer import markup
-from agentnb.view.latency_plot import latency_svg
 from agentnb.view.panels import prefix_html
+from agentnb.view.plots.latency_plot import latency_svg
 from agentnb.view.render import MIME, bundle, run_html, run_markdown, run_text
 from agentnb.view.tables import Code, Stacked, table_html, table_text
 
@@ -391,6 +391,9 @@ def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() ->
     for view in (run_text(changed(latency=latency), full=True), visible(run_html(changed(latency=latency)))):
         assert "First token (TTFT) after 980 ms, later than expected (0.70 to 0.90 s, from 12" in view
         assert "estimated from 6 calls" in view
+    thought = latency | {"ttft": 1.28, "thinking": {"seconds": 0.4, "tokens": 19}}
+    told = "after 1.28 s, 400 ms of it thinking; the rest came as expected (0.70 to 0.90 s"
+    assert told in " ".join(run_text(changed(latency=thought), full=True).split())
     few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
     assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few), full=True)
 
@@ -472,10 +475,10 @@ def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:
 
 def test_bars_are_told_apart_on_paper_which_has_no_backgrounds() -> None:
     styles = " ".join(audit(run_html(full())).styles)
-    assert re.search(r"border-top:1\dpx solid #1a8f7a", styles), "what was read from the prompt cache"
-    assert re.search(r"border-top:1\dpx solid #3f7fd0", styles), "what was measured"
-    assert "background:#1a8f7a" not in styles
-    assert "background:#3f7fd0" not in styles
+    assert re.search(r"border-top:1\dpx solid #1a937d", styles), "what was read from the prompt cache"
+    assert re.search(r"border-top:1\dpx solid #4383d2", styles), "what was measured"
+    assert "background:#1a937d" not in styles
+    assert "background:#4383d2" not in styles
 
 
 def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.state import AgentState, is_agents
@@ -13,6 +15,17 @@ CONDENSING = "CONDENSING"
 """The state whose steps take blocks out of a run's record: the record before holds them as they were sent."""
 
 
+class KeptAt(NamedTuple):
+    """Names a record that holds all that came since the one before, up to the reply of this number.
+
+    Where the journal does not say which that is, `replies` is None.
+    """
+
+    run_id: str
+    step: int
+    replies: int | None = None
+
+
 class Recollection:
     """Finds what the conversation of a run has said and found, by the numbers of its steps."""
 
@@ -20,32 +33,50 @@ class Recollection:
         self._machine = machine
         self._threads = threads
 
+    def step(self, run_id: str, number: int) -> tuple[Block, ...]:
+        """Return one step's blocks as they came, from the one record that holds them; () where there is none."""
+        places = self._places(run_id)
+        at = bisect_left(places, number, hi=len(places) - 1, key=self._replies)
+        blocks = self._record(places[at]).blocks if number else ()
+        return tuple(block for block in blocks if block.step == number)
+
     def steps(self, run_id: str) -> dict[int, tuple[Block, ...]]:
         """Return the blocks of each step up to now, as they came; under 0 the tasks of all turns."""
-        path = self._threads.path_of(AgentState.from_json(self._machine.get(run_id).context))
         found: dict[int, tuple[Block, ...]] = {}
         tasks: dict[str, Block] = {}
-        for each in (*(turn.run_id for turn in path), run_id):
-            for blocks in self._records(each):
-                tasks |= {block.digest: block for block in blocks if block.label == "task"}
-                new = [block for block in blocks if block.step and block.step not in found]
-                found |= {step: tuple(b for b in new if b.step == step) for step in {b.step for b in new}}
+        for record in map(self._record, self._places(run_id)):
+            known = set(found)
+            for block in record.blocks:
+                if block.step and block.step not in known:
+                    found[block.step] = (*found.get(block.step, ()), block)
+                elif block.label == "task":
+                    tasks[block.digest] = block
         return {0: tuple(tasks.values())} | dict(sorted(found.items()))
 
-    def _records(self, run_id: str, upto: int | None = None) -> Iterator[tuple[Block, ...]]:
-        """Return the blocks of a run at each time before some of them went, oldest first, and as they stand."""
-        run = self._machine.get(run_id)
-        if run.origin is not None:  # a fork: what went before it was made
-            yield from self._records(run.origin[0], run.origin[1])
-        last = run.step if upto is None else upto
-        condensed = (event.step for event in self._machine.history(run_id) if event.state == CONDENSING)
-        before = sorted({step - 1 for step in condensed if step <= last})
-        for number, step in enumerate((*before, last)):
-            context = self._machine.context_at(run_id, step)
-            if not is_agents(context):
-                return
-            state = AgentState.from_json(context)
-            if number == 0 and state.source:
-                source, _, at = state.source.rpartition(":")
-                yield from self._records(source, int(at))
-            yield state.blocks
+    def _record(self, place: KeptAt) -> AgentState:
+        return self._threads.numbered(AgentState.from_json(self._machine.context_at(place.run_id, place.step)))
+
+    def _replies(self, place: KeptAt) -> int:
+        return self._record(place).replies if place.replies is None else place.replies
+
+    def _places(self, run_id: str) -> list[KeptAt]:
+        """Return where the conversation stands in the journal, oldest first."""
+        path = self._threads.path_of(self._record(KeptAt(run_id, 0)))
+        return [place for each in (*(turn.run_id for turn in path), run_id) for place in self._places_of(each)]
+
+    def _places_of(self, run_id: str, upto: int | None = None) -> Iterator[KeptAt]:
+        """Yield the places of a run before some of its blocks went, and where it stands: at `upto`, or now."""
+        summary = self._machine.journal.row(run_id).summary
+        last = summary.step if upto is None else upto
+        if summary.origin is not None:  # a fork: what went before it was made
+            yield from self._places_of(*summary.origin)
+        begun = self._machine.context_at(run_id, 0)
+        if not is_agents(begun):
+            return
+        if source := begun.get("source"):
+            taken_up, _, at = source.rpartition(":")
+            yield from self._places_of(taken_up, int(at))
+        for event in self._machine.history(run_id, state=CONDENSING):
+            if event.kind == "step" and event.step <= last:
+                yield KeptAt(run_id, event.step - 1, event.data.get("condensed", {}).get("replies"))
+        yield KeptAt(run_id, last)

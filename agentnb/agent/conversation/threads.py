@@ -54,10 +54,14 @@ class Threads:
         if run_id in self._finished:
             return self._finished[run_id]
         run = self._machine.get(run_id)
-        state = AgentState.from_json(run.context)
+        state = self.numbered(AgentState.from_json(run.context))
         if run.status == COMPLETED:
             self._finished[run_id] = state
         return state
+
+    def numbered(self, state: AgentState) -> AgentState:
+        """Return the state with its replies numbered, as older journals have them not."""
+        return state if state.replies else state.numbered(self._state(state.parent).replies if state.parent else 0)
 
     def turns(self, thread: str) -> list[Turn]:
         """Return the thread's turns in order of their beginning."""
@@ -194,7 +198,9 @@ class Threads:
     def _as_it_went(self, turn: Turn) -> Turn:
         """The turn, in the segment that it ended in: a run may begin one in its middle."""
         state = self._state(turn.run_id)
-        return replace(turn, kind=state.kind or turn.kind, segment_root=state.segment.root)
+        kind, root = state.kind or turn.kind, state.segment.root
+        same = (kind, root) == (turn.kind, turn.segment_root)
+        return turn if same else replace(turn, kind=kind, segment_root=root)
 
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
         """Return the turns before this one."""

@@ -43,6 +43,8 @@ class Additions:
     holds: tuple[JsonMapping, ...] = ()
     names: tuple[str, ...] = ()
     involved: frozenset[str] = frozenset()
+    used: tuple[str, ...] = ()
+    """Names that the involved cells use."""
     tokens: int = 0
 
 
@@ -93,6 +95,7 @@ class NotebookContext:
             holds=tuple(holds),
             names=choice.names,
             involved=choice.involved,
+            used=tuple(dict.fromkeys(name for run in runs if run.cell in choice.involved for name in run.references)),
             tokens=choice.tokens,
         )
 
@@ -100,9 +103,13 @@ class NotebookContext:
         """Return what the task points at and is not there, in a sentence."""
         return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
 
+    def _text_sent(self) -> NotebookText | None:
+        """Return the notebook's text without what the person keeps out."""
+        return self.text.without(self.log.keeps_out, asking=self.asking) if self.text is not None else None
+
     def to_run(self) -> str:
         """Return the cells to run first, in a sentence."""
-        text = self.text.without(self.log.hidden) if self.text is not None else None
+        text = self._text_sent()
         return self.scrub(what_to_run(text, self.log.runs, asking=self.asking))
 
     def clean(self, run: CellRun) -> CellRun:
@@ -189,7 +196,7 @@ class NotebookContext:
         """Return what the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[JsonObject] = []
-        text = self.text.without(self.log.hidden) if self.text is not None else None
+        text = self._text_sent()
         parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
         for part in parts:
             new = held.get(part.key, {}).get("digest") != part.digest

@@ -14,7 +14,7 @@ from agentnb.agent.hydration.notebook_context import CELL
 from agentnb.agent.hydration.project import own_root, read_added, relative_to, tree_of
 from agentnb.agent.hydration.project_instructions import Skill, header_in, instructions_of, named_in, skills_of
 from agentnb.agent.scrubber import Scrubber
-from agentnb.context.notebook.cell_runs import CellLog
+from agentnb.context.notebook.cell_runs import CellLog, says
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.trace import is_library
 from agentnb.context.resolve.files import SHARED
@@ -43,10 +43,11 @@ class Pins:
     hidden: list[str] = field(default_factory=list)
 
     def hides(self, found: Definition) -> bool:
-        """Tell whether the person keeps this out of the context: itself, what it stands in, or its cell."""
+        """Tell whether the person keeps this out: itself, what it stands in, its cell, or a name in its text."""
         parts = found.name.split(".")
         names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
-        return f"{CELL}{found.cell}" in self.hidden or any(name in self.hidden for name in names)
+        said = (name for name in self.hidden if found.cell and says(found.source, name))
+        return f"{CELL}{found.cell}" in self.hidden or any(name in self.hidden for name in names) or any(said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ class ProjectContext:
         for target in self.cells.imports().values():
             top = target.partition(".")[0]
             module = sys.modules.get(top)
-            if module is not None and top not in sys.stdlib_module_names and not self._is_own(module):
+            if module is not None and top not in sys.stdlib_module_names and not self.is_own(module):
                 found[top] = _version(module)
         return found
 
@@ -170,9 +171,10 @@ class ProjectContext:
         ]
 
     def _own_modules(self) -> Iterable[str]:
-        return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
+        return modules_in_use(self.cells, self.namespace, self.is_own) if self.project is not None else ()
 
-    def _is_own(self, module: ModuleType) -> bool:
+    def is_own(self, module: ModuleType) -> bool:
+        """Tell whether a module is one of the project's."""
         return self._own_file(module) is not None
 
     def _own_file(self, module: ModuleType) -> Path | None:

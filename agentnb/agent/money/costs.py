@@ -1,7 +1,7 @@
 """Sum what a run has spent: over its calls, and over calls that brought no reply. US dollars. Pure.
 
-A call that fails after its reply began is billed all the same, though its step is not committed. The failed step's
-event says what was lost, and the run's sum and budget count it.
+A call that fails after its reply began is billed all the same, though its step is not committed. An event says what it
+had used, and the run's sum and budget count it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agentnb.models.tokens import TokenCounter
 from agentnb.providers.promptcache import Call
 
 LOST = "lost_usage"
-"""Under this name a failed or paused step's event holds what its call had used: usage, cost, whether estimated."""
+"""Under this name an event holds what a call had used: usage, cost, whether estimated."""
 NOTHING = Cost(total=0.0, uncached=0.0)
 
 
@@ -162,6 +162,20 @@ def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenC
 
 
 def lost_calls(events: Iterable[Event]) -> list[Lost]:
-    """Return what the run's failed and paused steps had used, oldest first."""
-    ended = (event for event in events if event.kind in ("failed", "paused"))
-    return [Lost.from_json(event.data[LOST]) for event in ended if LOST in (event.data or {})]
+    """Return what calls had used that no step holds, oldest first.
+
+    A reply is noted when it has come. The step that holds it follows, unless that failed or its process died.
+    """
+    found: list[JsonMapping] = []
+    noted: JsonMapping | None = None
+    for event in events:
+        said = event.data.get(LOST)
+        if event.kind == "noted" and said:
+            found += [noted] if noted else []
+            noted = said
+        elif event.kind == "step":
+            noted = None
+        elif event.kind in ("failed", "paused"):
+            found += [used] if (used := noted or said) else []
+            noted = None
+    return [Lost.from_json(said) for said in [*found, *([noted] if noted else [])]]

@@ -47,6 +47,11 @@ def settled(purse: PurseState, key: str, cost: float) -> PurseState:
     return purse | {"spent": purse["spent"] + cost, "held": left}
 
 
+def purse_of(fleet: str) -> str:
+    """Return the name of the purse that a fleet's runs share."""
+    return f"{fleet}/purse"
+
+
 class Purse:
     """The purse of one name in a journal, as one process holds it open."""
 

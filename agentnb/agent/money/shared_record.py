@@ -14,6 +14,7 @@ from typing import TypeVar
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import deltas
 from agentnb.durable.journal.protocol import Journal
+from agentnb.durable.journal.records import SHARED
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import LeaseHeld, RunExists, RunUnknown, StepConflict
 
@@ -36,7 +37,7 @@ class SharedRecord:
         machine = AgentStateMachine(self._journal)
         machine.register_state(OPEN, lambda record: (OPEN, record))
         try:
-            machine.initialize_run(self.name, OPEN, first, tags={"task": self._task})
+            machine.initialize_run(self.name, OPEN, first, tags={"task": self._task, SHARED: "yes"})
         except RunExists:
             return False
         return True
@@ -73,4 +74,5 @@ class SharedRecord:
                 finally:
                     machine.release(self.name)
             self._wait(PAUSE)
-        raise LeaseHeld("what these runs share is not to be had", about=self.name, todo="Resume the run later.")
+        held = "another worker holds the record that these runs share"
+        raise LeaseHeld(held, about=self.name, todo="Resume the run later.")

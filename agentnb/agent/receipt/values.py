@@ -98,6 +98,17 @@ class QueueEstimate(Record):
     """Calls on which the estimate rests."""
 
 
+class ServerTimes(Record):
+    """Seconds of one call as a server on this machine measured them; None where a provider tells nothing."""
+
+    queue: float
+    """Seconds that were neither the connection nor the server's work on this call."""
+    prefill: float
+    """Seconds in which the prompt was read."""
+    decode: float
+    """Seconds in which the reply was written."""
+
+
 class RunLatency(Record):
     """Time one call in seconds, from its beginning to the last token. All are None where nothing was sent.
 
@@ -105,7 +116,7 @@ class RunLatency(Record):
     True
     """
 
-    _parts: ClassVar[dict[str, type[Record]]] = {"queue_estimate": QueueEstimate}
+    _parts: ClassVar[dict[str, type[Record]]] = {"queue_estimate": QueueEstimate, "on_server": ServerTimes}
     connect: float | None
     """Seconds until the connection was open."""
     headers: float | None
@@ -120,6 +131,8 @@ class RunLatency(Record):
     """Seconds until the last token, with earlier attempts and the waits between them."""
     queue_estimate: QueueEstimate
     """The part of `ttft` that was spent in the provider's queue, as an estimate."""
+    on_server: ServerTimes | None
+    """The server's own figures, where it is a model on this machine."""
     attempts: int
     """Attempts that the call took; 1 as a rule."""
     retry_wait: float

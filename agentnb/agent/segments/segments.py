@@ -175,8 +175,8 @@ class Segments:
         if not known or self._may_be_warm(sent, request, end):
             return ""
         return (
-            f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date, and the prompt cache had "
-            "let the conversation go, so it is paid for in full anyway."
+            f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date. "
+            "The prompt cache had let the conversation go, so all of it is paid for anyway."
         )
 
     def _may_be_warm(self, sent: Path, request: Request, end: int) -> bool:

@@ -86,7 +86,8 @@ class Condensing:
         what = f"{steps} step{'' if steps == 1 else 's'}" if cut.summary else f"the results of {steps} steps"
         by_price = "" if saves is None else f"; saves ≈ ${saves:.4f} a call"
         sentence = f"{FIRST}{what}: {before:,} tokens became {after:,}{by_price}."
-        self._machine.current.attach(what=sentence, condensed={"before": before, "after": after, "steps": steps})
+        condensed = {"before": before, "after": after, "steps": steps, "replies": state.replies}
+        self._machine.current.attach(what=sentence, condensed=condensed)
         kept = tuple(note for note in state.notes if not note.startswith(FIRST))
         return replace(state, notes=(*kept, sentence))
 

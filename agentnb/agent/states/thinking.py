@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -37,15 +37,16 @@ from agentnb.errors import (
     ProviderError,
     RunInterrupted,
     StepLimitReached,
+    StorageError,
     StreamBroken,
 )
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.contradictions import CONTRADICTS, contradiction
 from agentnb.models.messages import Reply, StopReason, Usage
-from agentnb.models.tokens import cached_share
+from agentnb.models.tokens import cached_share, scale_to_total
 from agentnb.providers import latency
-from agentnb.providers.base import CallAnswer, Provider, Wire
+from agentnb.providers.base import CallAnswer, CountingProvider, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -53,6 +54,7 @@ from agentnb.providers.promptcache import (
     ObjectProvider,
     Prediction,
     compare,
+    last_frame_index,
     layer_totals,
     observed_hit,
     sent_record,
@@ -126,16 +128,21 @@ class Thinking:
 
         def make(call: Call) -> tuple[Reply, AgentState]:
             answer = self._ask(call, state, shown=False)
-            usage = answer.reply.usage
-            cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
-            timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
-            self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
-            spending = state.spending.with_call(usage, cost)
-            if answer.wasted != Usage():
-                spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
-            return answer.reply, replace(state, spending=spending)
+            with self._paid(state, call, answer):
+                return answer.reply, self._summed(state, call, answer)
 
         return self._within(state, call, make, before=state.spending.spent)
+
+    def _summed(self, state: AgentState, call: Call, answer: CallAnswer) -> AgentState:
+        """Take into the run's sums what a call beside it has used."""
+        usage = answer.reply.usage
+        cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
+        timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
+        self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
+        spending = state.spending.with_call(usage, cost)
+        if answer.wasted != Usage():
+            spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
+        return replace(state, spending=spending)
 
     def _mended(self, event: StepEvent, state: AgentState) -> Step:
         """Take a structured answer: one that does not fit goes back to the model with its faults."""
@@ -158,7 +165,8 @@ class Thinking:
             provider,
             call,
             thread=state.thread,
-            reuse=self._preparing.reuse(state, call),
+            worth=self._preparing.object_pays(state, call),
+            warm=self._preparing.frame_is_warm(state, call),
             replaced=state.segment.replaced,
         )
         if held is not None and objects.spent > before:
@@ -172,16 +180,21 @@ class Thinking:
 
     @contextmanager
     def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
-        """Keep with the failed step's event what a reply had used that could not be taken in. It is paid, whatever the
-        kernel, its disk or our own code failed at."""
+        """Journal what a reply had used before anything is made of it: it is paid, whatever fails from here on."""
+        if answer.recorded:
+            yield
+            return
+        usage = answer.reply.usage + answer.wasted
+        texts = () if usage.input_total else (answer.reply.text,)
+        used = lost_call(call, usage, texts, self._services.counter(state.address)).to_json()
+        try:
+            self._machine.current.note(**{LOST: used})
+        except StorageError:  # a full disk: the step's own commit says so
+            self._services.unwritten.setdefault(self._machine.current.run_id, []).append(used)
         try:
             yield
         except BaseException:
-            if not answer.recorded:
-                usage = answer.reply.usage + answer.wasted
-                texts = () if usage.input_total else (answer.reply.text,)
-                lost = lost_call(call, usage, texts, self._services.counter(state.address))
-                self._machine.current.attach(**{LOST: lost.to_json()})
+            self._machine.current.attach(**{LOST: used})
             raise
 
     def _within(
@@ -298,10 +311,11 @@ class Thinking:
             state = state.noted("The cache object had vanished at the provider; the call went out without it.")
         elif answer.fell_back:
             state = state.noted(OTHER_WIRE)
-        known = self._preparing.known(state, call.prompt, call.scope)
+        known = self._counted(state, call, self._preparing.known(state, call.prompt, call.scope))
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
+        self._services.objects.keep(self._services.provider_for(state.address), call, thread=state.thread)
         if answer.trace.streamed:
             uncached, seconds = usage.input_total - usage.cache_read, timing.reading
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
@@ -316,6 +330,16 @@ class Thinking:
         if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
+
+    def _counted(self, state: AgentState, call: Call, known: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the known tokens, with those of a new frame's blocks where the provider can count them."""
+        provider, last = self._services.provider_for(state.address), last_frame_index(call.prompt)
+        if len(known) > last or not isinstance(provider, CountingProvider):
+            return known
+        with suppress(ProviderError):
+            new = provider.shared_tokens(call.prompt, last) - sum(known)
+            return (*known, *scale_to_total(call.tokens[len(known) : last + 1], new)) if new > 0 else known
+        return known
 
     def _told(
         self,
@@ -445,7 +469,7 @@ class Thinking:
         if not timing.streamed:
             return timing
         timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))
-        if timing.modelled:
+        if timing.modelled or timing.on_server:  # the queue is known
             return timing
         uncached = usage.input_total - usage.cache_read
         queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(state))

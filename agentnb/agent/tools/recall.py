@@ -25,18 +25,19 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Holds the tool over `steps`, which gives the blocks of each step of the present conversation."""
+    """Holds the tool over the present conversation: `step` gives the blocks of one step, `steps` those of each."""
 
+    step: Callable[[int], Sequence[Block]]
     steps: Callable[[], Mapping[int, Sequence[Block]]]
 
     def recall(self, step: int = 0, call: int = 0, words: str = "") -> Outcome:
         """Read an earlier step of this conversation whole, by its number, or find steps by words in them."""
-        steps = self.steps()
         if words.strip() and not step:
-            return Outcome(text=unframed(found(words, steps)))
-        if step not in steps or not step:
-            return Outcome(text=f"There is no step {step}; the last is {max(steps)}.", is_error=True)
-        told = _told(steps[step], call)
+            return Outcome(text=unframed(found(words, self.steps())))
+        blocks = self.step(step)
+        if not blocks:
+            return Outcome(text=f"There is no step {step}; the last is {max(self.steps())}.", is_error=True)
+        told = _told(blocks, call)
         if not told:
             return Outcome(text=f"Step {step} has no call {call}.", is_error=True)
         return Outcome(text=unframed(shorten(told, MOST)))
@@ -63,7 +64,7 @@ def found(words: str, steps: Mapping[int, Sequence[Block]]) -> str:
     """Return the steps that the words point at best, each with the text around them; a rare word counts more."""
     wanted = {word.casefold() for word in _WORD.findall(words)}
     told = {step: _told([block for block in blocks if not _is_echo(block)]) for step, blocks in steps.items()}
-    having = {step: wanted & {word.casefold() for word in _WORD.findall(text)} for step, text in told.items()}
+    having = {step: wanted & set(_WORD.findall(text.casefold())) for step, text in told.items()}
     spread = Counter(word for each in having.values() for word in each)
     weight = {step: sum(math.log(1 + len(told) / spread[word]) for word in each) for step, each in having.items()}
     best = sorted((step for step in told if weight[step]), key=lambda step: (-weight[step], -step))

@@ -121,7 +121,7 @@ def _fit_for_all(name: str) -> str:
     if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
         return name
     raise InputError(
-        "a tool's name has 1 to 64 letters (a to z, A to Z), digits, _ and -, and no digit or - at its beginning",
+        "a tool's name begins with a letter or _, and has at most 64 plain letters, digits, _ and -",
         about=repr(name),
         todo="Name it with @agentnb.tool(name=…).",
     )
@@ -156,16 +156,16 @@ class ToolBox:
             known = ", ".join(sorted(self.tools)) or "none"
             said = f"There is no tool called {call.name}. The tools are: {known}."
             return Outcome(text=unframed(shorten(said)), is_error=True)
-        if not approved and self.tools[call.name].asks:
-            return _trouble(self.tools[call.name], call.arguments) or Outcome(text=NOBODY, is_error=True, refused=True)
-        if not approved and not self.may_run(call):
-            return Outcome(
-                text=f"Refused: {call.name} may act on the notebook, and it was not allowed. Give the code or the "
-                f"steps instead. (The person can allow it with --allow {call.name}.)",
-                is_error=True,
-                refused=True,
-            )
-        return _trouble(self.tools[call.name], call.arguments)
+        tool = self.tools[call.name]
+        if trouble := _trouble(tool, call.arguments):
+            return trouble
+        if approved or self.may_run(call):
+            return None
+        said = (
+            f"Refused: {call.name} may act on the notebook, and it was not allowed. Give the code or the "
+            f"steps instead. (The person can allow it with --allow {call.name}.)"
+        )
+        return Outcome(text=NOBODY if tool.asks else said, is_error=True, refused=True)
 
 
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from agentnb.context.notebook.cells import AGENT
-from agentnb.context.notebook.dataflow import Dataflow, dataflow
+from agentnb.context.notebook.dataflow import Dataflow, dataflow, references_of
 from agentnb.context.notebook.outputs import Output, joined
 
 _OURS = re.compile(
@@ -42,8 +42,18 @@ class CellRun:
         return f"cell:{self.cell}"
 
     @cached_property
+    def identity(self) -> str:
+        """Return what tells this run from any other of the notebook."""
+        return f"{self.cell}:{self.number}"
+
+    @cached_property
     def flow(self) -> Dataflow:
         return dataflow(self.source)
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """Return the dotted names that its code uses."""
+        return references_of(self.source)
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -55,6 +65,10 @@ class CellRun:
     @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, self.words))
+
+    @cached_property
+    def code_stems(self) -> frozenset[str]:
+        return frozenset(map(stem, words_of(self.source[:40_000])))
 
     @cached_property
     def letters(self) -> frozenset[str]:
@@ -107,6 +121,8 @@ class CellLog:
     """Every run by its number, also those that a later run replaced."""
     _runs: dict[str, CellRun] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
+    hidden_names: tuple[str, ...] = ()
+    """Cells, and names whose cells, the person keeps out of what is sent."""
     order: int = 0
 
     def record(
@@ -151,7 +167,11 @@ class CellLog:
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
-        return run.cell in self.hidden
+        return self.keeps_out(run.cell, run.source)
+
+    def keeps_out(self, cell: str, source: str) -> bool:
+        """Tell whether the person keeps this cell out: itself, or a name that it says."""
+        return cell in self.hidden or any(says(source, name) for name in self.hidden_names)
 
     def of_number(self, number: int) -> CellRun | None:
         """Return the run with this execution count, also one that a later run replaced."""
@@ -160,6 +180,11 @@ class CellLog:
 
     def of_cell(self, cell: str) -> CellRun | None:
         return self._runs.get(cell)
+
+
+def says(source: str, name: str) -> bool:
+    """Tell whether the name stands in the text as a word."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", source) is not None
 
 
 def is_ours(source: str) -> bool:

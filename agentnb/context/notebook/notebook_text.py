@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,9 +45,10 @@ class NotebookText:
         places = [place for place, cell in enumerate(self.cells) if cell.cell == asking]
         return self.cells[: places[0]] if places else self.cells
 
-    def without(self, hidden: AbstractSet[str]) -> NotebookText:
-        """Return the text but for these cells."""
-        return replace(self, cells=tuple(cell for cell in self.cells if cell.cell not in hidden))
+    def without(self, hidden: Callable[[str, str], bool], *, asking: str) -> NotebookText:
+        """Return the text but for the cells that are hidden, by id and source; the asking cell stays."""
+        kept = (cell for cell in self.cells if cell.cell == asking or not hidden(cell.cell, cell.source))
+        return replace(self, cells=tuple(kept))
 
     def knows(self, cell: str) -> bool:
         return any(known.cell == cell for known in self.cells)

@@ -515,7 +515,13 @@ class Resolver:
             yield from (f"{prefix}.{name}" for name in static_inspect.stored_names(values[-1]) if name[:1] != "_")
             return
         if not self.known(parts[0]):
-            yield from (".".join([name, *parts[1:]]) for name in self._words(parts[:1]))
+            import difflib
+
+            for first in difflib.get_close_matches(parts[0], list(self._words(parts[:1]))):
+                meant = ".".join([first, *parts[1:]])
+                found = self.resolve(meant)
+                if not isinstance(found, Unresolved) or found.kind == "value":
+                    yield meant
             return
         owner = self.resolve(".".join(parts[:-1]))
         if isinstance(owner, Unresolved):

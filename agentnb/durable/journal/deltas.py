@@ -11,11 +11,15 @@ Format 1 of a frame (all numbers little-endian, unsigned 32 bits)
                     b"+" key length, value length, key value a new key, after the others
                     b"O" count, index * count                the new order of the keys (indexes after the above)
   `index` counts the keys of the context before the frame; new keys follow it in the order of their appearance.
+
+Format 2 adds a frame that is deflated together with its event's data: what stands in both stands once.
+  b"Z" data length, zlib stream of the data and the frame
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -35,7 +39,9 @@ _GONE = struct.Struct("<cI")
 _NEW = struct.Struct("<cII")
 _COUNT = struct.Struct("<I")
 _CHUNK = 4096
-_SHORT = 24
+_SHORT = 64
+WORTH_DEFLATING = 512
+"""Bytes of a step; fewer are stored as they are, for the time of a small step."""
 
 
 def encode(context: JsonMapping, known: Encoded | None = None, nulls: set[str] | None = None) -> Encoded:
@@ -71,7 +77,7 @@ def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[byt
 
     `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe.
     """
-    if chain >= SHORTEST_CHAIN and (chain + 1 >= LONGEST_CHAIN or chain_bytes >= 2 * size(new)):
+    if chain >= SHORTEST_CHAIN and (chain + 1 >= LONGEST_CHAIN or _outweighs(chain_bytes, new)):
         return keyframe(new), True
     delta = difference(old, new)
     if len(delta) > 64 and len(delta) >= size(new):
@@ -79,8 +85,39 @@ def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[byt
     return delta, False
 
 
-def is_keyframe(data: bytes) -> bool:
-    return data[:1] == b"K"
+def _outweighs(chain_bytes: int, new: Encoded) -> bool:
+    return chain_bytes > WORTH_DEFLATING and chain_bytes >= 2 * size(new)
+
+
+def pack(frame: bytes, data: bytes | None) -> tuple[bytes, bytes | None]:
+    """Return a frame and its event's data as they are stored: a long step's as one deflated frame."""
+    size = len(frame) + len(data or b"")
+    if size < WORTH_DEFLATING:
+        return frame, data
+    packed = b"Z" + _COUNT.pack(len(data or b"")) + zlib.compress((data or b"") + frame, 1)
+    return (packed, None) if len(packed) < size else (frame, data)
+
+
+def data_of(frame: bytes | None, data: bytes | None) -> bytes | None:
+    """Return the event's data of a stored step. Raises ValueError where that cannot be read."""
+    if data is not None or frame is None or frame[:1] != b"Z":
+        return data
+    try:
+        (length,) = _COUNT.unpack_from(frame, 1)
+        found = zlib.decompressobj().decompress(frame[5:], length) if length else b""
+    except (struct.error, zlib.error) as error:
+        raise ValueError("a step that cannot be inflated") from error
+    if len(found) != length:
+        raise ValueError("a step of the wrong length")
+    return found or None
+
+
+def _inflated(frame: bytes) -> bytes:
+    """Return the frame of a stored step."""
+    if frame[:1] != b"Z":
+        return frame
+    (length,) = _COUNT.unpack_from(frame, 1)
+    return zlib.decompress(frame[5:])[length:]
 
 
 def keyframe(encoded: Encoded) -> bytes:
@@ -144,7 +181,8 @@ def common_prefix(a: bytes, b: bytes) -> int:
     """Return how many bytes `a` and `b` share at their beginning. Compares by chunks: a loop over bytes would be
     Python's."""
     limit = min(len(a), len(b))
-    if limit and a[: limit - 1] == b[: limit - 1]:  # an append differs from the last byte on only
+    longer, shorter = (a, b) if len(a) > limit else (b, a)
+    if limit and longer.startswith(shorter[:-1]):  # an append differs from the last byte on only
         return limit - (a[limit - 1] != b[limit - 1])
     low = 0
     while a[low : low + _CHUNK] == b[low : low + _CHUNK] and low < limit:
@@ -180,9 +218,9 @@ def restore(frames: Iterable[bytes]) -> Encoded:
     fit."""
     values: dict[str, bytes | bytearray] = {}
     try:
-        for data in frames:
-            values = _read_keyframe(data) if is_keyframe(data) else _apply(values, data)
-    except (struct.error, LookupError, ValueError, TypeError) as error:
+        for data in map(_inflated, frames):
+            values = _read_keyframe(data) if data[:1] == b"K" else _apply(values, data)
+    except (struct.error, zlib.error, LookupError, ValueError, TypeError) as error:
         raise StorageDamaged(
             "a step of the history cannot be read", todo="The journal's file is damaged; put back a copy."
         ) from error

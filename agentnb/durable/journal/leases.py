@@ -30,8 +30,12 @@ _COUNT = itertools.count(1)
 
 def new_owner() -> str:
     """Return a name for one journal object of this process: `host.pid.birth.number`."""
-    pid = os.getpid()
-    return f"{this_host()}.{pid}.{birth_of(pid) or 0}.{next(_COUNT)}"
+    return owner_of(os.getpid(), next(_COUNT))
+
+
+def owner_of(pid: int, number: int = 0) -> str:
+    """Return a name for a process of this machine, as `is_dead` reads it."""
+    return f"{this_host()}.{pid}.{birth_of(pid) or 0}.{number}"
 
 
 @functools.cache

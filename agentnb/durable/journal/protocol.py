@@ -8,6 +8,7 @@ bytes; what they mean is the state machine's business.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from agentnb.canonical import Clock, JsonObject
@@ -19,13 +20,18 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
+    Freed,
     NewRun,
     RunRow,
     RunSummary,
     Snapshot,
     StatusChange,
     StepWrite,
+    Tags,
+    Tally,
 )
+
+NO_TAGS: Tags = MappingProxyType({})
 
 
 class OwnedRun:
@@ -101,8 +107,8 @@ class Journal(Protocol):
     def busy(self) -> JsonObject:
         """run_id -> the token of the call in this process that is at work on it."""
 
-    def create(self, new: NewRun) -> None:
-        """Make a run at step 0. Raises RunExists."""
+    def create(self, *news: NewRun) -> list[str]:
+        """Make runs at step 0, in one transaction, and return the names of those made. A taken name is left alone."""
 
     def row(self, run_id: str) -> RunRow:
         """Raises RunUnknown."""
@@ -131,6 +137,9 @@ class Journal(Protocol):
     def mark(self, mark: StatusChange) -> Event:
         """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
 
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        """Keep data as an event of the step in flight, at once. Raises StepConflict like `mark`."""
+
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         """Ask for "pause" or "cancel"; gives the event, or None where the step in flight must end first."""
 
@@ -143,11 +152,14 @@ class Journal(Protocol):
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
         """Return the state at `step`, and the frames from its keyframe on. Raises RunUnknown, StepUnknown."""
 
-    def history(self, run_id: str) -> list[Event]:
-        """Return all events of a run, oldest first. Raises RunUnknown."""
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
+        """Return the events of a run, all or those that began in a state, oldest first. Raises RunUnknown."""
 
-    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
-        """Return the events of all runs after the cursor, in the order of their commits: each once, none left out."""
+    def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
+        """Return the events after the cursor of all runs that carry these tags, in the order of their commits.
+
+        Each comes once, and none is left out.
+        """
 
     def find(self, **tags: str) -> list[RunSummary]:
         """Return the runs that carry all these tags, in the order of their creation."""
@@ -155,8 +167,17 @@ class Journal(Protocol):
     def rows(self, **tags: str) -> list[RunRow]:
         """Return the whole rows of the runs that carry all these tags, in the order of their creation."""
 
+    def tally(self, **tags: str) -> list[Tally]:
+        """Count the runs that carry all these tags, in one query: a row for those that stand alike."""
+
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         """Return the newest runs, newest first."""
+
+    def prune(self, run_ids: Collection[str], *, before: float, dry_run: bool = False) -> Freed:
+        """Delete these runs with their whole history, and return what went.
+
+        One that has moved since `before` stays. A follower's cursor stays good: no event's number comes twice.
+        """
 
     def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
         """Note that an outside effect may happen from now on; gives what was noted before, and then changes nothing."""

@@ -17,6 +17,10 @@ AWAITING = "AWAITING_"
 """A state with this beginning waits for the outside event named by the rest of it."""
 
 Tags: TypeAlias = Mapping[str, str]
+SHARED = "shared"
+"""The tag of a run that keeps what others share, a budget or a pace. It never ends by itself."""
+CHILD_OF = "child_of"
+"""The tag of a run that another one delegated; its value names that one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +37,11 @@ class RunSummary:
     failed_in: str | None = None
     origin: tuple[str, int] | None = None
     """The run and step this one was forked from."""
+
+    @property
+    def inner(self) -> bool:
+        """Tell whether nobody asked for it: another run delegated it, or it keeps what runs share."""
+        return bool(self.tags.get(CHILD_OF) or self.tags.get(SHARED))
 
     @property
     def delayed(self) -> bool:
@@ -88,6 +97,39 @@ class Claim(NamedTuple):
     held: bool
     frames: list[bytes]
     delivery: Delivery | None
+
+
+class Tally(NamedTuple):
+    """Counts the runs that stand alike: in one status, under one owner, and failed with one error at one step."""
+
+    status: str
+    awaits: bool
+    """They wait for an outside event, not for a time."""
+    owner: str | None
+    begun: bool
+    lease_until: float
+    lease_tick: float
+    """The latest of their leases. Leases that are over are counted apart from those that are not."""
+    failed_at: int | None
+    error: bytes | None
+    runs: int
+    steps: int
+    created: float
+    updated: float
+    """When the first of them was made, and the last of them moved: seconds since the epoch."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether they go on by themselves: at once, or at their wake-up time."""
+        return self.status == RUNNING or (self.status == WAITING and not self.awaits)
+
+
+class Freed(NamedTuple):
+    """Counts what a deletion takes away: runs, their events, and the bytes of those."""
+
+    runs: int
+    events: int
+    bytes: int
 
 
 class Snapshot(NamedTuple):

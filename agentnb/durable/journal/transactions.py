@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from agentnb.canonical import dump, load
@@ -29,7 +29,7 @@ from agentnb.durable.journal.records import (
     StatusChange,
     StepWrite,
 )
-from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
+from agentnb.errors import LeaseHeld, RunFinished, RunUnknown, StepConflict, StepUnknown
 
 _FORK = "A fork goes on from any of its steps."
 _CONTROLLED = {"pause": PAUSED, "cancel": CANCELLED}
@@ -56,14 +56,8 @@ class Rules(ABC):
 
     # Runs
 
-    def create(self, new: NewRun) -> None:
-        now = self.now()
-        key = self.add_run(new, now)
-        if key is None:
-            raise RunExists("there is a run of this name already", about=new.run_id, todo="Choose another run_id.")
-        data = dump({"origin": list(new.origin)}) if new.origin else None
-        self.append(key, Added(0, 0, "created", "", new.state, now, new.frame, data), keyframe=True)
-        self.add_tags(key, new.tags)
+    def create(self, news: Sequence[NewRun]) -> list[str]:
+        return list(self.add_runs(news, self.now())) if news else []
 
     def known_row(self, run_id: str) -> RunRow:
         """Return the run's row, which nobody else changes until the transaction ends. Raises RunUnknown."""
@@ -155,12 +149,21 @@ class Rules(ABC):
         return done._replace(status=_CONTROLLED[row.control])
 
     def mark(self, mark: StatusChange) -> Event:
-        row = self.known_row(mark.run_id)
-        if mark.fence is not None and row.fence != mark.fence:
-            raise StepConflict(
-                "the run has been claimed by another worker", about=mark.run_id, todo="Read the run anew."
-            )
-        return self.change(row, mark.status, mark)
+        return self.change(self._row_under(mark.run_id, mark.fence), mark.status, mark)
+
+    def _row_under(self, run_id: str, fence: int | None) -> RunRow:
+        row = self.known_row(run_id)
+        if fence is not None and row.fence != fence:
+            raise StepConflict("the run has been claimed by another worker", about=run_id, todo="Read the run anew.")
+        return row
+
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        self._tell(self._row_under(run_id, fence), "noted", data)
+
+    def _tell(self, row: RunRow, kind: str, data: bytes) -> None:
+        """Add an event that changes nothing of the run."""
+        part, state, now = self.next_part(row), row.summary.state, self.now()
+        self.append(row.key, Added(row.summary.step, part, kind, state, state, now, None, data), fence=row.fence)
 
     def change(self, row: RunRow, status: str, mark: StatusChange) -> Event:
         now, step = self.now(), row.summary.step
@@ -193,10 +196,7 @@ class Rules(ABC):
             raise RunFinished(f"the run is {row.summary.status} already", about=run_id, todo=_FORK)
         if not self.add_delivery(row.key, name, event_id, data, now):
             return False
-        said = dump({"event": name, "data": load(data)})
-        state = row.summary.state
-        part = self.next_part(row)
-        self.append(row.key, Added(row.summary.step, part, "woken", state, state, now, None, said), fence=row.fence)
+        self._tell(row, "woken", dump({"event": name, "data": load(data)}))
         return True
 
     def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
@@ -225,11 +225,8 @@ class Rules(ABC):
         """See to it that nobody else changes the run until the transaction ends."""
 
     @abstractmethod
-    def add_run(self, new: NewRun, now: float) -> int | None:
-        """Add a run's row and give its key; None where there is a run of this name."""
-
-    @abstractmethod
-    def add_tags(self, key: int, tags: Mapping[str, str]) -> None: ...
+    def add_runs(self, news: Sequence[NewRun], now: float) -> Collection[str]:
+        """Add the runs' rows, tags and first events; gives the names of those that were not taken already."""
 
     @abstractmethod
     def append(self, key: int, event: Added, *, keyframe: bool = False, fence: int = 0) -> int:
@@ -300,6 +297,11 @@ def owner_of_moved(w: StepWrite, owner: str) -> str | None:
 
 def failed_in(w: StepWrite) -> str | None:
     return w.state if w.next_state == "FAILED" else None
+
+
+def first_event(new: NewRun, now: float) -> Added:
+    data = dump({"origin": list(new.origin)}) if new.origin else None
+    return Added(0, 0, "created", "", new.state, now, new.frame, data)
 
 
 def unknown(run_id: str) -> RunUnknown:

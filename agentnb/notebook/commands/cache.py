@@ -20,31 +20,32 @@ from agentnb.notebook.kernel import last_run
 from agentnb.providers import latency
 from agentnb.providers.promptcache import (
     LAYERS,
+    RULE,
     Call,
     Choice,
     HeldObject,
     Plan,
     Prediction,
-    Reuse,
     Warm,
+    is_free,
+    kept_at,
     layer_spans,
+    life_of,
     ours,
     plan_layers,
     seen,
     span,
-    stays_worth,
-    weighed,
 )
 from agentnb.view import number_format
-from agentnb.view.latency_plot import latency_svg, picture_html
 from agentnb.view.panels import prefix_html
+from agentnb.view.plots.latency_plot import latency_svg, picture_html
 from agentnb.view.tables import Code, Figure, Stacked
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
     from agentnb.session import Session
 
-Outlook = tuple[Call, Plan, Prediction, latency.Expected, Reuse]
+Outlook = tuple[Call, Plan, Prediction, latency.Expected, bool]
 
 
 def agent_cache(session: Session, line: str) -> None:
@@ -80,16 +81,16 @@ def _status(session: Session) -> None:
     """First comes what the next call may expect. What is warm follows, by model, with the cache objects; then the
     policy."""
     now = session.clock.now()
-    warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
+    warm = [entry for entry in session.ledger.entries() if entry.until > now and session.reaches(entry.scope)]
     longest = {(e.scope, e.model): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
     rows = [_warm_row(entry, now) for entry in sorted(longest, key=lambda e: e.model)]
-    held = [held for held in session.ledger.held() if held.until > now and _reachable(session, held.scope)]
+    held = [held for held in session.ledger.held() if held.until > now and session.reaches(held.scope)]
     rows += [_held_row(session, one, now) for one in held]
     last = last_request(session)
     outlook = session.agent().outlook(last[0]) if last else None
     title, notes = _next_call(outlook) if outlook else ("Prompt cache: warm now", [])
     notes += _warm_notes(len(warm) - len(longest)) if rows else [_NOTHING_WARM]
-    show_table(title, ("model", "what", "tokens", "warm for", "until"), rows, notes)
+    show_table(title, ("model", "tokens", "warm for", "until"), rows, notes)
     if last and outlook:
         _policy(session, now, outlook, _other_model(session, last[1]))
     else:
@@ -112,21 +113,15 @@ def _warm_notes(shorter: int) -> list[str]:
     return [also, proof] if shorter else [proof]
 
 
-def _reachable(session: Session, scope: str) -> bool:
-    """Tell whether the scope can be reached: a simulator's entries die with it, and another kernel's is not ours."""
-    mine = f"sim:{session.simulated.instance}" if session.simulated is not None else ""
-    return not scope.startswith("sim:") or scope == mine
-
-
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     until = number_format.time_of_day(entry.until)
-    return (name_of(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
+    return (Stacked(name_of(entry), ("longest prefix",)), Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
 def _held_row(session: Session, held: HeldObject, now: float) -> tuple[object, ...]:
-    what = f"object of {session.objects.used_by(held)}"
+    what = f"cache object of {session.objects.used_by(held)}"
     until = number_format.time_of_day(held.until)
-    return (name_of(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
+    return (Stacked(name_of(held), (what,)), Figure(f"{held.tokens:,}"), span(held.until - now), until)
 
 
 def _policy_before_the_first_call(session: Session) -> None:
@@ -137,25 +132,29 @@ def _policy_before_the_first_call(session: Session) -> None:
 
 def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
     """Show how each layer is cached, of its kind, until when it is kept warm, and why."""
-    call, plan, _, _, reuse = outlook
+    call, plan, _, _, worth = outlook
     spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
     lives = held.until - now if held else None
     warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), lives=lives) for tokens, end in spans]
     begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
-    objects = _object_notes(call.model, reuse, held)
+    objects = _object_notes(call.model, held, worth=worth)
     _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
 
 
-def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[str]:
-    """Tell whether a cache object would pay, or what becomes of the one that there is."""
+def _object_notes(model: Model, held: HeldObject | None, *, worth: bool) -> list[str]:
+    """Tell the rule for cache objects, whether the pauses seen allow one, and what becomes of one that there is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []
+    if is_free(model):
+        return ["What a model on this machine has read is kept on its disk, at no cost."]
+    rule = RULE.format(life=span(life_of(model)))
     if held is None:
-        return [weighed(model, reuse)]
-    how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
+        return [f"{rule} By the pauses seen, one {'is due' if worth else 'is not due'}."]
+    how = "extended as calls use it" if worth else "not extended"
     return [
-        "The cache object is read unless what is cached unasked is worth more, by the hit rate seen and its tokens; "
-        f"by the pauses seen it is {how}."
+        rule,
+        "Where what is cached unasked is likely worth more, the cache object is left aside; else it is read.",
+        f"By the pauses seen it is {how}.",
     ]
 
 
@@ -164,7 +163,7 @@ def _other_model(session: Session, address: str) -> list[str]:
     asked = session.model_name()
     if asked == address:
         return []
-    return [f"The model is set to {asked} now: a task for it begins a new segment, with a policy of its own."]
+    return [f"The model is set to {asked} now. Its first task begins a new segment, with a policy of its own."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +192,7 @@ def _show_policy(
     unasked = ", by itself; nothing is charged for writing, and no hit is promised"
     show_table(
         f"Prompt cache: policy for {model.label}",
-        ("layer", "tokens", "how, and its TTL", "warm until", "outlives pauses"),
+        ("layer", "tokens", "warm until", "outlives pauses"),
         [_policy_row(model, choice, layer) for choice, layer in pairs],
         [
             *_reasons([choice for choice, layer in pairs if layer is None or layer.lives is None]),
@@ -217,9 +216,8 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
     bridged = choice.kept_warm if lives is None else lives
     asked = f"{kind}, {choice.ttl}" if choice.ttl else "not cached"
     return (
-        layer_word(choice.layer),
+        Stacked(layer_word(choice.layer), (asked if lives is None else f"cache object, {span(lives)} left",)),
         Figure(f"≈ {layer.tokens:,}") if layer else "-",
-        asked if lives is None else f"cache object, {span(lives)} left",
         number_format.time_of_day(until) if until else "not warm",
         f"up to {span(bridged)}" if bridged else "-",
     )
@@ -276,7 +274,7 @@ def _list(session: Session) -> None:
     """Everything remembered, expired prefixes too, and the cache objects that the providers know of."""
     now = session.clock.now()
     entries = session.ledger.entries()
-    known = sorted((e for e in entries if _reachable(session, e.scope)), key=lambda e: (e.model, -e.tokens))
+    known = sorted((e for e in entries if session.reaches(e.scope)), key=lambda e: (e.model, -e.tokens))
     rows = [_ledger_row(entry, now) for entry in known]
     objects, notes = _listed_objects(session, now)
     elsewhere = len(entries) - len(known)
@@ -307,7 +305,8 @@ def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ..
             continue
         rows += [_listed_row(session, one, holder.scope, now) for one in listed]
         mine = sum(map(ours, listed))
-        notes.append(f"Google lists {number_format.plural(len(listed), 'cache object')}, {mine} of them ours.")
+        lister = "This machine" if kept_at(holder.scope) == catalog.LOCAL else "Google"
+        notes.append(f"{lister} lists {number_format.plural(len(listed), 'cache object')}, {mine} of them ours.")
     return rows, [*notes, "Prefixes are from our own ledger: no provider lists what it holds of them."]
 
 
@@ -357,15 +356,15 @@ def _explain(session: Session, rest: str) -> None:
     title = f"Prompt cache: run {run.run_id}"
     if run.state == "DRY_RUN":
         row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
-        notes = ["Nothing was sent: this is what a call now should read.", *_layer_notes(run, "Expected to be read")]
-        expected = ("what to expect, and why", "read", "of input")
-        show_table(title, expected, [row], notes, figure=prefix_html(run.receipt))
+        expected, told = ("what to expect, and why", "read", "of input"), _layer_notes(run, "Expected to be read")
+        notes = ["Nothing was sent: this is what a call now should read."]
+        show_table(title, expected, [row], notes, figure=prefix_html(run.receipt), told=told)
         return
     rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
-    notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run)]
-    notes += _layer_notes(run, "Read by layer in the last call") if rows else [_no_call(run)]
+    notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run), *([] if rows else [_no_call(run)])]
+    figure, told = (prefix_html(run.receipt), _layer_notes(run, "Read by layer in the last call")) if rows else ("", [])
     columns = ("what happened, and why", "expected", "read", "written", "of input")
-    show_table(title, columns, rows, notes, figure=prefix_html(run.receipt) if rows else "")
+    show_table(title, columns, rows, notes, figure=figure, told=told)
 
 
 def _no_call(run: AgentRun) -> str:
@@ -385,14 +384,14 @@ def _loss_notes(run: AgentRun) -> list[str]:
     """Return what it cost that a call read less than it could have."""
     lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
     return [
-        f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not; that cost "
+        f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not. That cost "
         f"{_dollars(report['lost_dollars'])} and about {report['lost_seconds']:.2f} s until the first token (modelled)."
         for n, report in lost
     ]
 
 
 def _dollars(sum_: float | None) -> str:
-    return "an unknown sum" if sum_ is None else f"${sum_:.6f}"
+    return "an unknown sum" if sum_ is None else number_format.dollars(sum_)
 
 
 def _segment_notes(run: AgentRun) -> list[str]:
@@ -413,7 +412,10 @@ def _call_row(step: JsonObject) -> tuple[object, ...]:
 
 def _mark_notes(run: AgentRun) -> list[str]:
     marks = run.cache.get("marks") or []
-    return [f"Breakpoints of the last call: {'; '.join(marks)}."] if marks else []
+    told = "; ".join(marks)
+    for layer in ("SEMI_STATIC", "STATIC"):
+        told = told.replace(f"end of {layer.lower().replace('_', '-')}", f"end of {layer_word(layer)}")
+    return [f"Breakpoints of the last call: {told}."] if marks else []
 
 
 def _layer_notes(run: AgentRun, what: str) -> list[str]:

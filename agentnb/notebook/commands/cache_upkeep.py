@@ -14,7 +14,17 @@ from agentnb.models.messages import Usage
 from agentnb.notebook.commands.subcommands import show_table
 from agentnb.notebook.kernel import last_run
 from agentnb.providers.base import Provider
-from agentnb.providers.promptcache import Call, HeldObject, ObjectProvider, Warm, layer_spans, ours, span, warm_entries
+from agentnb.providers.promptcache import (
+    Call,
+    HeldObject,
+    ObjectProvider,
+    Warm,
+    address_of,
+    layer_spans,
+    ours,
+    span,
+    warm_entries,
+)
 from agentnb.view import number_format
 from agentnb.view.tables import Code, Figure
 
@@ -151,7 +161,7 @@ def _extend_objects(session: Session, mine: list[HeldObject]) -> None:
         provider = session.holder_of(held)
         try:
             if provider is not None:
-                longer.append(session.objects.extend(provider, held, catalog.lookup(f"google:{held.model}")))
+                longer.append(session.objects.extend(provider, held, catalog.lookup(address_of(held))))
         except ProviderError as error:
             notes.append(f"{held.name} was not extended: {error}")
     _show_held("Prompt cache: extended", session, longer, notes)
@@ -179,7 +189,7 @@ _PRETENDED = "Simulated: nothing was charged."
 
 
 def _storage(held: HeldObject, now: float) -> str:
-    model = catalog.lookup(f"google:{held.model}")
+    model = catalog.lookup(address_of(held))
     if not prices.storage_price(model):
         return "unknown"
     return f"${prices.storage_cost(model, tokens=held.tokens, seconds=held.until - now):.4f}"
@@ -191,7 +201,7 @@ def _storage(held: HeldObject, now: float) -> str:
 def clear(session: Session) -> None:
     """Forget the ledger, and delete this session's cache objects."""
     mine = len(session.objects.mine())
-    deleted = session.close_objects()
+    deleted = session.close_objects(cleared=True)
     notes = [
         f"{number_format.plural(session.ledger.forget(), 'entry', 'entries')} forgotten, "
         f"{number_format.plural(deleted, 'cache object')} deleted."
@@ -243,7 +253,7 @@ def _told(done: Pruned) -> list[str]:
         )
     if done.left:
         notes.append(
-            f"{done.left} more may be in use by another kernel: left alone; each ends within the hour, or by "
+            f"{done.left} more may be in use by another kernel and were left alone. Each ends within the hour, or by "
             "%agent_cache prune all."
         )
     return notes + done.failed

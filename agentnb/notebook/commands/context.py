@@ -17,6 +17,7 @@ from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.stale_answers import stale_among
 from agentnb.agent.state import AgentState
 from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.context.notebook.cell_runs import says
 from agentnb.context.redaction.secret_shapes import KINDS
 from agentnb.context.resolve.outlines import Outline
 from agentnb.context.resolve.resolution import Resolver, Unresolved
@@ -26,7 +27,7 @@ from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.prompt.project_parts import OutlinePart
 from agentnb.session import working_directory
-from agentnb.view.number_format import dollars
+from agentnb.view.number_format import dollars, plural
 from agentnb.view.prompt_view import PromptPart, cached_shares, prompt_bundle
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
@@ -222,7 +223,7 @@ def _stale(session: Session) -> None:
 
 
 def _hide(session: Session, rest: str) -> None:
-    """Keep a cell or a name out of what is sent from now on. What was sent stays."""
+    """Keep a cell out of what is sent from now on; or a name, with every cell that says it. What was sent stays."""
     number, name = _cell_number(rest), _wanted(rest, "hide", "3")
     if number is not None:
         found = session.log.by_number.get(number)
@@ -231,19 +232,15 @@ def _hide(session: Session, rest: str) -> None:
         name = found.key
     elif name not in session.namespace and isinstance(_resolved(session, name), Unresolved):
         raise InputError(f"{name!r} is neither a cell's number nor a name", todo=nearest(name, list(session.namespace)))
+    saying = [f"[{run.number}]" for run in session.log.runs if number is None and says(run.source, name)]
     pins = session.pins
     if name not in pins.hidden:
         pins.hidden.append(name)
-    notes = ["What was sent before stays in the conversation; -t new begins one without it."]
-    if number is None and (cells := _cells_that_say(session, name)):
-        notes.append(f"These cells say {name} and are still sent: {', '.join(cells)}. %agent_context hide 3 hides one.")
+    notes = (
+        [f"Kept out with it, for they say {name}: {plural(len(saying), 'cell')} {', '.join(saying)}."] if saying else []
+    )
+    notes.append("What was sent before stays in the conversation; -t new begins one without it.")
     _show_pins(session, pins, notes)
-
-
-def _cells_that_say(session: Session, name: str) -> list[str]:
-    """Return the numbers of the cells that are sent and have the word in their text."""
-    word = re.compile(rf"\b{re.escape(name)}\b")
-    return [f"[{run.number}]" for run in session.log.runs if word.search(run.source)]
 
 
 def _unhide(session: Session, rest: str) -> None:

@@ -12,52 +12,72 @@ from agentnb.errors import InputError
 from agentnb.notebook.commands.subcommands import show_table
 from agentnb.notebook.kernel import Notebook
 from agentnb.view.number_format import number, plural, share, short_dollars, short_seconds
-from agentnb.view.tables import Bar, Code, Figure, Stacked
+from agentnb.view.plots.cost_plot import Bar, cost_svg
+from agentnb.view.plots.latency_plot import picture_html
+from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
 
-ROWS = 20
-COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time in steps")
-"""`time in steps` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
+ROWS, FOLDED = 20, 30
+"""Runs that are listed, and that stand in a fold below them."""
+COLUMNS = ("when", "question and run", "cost", "cached", "worked")
+"""`worked` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
 
 
 def list_runs(notebook: Notebook, rest: str) -> None:
-    """Show the runs of this kernel first, newest first; then those before them. `rest` is how many in all."""
+    """Show the runs of this kernel first, newest first; then those before them. `rest` is how many stand in no fold."""
     if rest and not rest.isdigit():
         raise InputError(
             f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
         )
     wanted = int(rest or ROWS)
-    found = notebook.session.runs(wanted + 1)
-    more = [f"More: %agent_runs list {max(50, 2 * wanted)}"] if len(found) > wanted else []
-    ours = [run for run in found[:wanted] if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
-    others = [run for run in found[:wanted] if run not in ours]
-    documents = {run.run_id: notebook.session.find_run(run.run_id).receipt for run in found[:wanted]}
-    widest = max((input_tokens(part(doc, "usage")) for doc in documents.values()), default=0.0)
+    found = notebook.session.runs(wanted + FOLDED + 1)
+    shown = found[: wanted + FOLDED]
+    more = [f"More: %agent_runs list {len(shown) + FOLDED}"] if len(found) > len(shown) else []
+    told = [f"More: %agent_runs list {wanted + FOLDED}"] if len(found) > wanted and not more else []
+    ours = [run for run in shown if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
+    others = [run for run in shown if run not in ours]
+    documents = {run.run_id: notebook.session.find_run(run.run_id).receipt for run in shown}
+
+    def show(title: str, runs: list[RunSummary], notes: list[str], *, last: bool) -> None:
+        rows = [_row(run, documents[run.run_id]) for run in runs]
+        first = sum(run in found[:wanted] for run in runs)
+        asked = [documents[run.run_id] for run in runs] if runs is ours else []
+        notes, told_too = [*notes, *(more if last else [])], told if last else []
+        show_table(title, COLUMNS, rows, notes, figure=_figure(asked), told=told_too, first=first)
+
     if ours:
-        rows = [_row(run, documents[run.run_id], widest) for run in ours]
         account = _account([documents[run.run_id] for run in ours])
-        show_table("This notebook, since its kernel began", COLUMNS, rows, [account, _LEGEND])
+        show("This notebook, since its kernel began", ours, [account], last=not others)
     if others or not ours:
-        rows = [_row(run, documents[run.run_id], widest) for run in others]
-        show_table("Earlier runs" if ours else "Runs, newest first", COLUMNS, rows, more if rows else ["No run yet."])
+        title = "Earlier runs" if ours else "Runs, newest first"
+        show(title, others, [] if others else ["No run yet."], last=True)
 
 
-_LEGEND = "Prompt: solid was read from the prompt cache, hatched was new, dotted was stored for the next question."
+def _figure(documents: Sequence[Doc]) -> str:
+    """Return a bar for each question that was asked, and its cost as a line. One alone needs no figure."""
+    asked = [_asked(doc) for doc in reversed(documents) if input_tokens(part(doc, "usage"))]
+    title = f"Tokens and cost of {len(asked)} questions"
+    return picture_html(cost_svg(title, asked), title) if len(asked) > 1 else ""
 
 
-def _row(run: RunSummary, doc: Doc, widest: float) -> tuple[object, ...]:
+def _asked(doc: Doc) -> Bar:
+    usage = part(doc, "usage")
+    cached = number(usage.get("cache_read")) or 0.0
+    stored = sum(number(usage.get(name)) or 0.0 for name in ("cache_write_5m", "cache_write_1h"))
+    new = max(0.0, input_tokens(usage) - cached - stored)
+    return Bar(cached=cached, new=new, stored=stored, cost=number(part(doc, "cost").get("total")) or 0.0)
+
+
+def _row(run: RunSummary, doc: Doc) -> tuple[object, ...]:
     usage, cost = part(doc, "usage"), number(part(doc, "cost").get("total"))
     tokens, taken = input_tokens(usage), run_seconds(doc)
-    cached = number(usage.get("cache_read")) or 0.0
-    written = sum(number(usage.get(name)) or 0.0 for name in ("cache_write_5m", "cache_write_1h"))
     mark, word, _ = state_words({"state": _standing(run)})
     facts = (Code(run.run_id), word if mark != "✓" else "", run.tags.get("model", ""))
     return (
         _when(run.created),
         Stacked(f"{mark} {run.tags.get('task', '')}", facts),
-        Bar(cached, max(0.0, tokens - cached - written), written, widest) if tokens else "",
-        Figure(share(cached, tokens) if tokens else ""),
         Figure(short_dollars(cost) if cost else ""),
+        Figure(share(usage.get("cache_read") or 0, tokens) if tokens else ""),
         Figure(short_seconds(taken) if taken else ""),
     )
 

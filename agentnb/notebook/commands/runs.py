@@ -123,7 +123,7 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = Fals
         chosen = [item for item in chosen if item.asks == asked]
     if not chosen:
         todo = "%agent_runs approve lets calls run, %agent_runs answer RUN WORDS answers a question."
-        raise InputError(f"nothing that waits is to be {command}ed", about=run_id, todo=todo)
+        raise InputError(f"%agent_runs {command} fits no call that waits", about=run_id, todo=todo)
     if approved and not asked:
         _check_shown(notebook.session, run_id, str(given.get("digest", "")))
     always = bool(given.get("rest"))

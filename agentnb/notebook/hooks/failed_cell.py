@@ -27,7 +27,9 @@ class FailedCell:
 def task_about(failed: FailedCell | None, words: str, *, fix: bool) -> str:
     """Return the task about the cell that failed, with the person's own words. Raises InputError where none has."""
     if failed is None:
-        raise InputError("no cell has failed that did not run well since", todo="Run the cell that fails, then --fix.")
+        raise InputError(
+            "no cell has failed, or the one that did has run well since", todo="Run the cell that fails, then --fix."
+        )
     kind = type(failed.error).__name__
     if fix:
         return f"Fix cell {failed.number}, which failed with {kind}: propose the whole cell, mended. {words}".rstrip()

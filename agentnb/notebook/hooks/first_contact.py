@@ -1,4 +1,4 @@
-"""The two lines that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
+"""The lines that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MARK = "greeted"
 """An empty file in the data directory: somebody was told."""
 
 
-def greeting(environment: Mapping[str, str], model: str) -> str:
+def greeting(environment: Mapping[str, str], model: str, local: str = "") -> str:
     """Return the lines, short enough for a narrow page: front ends break longer ones within a word.
 
-    `model` is what is set; empty: by the keys.
+    `model` is what is set; empty: by the keys. `local` is a model on this machine that can be asked.
     """
     keys = [name for names in KEY_VARIABLES.values() for name in names if environment.get(name)]
     if model:
@@ -24,7 +24,8 @@ def greeting(environment: Mapping[str, str], model: str) -> str:
         asked = f"asks the model of your {keys[0]}"
     else:
         asked = "asks its simulator, for no API key is set"
-    return f"agentnb {asked}.\nWrite %%agent and a question below it. Help: %%agent?"
+    offer = f"A real model is here: %%agent -m {local}\n" if local and not (model or keys) else ""
+    return f"agentnb {asked}.\n{offer}Write %%agent and a question below it. Help: %%agent?"
 
 
 def greet_once(environment: Mapping[str, str] = os.environ) -> str:
@@ -36,4 +37,6 @@ def greet_once(environment: Mapping[str, str] = os.environ) -> str:
         (home / MARK).touch(mode=0o600, exist_ok=False)
     except (AgentnbError, OSError):
         return ""
-    return greeting(environment, settings.model)
+    from agentnb.providers.local.weights import offered
+
+    return greeting(environment, settings.model, offered(home))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from agentnb.settings import KEY_VARIABLES, Settings
 
-SDKS = {"anthropic": "anthropic", "google": "google.genai", "openai": "openai"}
+SDKS = {"anthropic": "anthropic", "google": "google.genai", "openai": "openai", "local": "openai"}
 OTHERS = ("ipywidgets", "markdown_it", "pygments.lexers.python", "genai_prices")
 IDLE = 0.5
 """Seconds after the first cell: a person who runs all cells at once is not slowed down by it."""
@@ -48,11 +48,11 @@ def sdk_of(settings: Settings) -> str:
     for provider, beginnings in _NAMES.items():
         if named.startswith((f"{provider}:", *beginnings)):
             return SDKS[provider]
-    found = (name for name in SDKS if not named and any(os.environ.get(key) for key in KEY_VARIABLES[name]))
+    found = (name for name in KEY_VARIABLES if not named and any(os.environ.get(key) for key in KEY_VARIABLES[name]))
     return SDKS[next(found, "anthropic")]
 
 
-_NAMES = {"anthropic": ("claude",), "google": ("gemini",), "openai": ("gpt", "o1", "o3", "o4")}
+_NAMES = {"anthropic": ("claude",), "google": ("gemini",), "openai": ("gpt", "o1", "o3", "o4"), "local": ()}
 
 
 def _load(names: Sequence[str]) -> None:

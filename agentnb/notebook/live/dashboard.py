@@ -1,7 +1,6 @@
 """The live view of a run: widgets while it goes on, replaced by the static view when it ends.            [ipywidgets]
 
-What a repaint costs does not grow with the run. The clock is a widget of its own, and a tick repaints it alone. The
-answer is sent in pieces. What no longer changes is a widget that is not sent again; only the text's end is. Saved
+What a repaint costs does not grow with the run. The clock is a widget of its own, and a tick repaints it alone. Saved
 widgets do not reopen ("model not found"). So at the end the same output becomes html, Markdown, plain text and JSON,
 and the widgets are closed.
 """
@@ -12,16 +11,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from agentnb.canonical import Clock, JsonObject
-from agentnb.view.answer.markup import settled, to_html
+from agentnb.notebook.live.growing_answer import STYLE_SHEET, GrowingAnswer
 from agentnb.view.progress import BAR_STYLES, Progress
-from agentnb.view.style import PRE, SMALL, clean, esc, wrap
+from agentnb.view.style import SMALL, esc, wrap
 
 INTERVAL = 0.25
 """Seconds between two repaints."""
 TICK = 0.5
 """Seconds between two repaints of the clock while nothing else happens."""
-PIECE = 400
-"""Characters of a growing answer that are sent again, at the least. A longer last block is sent less often."""
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 SETTLING = 0.3
 """Seconds after a cell's end in which the front end tells which fold was open: no message arrives before."""
@@ -66,7 +63,7 @@ class Dashboard:
         elif self._stale and now >= self._due:
             self.painter.paint(run, now, beside())
             self._stale = False
-            self._due = now + INTERVAL * (1 + _unsettled(self.painter) / (2 * PIECE))
+            self._due = now + INTERVAL
         elif now >= self._tick:
             self.painter.tick(run, now)
             self._tick = now + TICK
@@ -80,10 +77,6 @@ class Dashboard:
         if not self._finished:
             self._finished = True
             self.painter.close(final, opened)
-
-
-def _unsettled(painter: Painter) -> int:
-    return painter.unsettled if isinstance(painter, Widgets) else 0
 
 
 class Widgets:
@@ -107,42 +100,39 @@ class Widgets:
         self._clock: Any = None
         self._steps: Any = None
         self._fold: Any = None
-        self._pieces: Pieces | None = None
-
-    @property
-    def unsettled(self) -> int:
-        """Characters that the next repaint sends again."""
-        return self._pieces.unsettled if self._pieces is not None else 0
+        self._answer: GrowingAnswer | None = None
 
     def open(self, run: Progress, now: float, beside: str) -> None:
         library = widget_library()
         self._close_widgets()
-        self._pieces = Pieces(library)
+        self._answer = GrowingAnswer(library)
         self._stage, self._clock = (
             html_widget(library, run.stage_html(beside)),
             html_widget(library, run.clock_html(now)),
         )
         self._steps = html_widget(library, run.steps_html())
         self._fold = library.Accordion([self._steps], titles=("steps so far",), selected_index=None)
-        styles = html_widget(library, BAR_STYLES)
+        styles = html_widget(library, BAR_STYLES + STYLE_SHEET)
         self._box = library.VBox(
-            [styles, self._pieces.box, self._stage, self._clock, self._fold],
+            [styles, self._answer.box, self._stage, self._clock, self._fold],
             layout={"width": "100%", "overflow": "visible"},
         )
         for name in ("jp-RenderedHTMLCommon", "agentnb-run", "agentnb-live"):
             self._box.add_class(name)
-        self._pieces.show(run.answer)
+        self._answer.show(run.answer, now)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
         self._show({VIEW_MIME: view, **_unwatched(self._run_id, run.line(now, beside))})
 
     def paint(self, run: Progress, now: float, beside: str) -> None:
-        assert self._pieces is not None
-        self._pieces.show(run.answer)
+        assert self._answer is not None
+        self._answer.show(run.answer, now)
         _set(self._stage, run.stage_html(beside))
         _set(self._steps, run.steps_html())
 
     def tick(self, run: Progress, now: float) -> None:
+        assert self._answer is not None
         _set(self._clock, run.clock_html(now))
+        self._answer.show(run.answer, now)
 
     def close(self, final: Bundle, opened: Callable[[], Bundle]) -> None:
         # Before the widgets close: a front end must never look for a model that is gone.
@@ -168,12 +158,12 @@ class Widgets:
     def _close_widgets(self) -> None:
         if self._box is None:
             return
-        pieces = self._pieces.widgets if self._pieces is not None else []
+        pieces = self._answer.widgets if self._answer is not None else []
         for widget in (*pieces, *self._box.children, self._steps, self._box):
             if hasattr(widget, "value"):
                 widget.value = ""  # nbclient keeps the last state of closed widgets in the notebook's metadata
             close(widget)
-        self._box = self._fold = self._pieces = None
+        self._box = self._fold = self._answer = None
 
     def _show(self, data: Bundle) -> None:
         """Into the one output that this view has; its first use makes it.
@@ -191,49 +181,6 @@ def _unwatched(run_id: str, line: str) -> Bundle:
     """For a front end without widgets, and for a notebook that is saved now: nothing will update it there."""
     said = f"● Going on when this was shown. %agent_runs show {run_id} tells how it stands." if run_id else line
     return {"text/plain": said, "text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(said)}</p>')}
-
-
-class Pieces:
-    """A growing answer as widgets: what is settled is sent once."""
-
-    def __init__(self, library: Any) -> None:
-        self._library = library
-        self._shown = ""
-        self._settled = 0
-        self._end = html_widget(library, "")
-        self._look = {"layout": self._end.layout, "style": self._end.style}  # one for all: each is a model of its own
-        self.box = library.VBox([self._end], layout={"width": "100%", "overflow": "visible"})
-
-    @property
-    def unsettled(self) -> int:
-        return len(self._shown) - self._settled
-
-    @property
-    def widgets(self) -> list[Any]:
-        return list(self.box.children)
-
-    def show(self, text: str) -> None:
-        if text == self._shown:
-            return
-        if not text.startswith(self._shown[: self._settled]):
-            for widget in self.box.children[:-1]:
-                widget.close()
-            self.box.children, self._settled = (self._end,), 0
-        rest = text[self._settled :]
-        if len(rest) > PIECE and (length := settled(rest)) and len(rest[:length].strip()) > PIECE // 2:
-            piece = self._library.HTML(to_html(rest[:length]), **self._look)
-            self.box.children = (*self.box.children[:-1], piece, self._end)
-            self._settled, rest = self._settled + length, rest[length:]
-        self._shown = text
-        _set(self._end, _unfinished(rest))
-
-
-def _unfinished(text: str) -> str:
-    """Return the end of an answer. Code that goes on is not read as Markdown again and again."""
-    first, _, code = text.lstrip("\n").partition("\n")
-    if first.startswith("```") and "```" not in code:
-        return f'<pre style="{PRE}">{esc(clean(code))}</pre>'
-    return to_html(text)
 
 
 def _set(widget: Any, html: str) -> None:

@@ -17,26 +17,28 @@ from agentnb.providers.promptcache.calls import (
     warm_entries,
 )
 from agentnb.providers.promptcache.diagnosis import (
+    STEP,
     CacheReport,
     Prediction,
     compare,
+    lost_dollars,
     observed_hit,
     predict,
     worth_unasked,
 )
 from agentnb.providers.promptcache.explicit_caches import (
+    RULE,
     CacheObjects,
     ObjectProvider,
-    Reuse,
+    address_of,
+    is_free,
     life_of,
     maker,
     ours,
     pays,
-    stays_worth,
-    weighed,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
-from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm
+from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm, kept_at
 from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
@@ -58,11 +60,13 @@ from agentnb.providers.promptcache.policy import (
     span,
     written_for,
 )
-from agentnb.providers.promptcache.prompt_diff import first_change, shared
+from agentnb.providers.promptcache.prompt_diff import changed_line, first_change, shared
 
 __all__ = [
     "LAYERS",
+    "RULE",
     "SLACK",
+    "STEP",
     "TTL_SECONDS",
     "UNASKED",
     "BreakEven",
@@ -78,26 +82,30 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rates",
-    "Reuse",
     "Seen",
     "Sent",
     "Trust",
     "User",
     "Warm",
+    "address_of",
     "anchored",
     "automatic_mark",
     "break_even",
+    "changed_line",
     "compare",
     "cost",
     "expected_usage",
     "first_change",
     "frame_ends",
+    "is_free",
+    "kept_at",
     "kept_longer",
     "known_tokens",
     "last_frame_index",
     "layer_spans",
     "layer_totals",
     "life_of",
+    "lost_dollars",
     "maker",
     "observed_hit",
     "ours",
@@ -113,9 +121,7 @@ __all__ = [
     "settle_tokens",
     "shared",
     "span",
-    "stays_worth",
     "warm_entries",
-    "weighed",
     "worth_unasked",
     "written_for",
 ]

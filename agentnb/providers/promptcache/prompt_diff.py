@@ -71,7 +71,7 @@ def _difference(old: Block, new: Block) -> str:
     after = {str(item["name"]): item.get("digest") for item in new.holds}
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     named = f", {_some(names)}" if names else ""
-    return named + _changed_line(text_of(old), text_of(new))
+    return named + changed_line(text_of(old), text_of(new))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -87,7 +87,7 @@ def text_of(block: Block) -> str:
     return canonical.dump(content_to_json(content)).decode()
 
 
-def _changed_line(old: str, new: str) -> str:
+def changed_line(old: str, new: str) -> str:
     """Return the first line that differs, blank ones aside: new, gone, or old and new, cut around the first letter."""
     if old == new:
         return ""

@@ -36,18 +36,21 @@ def _is_thinking(piece: PromptPiece) -> bool:
     return b'"type":"thinking"' in piece.data and piece.data.startswith(b'["assistant"')
 
 
-def salts(body: WireMapping) -> dict[str, bytes]:
+def settings(body: WireMapping) -> dict[str, dict[str, object]]:
     """Return what spoils a section without standing in it: speed the system; tool_choice, thinking, effort, images the
     messages."""
-    choice = body.get("tool_choice") or ({"type": "auto"} if body.get("tools") else None)
-    config = body.get("output_config") or {}
-    settings = [
-        choice,
-        body.get("thinking"),
-        config.get("effort"),
-        any(block.get("type") == "image" for message in body["messages"] for block in blocks_of(message["content"])),
-    ]
-    return {"system": _json(body.get("speed")), "messages": _json(settings)}
+    messages = {
+        "tool_choice": body.get("tool_choice") or ({"type": "auto"} if body.get("tools") else None),
+        "thinking": body.get("thinking"),
+        "effort": (body.get("output_config") or {}).get("effort"),
+        "pictures": any(b.get("type") == "image" for said in body["messages"] for b in blocks_of(said["content"])),
+    }
+    return {"system": {"speed": body.get("speed")}, "messages": messages}
+
+
+def salts(body: WireMapping) -> dict[str, bytes]:
+    """Return the settings as bytes to mix in where a section begins."""
+    return {section: _json(list(named.values())) for section, named in settings(body).items()}
 
 
 def blocks_of(content: Any) -> list[WireMapping]:

@@ -16,6 +16,7 @@ from agentnb.simulator.anthropic.stream import event_bytes, stream
 from agentnb.simulator.clock import utc
 from agentnb.simulator.engine import Engine, Print, digest
 from agentnb.simulator.http_messages import HttpAnswer, Incoming, WireMapping, WireObject
+from agentnb.simulator.judging import Judged
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
@@ -66,6 +67,17 @@ class _AnthropicRequest:
     @property
     def total(self) -> int:
         return self.plan.total + prompt.REPLY_START
+
+    def judged(self) -> Judged:
+        return Judged(
+            row=self.row,
+            scope=self.scope,
+            pieces=tuple(self.pieces),
+            read=self.plan.read,
+            writes=self.plan.writes,
+            at=self.started,
+            settings=prompt.settings(self.body),
+        )
 
 
 class AnthropicWire:
@@ -124,8 +136,14 @@ class AnthropicWire:
         return HttpAnswer(body={"input_tokens": sum(piece.tokens for piece in parts) + prompt.REPLY_START})
 
     def _messages(self, incoming: Incoming) -> HttpAnswer:
-        work = self._work(incoming)
-        body, row, plan, engine = work.body, work.row, work.plan, self._engine
+        body = incoming.body
+        row = check(body, goes_on=_ends_with(body, self._paused))
+        work = self._work(incoming, row)
+        if row.tokenizer in _BOUND_THINKING:
+            _check_signatures(body, rules.chain(work.pieces, {}))
+        if work.total > row.window:
+            raise refuse(f"prompt is too long: {work.total} tokens > {row.window} maximum")
+        plan, engine = work.plan, self._engine
         left = engine.limits.admit(work.scope, work.total - plan.read)  # what was read from the prompt cache is free
         prewarm = body["max_tokens"] == 0
         said = Spoken(stop="max_tokens")
@@ -143,18 +161,22 @@ class AnthropicWire:
             headers=_limit_headers(left, work.started),
             error_event=_OVERLOADED,
             on_first_token=lambda: engine.caches.write(work.scope, plan.writes, work.started),
+            judged=work.judged(),
         )
 
-    def _work(self, incoming: Incoming) -> _AnthropicRequest:
-        """Check the request and apply the caching rules to it, without changing what is warm."""
+    def judged(self, incoming: Incoming, row: Model) -> Judged:
+        """Apply the caching rules to a request that nobody checked; what it reads is refreshed."""
+        work = self._work(incoming, row)
+        self._engine.caches.refresh(work.scope, work.plan.hits, work.started)
+        return work.judged()
+
+    def _work(self, incoming: Incoming, row: Model) -> _AnthropicRequest:
+        """Apply the caching rules to a request, without changing what is warm."""
         engine, owner, body = self._engine, _key(incoming), incoming.body
-        row = check(body, goes_on=_ends_with(body, self._paused))
         started = engine.clock.now()
         scope = (owner, row.name)
         pieces = prompt.pieces(body, engine.counter(row))
         bare = rules.chain(pieces, {})
-        if row.tokenizer in _BOUND_THINKING:
-            _check_signatures(body, bare)
         plan = rules.plan(
             pieces,
             rules.chain(pieces, prompt.salts(body)),
@@ -162,12 +184,9 @@ class AnthropicWire:
             minimum=row.cache.minimum,
             lookback=row.cache.lookback,
         )
-        work = _AnthropicRequest(
+        return _AnthropicRequest(
             body=body, row=row, scope=scope, pieces=pieces, plan=plan, end=bare[-1], started=started
         )
-        if work.total > row.window:
-            raise refuse(f"prompt is too long: {work.total} tokens > {row.window} maximum")
-        return work
 
     def _message(self, work: _AnthropicRequest, said: Spoken) -> WireObject:
         message_id = self._engine.new_id("msg_01")

@@ -18,10 +18,11 @@ from agentnb.simulator.google.caches import DEFAULT_TTL, CachedContent, CachedCo
 from agentnb.simulator.google.checks import check, refuse
 from agentnb.simulator.google.reply import ReplyShape, details, sse, usage_of
 from agentnb.simulator.http_messages import HttpAnswer, Incoming, StreamEvent, WireMapping, WireObject
+from agentnb.simulator.judging import Judged
 from agentnb.simulator.limits import OverLimit, RefusedForNow
 from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
-from agentnb.simulator.prefixes import implicit_parts
+from agentnb.simulator.prefixes import PrefixBlock, implicit_parts
 
 _ADDRESS = re.compile(
     r"/(?P<version>v1|v1beta|v1beta1|v1alpha)/(?P<project>projects/[^/]+/locations/[^/]+/)?(?:publishers/google/)?"
@@ -128,7 +129,6 @@ class GoogleWire:
 
     def _generate(self, incoming: Incoming, address: _Address, row: Model, key: str) -> HttpAnswer:
         engine, body = self._engine, incoming.body or {}
-        started = engine.clock.now()
         check(body, row)
         whole, explicit = self._with_cached(body, address, row, key)
         parts = prompt.blocks(whole, engine.counter(row))
@@ -138,20 +138,24 @@ class GoogleWire:
                 f"The input token count ({total}) exceeds the maximum number of tokens allowed ({row.window})."
             )
         engine.limits.admit((key, row.name), total)
-        digests = rules.chain([block.piece() for block in parts], {})
-        ends = _ends([block.tokens for block in parts])
-        scope = (key, row.name)
-        use = implicit_parts(ends, digests, engine.caches.live(scope, started), minimum=row.cache.minimum)
-        engine.caches.refresh(scope, use.hits, started)
+        judged = self._judge(parts, row, key, explicit)
         said = answer(prompt.ask_of(whole, row), declined=incoming.declined)
-        cached = max(use.read, explicit)
-        return self._outcome(
-            incoming,
-            row,
-            said,
-            usage=usage_of(total, cached, said),
-            on_first=lambda: engine.caches.write(scope, use.writes, started),
-        )
+        return self._outcome(incoming, judged, said, usage=usage_of(total, judged.read, said))
+
+    def judged(self, incoming: Incoming, row: Model) -> Judged:
+        """Apply the caching rules to a request that nobody checked; what it reads is refreshed. A cache object of
+        another server is not known: of such a call only what it sends itself is judged."""
+        parts = prompt.blocks(prompt.camel(incoming.body), self._engine.counter(row))
+        return self._judge(parts, row, _key(incoming), 0)
+
+    def _judge(self, parts: list[PrefixBlock], row: Model, key: str, explicit: int) -> Judged:
+        scope, now = (key, row.name), self._engine.clock.now()
+        pieces = tuple(block.piece() for block in parts)
+        ends = _ends([block.tokens for block in parts])
+        live = self._engine.caches.live(scope, now)
+        use = implicit_parts(ends, rules.chain(pieces, {}), live, minimum=row.cache.minimum)
+        self._engine.caches.refresh(scope, use.hits, now)
+        return Judged(row=row, scope=scope, pieces=pieces, read=max(use.read, explicit), writes=use.writes, at=now)
 
     def _with_cached(self, body: WireMapping, address: _Address, row: Model, key: str) -> tuple[Any, int]:
         """(the body with what its cache object holds put in front, the tokens of that object)."""
@@ -174,9 +178,8 @@ class GoogleWire:
         contents = [*prompt.contents_of(held.body.get("contents")), *prompt.contents_of(body.get("contents"))]
         return {**held.body, **body, "contents": contents}, held.tokens
 
-    def _outcome(
-        self, incoming: Incoming, row: Model, said: Spoken, *, usage: WireMapping, on_first: Any
-    ) -> HttpAnswer:
+    def _outcome(self, incoming: Incoming, judged: Judged, said: Spoken, *, usage: WireMapping) -> HttpAnswer:
+        row, caches = judged.row, self._engine.caches
         shape = ReplyShape(
             row=row, said=said, usage=usage, response_id=self._engine.new_id("sim")[:23], body=incoming.body
         )
@@ -194,7 +197,8 @@ class GoogleWire:
             usage=usage,
             error_event=sse({"error": {"code": 503, "message": _FAULT_MESSAGES[503], "status": "UNAVAILABLE"}}),
             server_time=_SERVER_TIME,
-            on_first_token=on_first,
+            on_first_token=lambda: caches.write(judged.scope, judged.writes, judged.at),
+            judged=judged,
         )
 
     def _cached_contents(self, incoming: Incoming, address: _Address, key: str) -> HttpAnswer:

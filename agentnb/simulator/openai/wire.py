@@ -11,6 +11,7 @@ from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.http_messages import HttpAnswer, Incoming, WireMapping, WireObject
+from agentnb.simulator.judging import Judged
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
@@ -194,7 +195,29 @@ class OpenAIWire:
             error_event=error_event,
             server_time=_SERVER_TIME,
             on_first_token=lambda: engine.caches.write(asked.scope, use.writes, work.started),
+            judged=_judged(asked, use, work.started),
         )
+
+    def judged(self, incoming: Incoming, row: Model) -> Judged:
+        """Apply the caching rules to a request that nobody checked; what it reads is refreshed."""
+        body, reasons = incoming.body, bool(row.cache.breakpoints)
+        spoken = prompt.chat_talk if "messages" in body else prompt.responses_talk
+        talk = spoken(body, reasons=reasons)
+        blocks = prompt.blocks(talk, self._engine.counter(row))
+        asked = UnderstoodRequest(owner=_owner(incoming), row=row, body=body, talk=talk, blocks=blocks)
+        return _judged(asked, use_of(asked, self._engine), self._engine.clock.now())
+
+
+def _judged(asked: UnderstoodRequest, use: Use, at: float) -> Judged:
+    return Judged(
+        row=asked.row,
+        scope=asked.scope,
+        pieces=tuple(block.piece() for block in asked.blocks),
+        read=use.read,
+        writes=use.writes,
+        at=at,
+        settings={"tools": {"prompt_cache_key": asked.body.get("prompt_cache_key"), **asked.talk.settings}},
+    )
 
 
 def _over(error: OverLimit) -> str:

@@ -102,16 +102,31 @@ def language_of(token: Token) -> str:
     return words[0] if words else ""
 
 
-def settled(text: str) -> int:
+def settled(text: str, *, in_lists: bool = False) -> int:
     """Return how many leading characters of a growing text no longer change their looks: all before its last block.
-    References that come later are the exception, and show at the end of the answer."""
-    last = next((token for token in reversed(parse(text)[0]) if token.level == 0 and token.map), None)
-    if last is None or last.map is None:
-        return 0
-    start = 0
-    for _ in range(last.map[0]):
-        start = text.index("\n", start) + 1
-    return start
+
+    `in_lists` counts all before the last item of a list, too. References that come later are the exception, and show at
+    the end of the answer.
+    """
+    last = _last(text, in_lists=in_lists)
+    return len("".join(f"{line}\n" for line in text.split("\n")[: last.map[0]])) if last and last.map else 0
+
+
+def open_code(text: str) -> str:
+    """Return the first line of the code block with which a growing text ends; nothing where none goes on."""
+    last = _last(text)
+    if last is None or last.map is None or last.type != "fence":
+        return ""
+    lines = text.split("\n")[last.map[0] : last.map[1]]
+    whole = last.content.removesuffix("\n").split("\n")
+    return f"{lines[0]}\n" if last.content and len(lines) == 1 + len(whole) else ""
+
+
+def _last(text: str, *, in_lists: bool = False) -> Token | None:
+    """Return the token that opens the last block, or the last item of a list."""
+    deepest = 1 if in_lists else 0
+    opening = (token for token in parse(text)[0] if token.map and (token.level == 0 or token.type == "list_item_open"))
+    return next((token for token in reversed([*opening]) if token.level <= deepest), None)
 
 
 @cache

@@ -10,16 +10,16 @@ import difflib
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.number_format import number, plural
-from agentnb.view.style import PRE, SMALL, clean, esc, wrapped
+from agentnb.view.style import BLUE, PRE, RED, SMALL, TEAL, clean, esc, wrapped
 from agentnb.view.view_text import Doc, dicts
 
-ADDED, REMOVED = "#1a8f7a24", "#d1495b24"
+ADDED, REMOVED = f"{TEAL}24", f"{RED}24"
 
 
 def proposals_html(doc: Doc) -> str:
     """Return the proposals below the answer; an empty text where there are none."""
     return "".join(
-        f'<div style="margin:8px 0;padding:2px 0 2px 10px;border:0;border-left:4px solid #3f7fd0">'
+        f'<div style="margin:8px 0;padding:2px 0 2px 10px;border:0;border-left:4px solid {BLUE}">'
         f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {esc(item.get("why") or "")}</p>'
         f"{_body_html(item)}</div>"
         for item in dicts(doc, "proposals")

@@ -533,6 +533,7 @@ def test_a_slip_gets_a_hint_and_what_may_be_computed_no_complaint(notebook, writ
     }
     for name, meant in hints.items():
         assert resolver.resolve(name).nearest == f"Did you mean {meant}?"
+    assert resolver.resolve("tids.append").nearest == "", "tides has no append: what is meant must be there"
     for name in ("table.price", "table.T.price"):  # a table has columns
         assert resolver.resolve(name).kind == "value"
 

@@ -5,12 +5,15 @@ A new journal is added to JOURNALS in conftest.py and must pass this file and te
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from agentnb.canonical import dump
 from agentnb.durable import ownership
 from agentnb.durable.journal import deltas
 from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
-from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
+from agentnb.errors import LeaseHeld, RunFinished, RunUnknown, StepConflict, StepUnknown
 
 LEASE = 60.0
 
@@ -40,12 +43,22 @@ def drive(journal, run_id, steps):
 
 def test_a_run_is_made_once(journal):
     journal.create(new_run(tags={"thread": "t"}))
-    with pytest.raises(RunExists):
-        journal.create(new_run())
+    assert journal.create(new_run()) == []
     summary = journal.row("r").summary
     assert (summary.state, summary.status, summary.step, dict(summary.tags)) == ("S", "running", 0, {"thread": "t"})
     with pytest.raises(RunUnknown):
         journal.row("other")
+
+
+def test_many_runs_are_made_at_once_in_their_order(journal):
+    journal.create(new_run("b"))
+    many = [new_run(name, tags={"fleet": name.upper(), "t": "1"}, wake_at=number) for number, name in enumerate("cabc")]
+    assert sorted(journal.create(*many)) == ["a", "c"], "a taken name is left alone, and the first of two is made"
+    assert [summary.run_id for summary in journal.find(t="1")] == ["c", "a"]
+    assert journal.row("c").wake_at == 0
+    assert [(event.kind, event.next_state) for event in journal.history("a")] == [("created", "S")]
+    assert deltas.restore(journal.frames("a", 0)[1]) == {"n": b"0"}
+    assert journal.create() == []
 
 
 def test_steps_are_numbered_and_restored(journal):
@@ -59,6 +72,34 @@ def test_steps_are_numbered_and_restored(journal):
     for step in (-1, 36):
         with pytest.raises(StepUnknown):
             journal.frames("r", step)
+
+
+def test_history_is_told_whole_or_by_the_state_that_a_step_began_in(journal):
+    journal.create(new_run())
+    claim = drive(journal, "r", 3)
+    told = {"told": random.Random(0).randbytes(400).hex()}
+    frame, data = deltas.pack(deltas.keyframe({"n": b"4"}), dump(told))
+    assert data is None
+    journal.commit(step_of(claim, 4)._replace(next_state="T", frame=frame, keyframe=True, data=data))
+    journal.commit(step_of(claim, 5)._replace(state="T"))
+    assert [event.step for event in journal.history("r")] == list(range(6))
+    assert [event.step for event in journal.history("r", state="T")] == [5]
+    assert journal.history("r", state="U") == []
+    assert [dict(event.data) for event in journal.history("r")[3:]] == [{}, told, {}]
+    assert dict(journal.follow()[4].data) == told
+
+
+def test_what_a_step_notes_stands_at_once_and_changes_nothing(journal):
+    journal.create(new_run())
+    claim = drive(journal, "r", 2)
+    journal.request("r", "pause", in_flight=True)
+    journal.note("r", claim.row.fence, dump({"used": 3}))
+    assert [(event.kind, event.step) for event in journal.history("r")][-1] == ("noted", 2)
+    assert dict(journal.follow()[-1].data) == {"used": 3}
+    assert (journal.row("r").control, journal.row("r").summary.step) == ("pause", 2)
+    with pytest.raises(StepConflict):
+        journal.note("r", claim.row.fence - 1, b"{}")
+    assert journal.commit(step_of(claim, 3)).status == "paused", "the step goes on behind it"
 
 
 def test_a_snapshot_has_all_that_stands_of_a_run(journal):
@@ -315,3 +356,70 @@ def test_a_pause_that_was_asked_for_comes_before_a_claim(two_workers, clock):
     clock.advance(LEASE + 1)
     assert free(second) is None
     assert second.row("r").summary.status == "paused"
+
+
+def test_runs_that_stand_alike_are_counted_together(journal, clock):
+    journal.create(*[new_run(f"q{n}", tags={"t": "1"}) for n in range(3)], new_run("other"))
+    journal.create(new_run("waits", state="AWAITING_MAIL", tags={"t": "1"}))
+    for name in ("bad 1", "bad 2"):
+        journal.create(new_run(name, tags={"t": "1"}))
+        drive(journal, name, 2)
+        journal.mark(StatusChange(name, "failed", "failed", "FAILED", None, error=b'{"type":"E"}'))
+    journal.create(new_run("at work", tags={"t": "1"}))
+    drive(journal, "at work", 5)
+    found = {
+        (each.status, each.awaits, each.owner == journal.owner, each.begun, each.failed_at, each.error): (
+            each.runs,
+            each.steps,
+        )
+        for each in journal.tally(t="1")
+    }
+    assert found == {
+        ("running", False, False, False, None, None): (3, 0),
+        ("running", True, False, False, None, None): (1, 0),
+        ("failed", False, False, True, 2, b'{"type":"E"}'): (2, 4),
+        ("running", False, True, True, None, None): (1, 5),
+    }
+    clock.advance(2 * LEASE)
+    (mine,) = [each for each in journal.tally(t="1") if each.owner]
+    assert (mine.lease_until, mine.lease_tick) < (clock.now(), clock.monotonic())
+    assert journal.tally(t="2") == []
+
+
+def test_the_events_of_some_runs_are_followed(journal):
+    for name, tag in (("a", "1"), ("b", "2"), ("c", "1")):
+        journal.create(new_run(name, tags={"t": tag}))
+    drive(journal, "b", 2)
+    drive(journal, "c", 2)
+    every = journal.follow(tags={"t": "1"})
+    assert [(event.run_id, event.step) for event in every] == [("a", 0), ("c", 0), ("c", 1), ("c", 2)]
+    assert journal.follow(every[1].seq, limit=1, tags={"t": "1"}) == every[2:3]
+
+
+def test_pruned_runs_are_gone_and_the_cursor_stays_good(journal, clock):
+    for name in ("old", "kept", "moved"):
+        journal.create(new_run(name, tags={"t": name}))
+        drive(journal, name, 3)
+    before = clock.now() + 1
+    clock.advance(10)
+    last = journal.follow()[-1].seq
+    drive_on = journal.claim("moved", LEASE)
+    journal.commit(step_of(drive_on, 4))
+    would = journal.prune(["old", "moved"], before=before, dry_run=True)
+    assert (would.runs, would.events, would.bytes > 0) == (1, 4, True)
+    assert journal.prune(["old", "moved", "nobody"], before=before) == would
+    with pytest.raises(RunUnknown):
+        journal.row("old")
+    assert journal.find(t="old") == []
+    assert [event.run_id for event in journal.follow() if event.seq <= last] == ["kept"] * 4 + ["moved"] * 4
+    assert journal.create(new_run("old")) == ["old"]
+    assert journal.history("old")[0].seq > last
+
+
+def test_no_event_number_comes_twice_when_the_last_run_is_pruned(journal, clock):
+    journal.create(new_run("last"))
+    last = journal.follow()[-1].seq
+    clock.advance(10)
+    assert journal.prune(["last"], before=clock.now()).runs == 1
+    journal.create(new_run("next"))
+    assert [event.run_id for event in journal.follow(last)] == ["next"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.canonical import PartlyDumped
 from agentnb.durable.journal import deltas
 from agentnb.errors import ContextNotStorable, StorageDamaged
 
@@ -91,6 +93,30 @@ def test_nan_is_found_also_where_a_null_was_known(before, after):
     assert deltas.encode(before, known, nulls) == known
     with pytest.raises(ContextNotStorable, match="'a'"):
         deltas.encode(after, known, nulls)
+
+
+@given(st.lists(CONTEXTS, min_size=1, max_size=4), st.none() | st.binary(min_size=1, max_size=2000))
+def test_a_stored_step_gives_its_frame_and_its_data_again(contexts, data):
+    encoded = [deltas.encode(context | {"text": "text " * 200}) for context in contexts]
+    frames = [deltas.keyframe(encoded[0]), *map(deltas.difference, encoded, encoded[1:])]
+    stored = [deltas.pack(frame, data) for frame in frames]
+    assert deltas.restore([frame for frame, _ in stored]) == encoded[-1]
+    assert [deltas.data_of(*step) for step in stored] == [data] * len(frames)
+
+
+def test_what_stands_in_the_frame_and_in_the_data_is_stored_once():
+    result = random.Random(0).randbytes(1000).hex()
+    frame, data = deltas.pack(deltas.keyframe({"blocks": result.encode()}), result.encode())
+    assert data is None
+    assert len(frame) < 1300, "2,000 hex digits are 1,000 bytes"
+
+
+@given(CONTEXTS)
+def test_members_that_are_dumped_already_are_taken_as_they_are(context):
+    dumped = {key: deltas.encode({key: value})[key] for key, value in list(context.items())[::2]}
+    known = deltas.encode(PartlyDumped(context, dumped))
+    assert known == deltas.encode(context)
+    assert list(known) == list(context)
 
 
 def test_a_change_in_a_large_value_costs_its_own_bytes():

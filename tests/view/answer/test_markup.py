@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import STYLES, code_ansi, code_html
 from agentnb.view.answer.terminal import answer_text
+from agentnb.view.style import clean
 
 DATA = Path(__file__).with_name("data")
 CASES = [json.loads(line) for line in (DATA / "markdown.jsonl").read_text().splitlines()]
@@ -187,14 +188,39 @@ def test_in_a_terminal_no_control_character_is_left(text: str, width: int) -> No
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", answer_text(text, width=width))
 
 
-@given(hostile)
+LINES = [
+    "- a",
+    "1. b",
+    "  c",
+    "    d",
+    "```python",
+    "  ```",
+    "x = 1",
+    "```",
+    "",
+    "> q",
+    "| a | b |",
+    "|---|---|",
+    "# h",
+]
+LINES += ["~~~", "***", "* x", "   - n", "text **b", "c** d", "---"]
+
+
+@given(hostile | st.lists(st.sampled_from(LINES), max_size=14).map("\n".join))
 @settings(deadline=None)
 def test_what_is_settled_stays_as_it_is_while_the_rest_grows(text: str) -> None:
     if re.search(r"\]:", text):
         return  # a reference that comes later changes what stands before it
-    end = markup.settled(text)
-    parts = markup.to_html(text[:end]) + markup.to_html(text[end:])
-    assert re.sub(r"agentnb-code-\d+", "", parts) == re.sub(r"agentnb-code-\d+", "", markup.to_html(text))
+    text = clean(text)
+    opening = markup.open_code(text)
+    end = text.rindex("\n") + 1 if opening else markup.settled(text, in_lists=True)
+    parts = markup.to_html(text[:end]) + markup.to_html(opening + text[end:])
+    assert plain_words(parts) == plain_words(markup.to_html(text))
+
+
+def plain_words(html: str) -> str:
+    """Return what is read, without what parts it: a list that is parted is two lists."""
+    return "".join(re.sub(r"<[^>]*>", "", html).split())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ MEMORY = 1 << 30
 SHOWN = 1500
 """Characters of what the code prints that are shown."""
 _MOST_READ = 1 << 20
-NOT_HERE = "Not tried first: only on Linux can a copy of the kernel be shut in."
+NOT_HERE = "Not tried first: a copy of the kernel can be shut in on Linux only."
 
 RunCode = Callable[[str], Outcome]
 

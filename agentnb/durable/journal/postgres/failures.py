@@ -89,7 +89,7 @@ def gone(told: Told) -> AgentnbError:
     return JournalUnreachable(
         "the server went away and did not come back",
         about=told.address,
-        todo="What was committed is kept, and the step in flight is there whole or not at all: go on when it is back.",
+        todo="What was committed is kept; the step in flight is there whole or not at all. When it is back, go on.",
     )
 
 

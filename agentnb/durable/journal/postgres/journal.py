@@ -7,6 +7,7 @@ of one machine its monotonic clock counts, as in the embedded journal. There a d
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -19,25 +20,30 @@ from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Rows, Server, count, rows
 from agentnb.durable.journal.postgres.schema import migrate
 from agentnb.durable.journal.postgres.tables import PostgresTables, actions_of, chain_of, delivery_of
-from agentnb.durable.journal.protocol import OwnedRun
+from agentnb.durable.journal.protocol import NO_TAGS, OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
     ActionRow,
     Claim,
     Committed,
     Delivery,
+    Freed,
     NewRun,
     RunRow,
     RunSummary,
     Snapshot,
     StatusChange,
     StepWrite,
+    Tags,
+    Tally,
 )
-from agentnb.durable.journal.sqlite.statements import events_of, row_of
+from agentnb.durable.journal.sqlite.statements import events_of, row_of, tally_of
 from agentnb.durable.journal.transactions import unknown
 from agentnb.errors import StepConflict, StorageDamaged
 
 T = TypeVar("T")
+
+PRUNED_AT_ONCE = 1000  # runs deleted in one transaction
 
 
 class ServerClock(SystemClock):
@@ -81,8 +87,8 @@ class PostgresJournal:
 
     # Runs
 
-    def create(self, new: NewRun) -> None:
-        self._write(lambda tables: tables.create(new))
+    def create(self, *news: NewRun) -> list[str]:
+        return self._write(lambda tables: tables.create(news))
 
     def row(self, run_id: str) -> RunRow:
         found = self._read(f"{sql.SELECT_ROW} WHERE run_id = %s", (run_id,))
@@ -96,6 +102,18 @@ class PostgresJournal:
     def rows(self, **tags: str) -> list[RunRow]:
         tagged, digests = sql.with_tags(tags)
         return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", digests)
+
+    def tally(self, **tags: str) -> list[Tally]:
+        tagged, digests = sql.with_tags(tags)
+        values = (*digests, self.clock.now(), self.clock.monotonic())
+        return [tally_of(row) for row in self._read(f"{sql.TALLY} WHERE {tagged} {sql.TALLIED}", values)]
+
+    def prune(self, run_ids: Collection[str], *, before: float, dry_run: bool = False) -> Freed:
+        names, went = iter(run_ids), Freed(0, 0, 0)
+        while batch := list(itertools.islice(names, PRUNED_AT_ONCE)):  # nobody waits long for a lock
+            freed = self._write(lambda tables, batch=batch: tables.prune(batch, before, dry_run))  # type: ignore[misc]
+            went = Freed(*(have + more for have, more in zip(went, freed, strict=True)))
+        return went
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         found = self._rows(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
@@ -164,6 +182,9 @@ class PostgresJournal:
     def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda tables: tables.mark(mark))
 
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        self._write(lambda tables: tables.note(run_id, fence, data))
+
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         return self._write(lambda tables: tables.request(run_id, control, in_flight))
 
@@ -197,12 +218,15 @@ class PostgresJournal:
         pending = actions_of(self._read(sql.ACTIONS, (row.key, step + 1, step + 1)))
         return Snapshot(row, frames, [action for _, action in pending])
 
-    def history(self, run_id: str) -> list[Event]:
-        return self._events(sql.HISTORY, (self.row(run_id).key,))
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
+        return self._events(sql.HISTORY, (self.row(run_id).key, state, state))
 
-    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
+    def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
         settled = self.changed()
-        return self._events(sql.FOLLOW, (after_seq, settled, limit)) if settled > after_seq else []
+        if settled <= after_seq:
+            return []
+        tagged, digests = sql.with_tags(tags, "h.run")
+        return self._events(sql.FOLLOW.format(tagged), (after_seq, settled, *digests, limit))
 
     def changed(self) -> int:
         """Return a number that grows with what there is to follow."""

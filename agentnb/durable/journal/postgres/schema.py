@@ -73,7 +73,10 @@ FORMAT_1 = (
     "CREATE INDEX inbox_waiting ON agentnb.inbox (run, name) WHERE taken IS NULL",
 )
 
-MIGRATIONS: tuple[Sequence[str], ...] = (FORMAT_1,)
+FORMAT_2: Sequence[str] = ()
+"""The same tables; long steps are deflated (journal/deltas.py), which who reads format 1 alone cannot read."""
+
+MIGRATIONS: tuple[Sequence[str], ...] = (FORMAT_1, FORMAT_2)
 """MIGRATIONS[n] turns format n into format n + 1; format 0 is a database without our tables."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s::integer, -1)"

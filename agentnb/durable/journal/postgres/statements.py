@@ -12,8 +12,21 @@ BEGIN = f"BEGIN; SELECT pg_current_xact_id()::text, {NOW}"
 STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 SELECT_ROW = embedded.SELECT_ROW.replace("agentnb_runs", "agentnb.runs")
 SELECT_EVENTS = embedded.SELECT_EVENTS.replace("agentnb_", "agentnb.")
-HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s ORDER BY h.step, h.part"
-FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s ORDER BY h.seq LIMIT %s"
+DOOMED = "SELECT id FROM agentnb.runs WHERE run_id = ANY(%s) AND updated < %s FOR UPDATE"
+FREED = (
+    "SELECT count(DISTINCT run), count(*), coalesce(sum(length(frame)), 0)::bigint"
+    " + coalesce(sum(length(data)), 0)::bigint FROM agentnb.history WHERE run = ANY(%s)"
+)
+PRUNE = tuple(
+    f"DELETE FROM agentnb.{table} WHERE {column} = ANY(%s)"  # noqa: S608
+    for table, column in (("history", "run"), ("tags", "run"), ("actions", "run"), ("inbox", "run"), ("runs", "id"))
+)
+TALLY = embedded.TALLY.replace("agentnb_runs", "agentnb.runs").replace(
+    "substr(state, 1, 9) = 'AWAITING_'", "starts_with(state, 'AWAITING_')"
+)
+TALLIED = embedded.TALLIED.format("%s")
+HISTORY = f"{SELECT_EVENTS} WHERE h.run = %s AND (%s::text IS NULL OR h.state = %s) ORDER BY h.step, h.part"
+FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s AND {{}} ORDER BY h.seq LIMIT %s"
 SETTLED = "SELECT agentnb.settled()"
 
 # The usual step: the run's row moves by compare-and-swap and the event goes in, or neither does. The event's number is
@@ -31,11 +44,20 @@ INSERT INTO agentnb.history (run, step, part, fence, at, keyframe, kind, state, 
 """  # noqa: S608 - put together from constants
 MADE = "SELECT at, seq FROM agentnb.history WHERE run = %s AND step = %s AND part = 0 AND fence = %s"
 
-ADD_RUN = (
+ADD_RUNS = (
     "INSERT INTO agentnb.runs (run_id, state, status, created, updated, versions, origin_run, origin_step, tags,"
-    " wake_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run_id) DO NOTHING RETURNING id"
+    " wake_at) SELECT run_id, state, status, %s, %s, versions, origin_run, origin_step, tags, wake_at"
+    " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[])"
+    " WITH ORDINALITY AS new (run_id, state, status, versions, origin_run, origin_step, tags, wake_at, number)"
+    " ORDER BY number ON CONFLICT (run_id) DO NOTHING RETURNING run_id, id"
 )
-ADD_TAG = "INSERT INTO agentnb.tags (digest, run) VALUES (%s, %s)"
+ADD_FIRST = (
+    "INSERT INTO agentnb.history (run, fence, keyframe, step, part, kind, state, next_state, at, frame, data)"
+    " SELECT run, 0, true, 0, 0, 'created', '', state, %s, frame, data"
+    " FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::bytea[])"
+    " WITH ORDINALITY AS first (run, state, frame, data, number) ORDER BY number"
+)
+ADD_TAGS = "INSERT INTO agentnb.tags (digest, run) SELECT * FROM unnest(%s::bytea[], %s::bigint[])"
 APPEND = (
     "INSERT INTO agentnb.history (run, fence, keyframe, step, part, kind, state, next_state, at, frame, data)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING seq"
@@ -104,8 +126,8 @@ def digest_of_tag(name: str, value: str) -> bytes:
     return hashlib.sha256(f"{len(name)}:{name}{value}".encode()).digest()
 
 
-def with_tags(tags: Mapping[str, str]) -> tuple[str, list[bytes]]:
+def with_tags(tags: Mapping[str, str], column: str = "id") -> tuple[str, list[bytes]]:
     """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb.tags WHERE digest = %s"
-    condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "true"
+    condition = f"{column} IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "true"
     return condition, [digest_of_tag(name, value) for name, value in tags.items()]

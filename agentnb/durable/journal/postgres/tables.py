@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Begun
-from agentnb.durable.journal.records import ActionRow, Delivery, NewRun, RunRow, StatusChange, StepWrite
+from agentnb.durable.journal.records import ActionRow, Delivery, Freed, NewRun, RunRow, StatusChange, StepWrite
 from agentnb.durable.journal.sqlite.statements import row_of
 from agentnb.durable.journal.transactions import (
     Added,
     Rules,
     failed_in,
+    first_event,
     no_step,
     owner_after,
     owner_of_moved,
@@ -48,16 +49,23 @@ class PostgresTables(Rules):
     def keep_others_out(self, key: int) -> None:
         self.rows(sql.LOCK, (key,))
 
-    def add_run(self, new: NewRun, now: float) -> int | None:
-        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
-        origin = new.origin or (None, None)
-        values = (new.run_id, new.state, new.status, now, now, versions, *origin, tags, new.wake_at)
-        added = self.rows(sql.ADD_RUN, values)
-        return int(added[0][0]) if added else None
-
-    def add_tags(self, key: int, tags: Mapping[str, str]) -> None:
-        for name, value in tags.items():
-            self.count(sql.ADD_TAG, (sql.digest_of_tag(name, value), key))
+    def add_runs(self, news: Sequence[NewRun], now: float) -> Mapping[str, int]:
+        columns = [
+            (new.run_id, new.state, new.status, _text(new.versions), *(new.origin or (None, None)), _text(new.tags))
+            for new in news
+        ]
+        wakes = [new.wake_at for new in news]
+        keys: dict[str, int] = dict(self.rows(sql.ADD_RUNS, (now, now, *map(list, zip(*columns, strict=True)), wakes)))
+        first = {new.run_id: new for new in reversed(news)}  # of two with one name the first is made
+        made = [(key, first[run_id]) for run_id, key in keys.items()]
+        events = [(key, event.next_state, event.frame, event.data) for key, event in
+                  ((key, first_event(new, now)) for key, new in made)]  # fmt: skip
+        if events:
+            self.count(sql.ADD_FIRST, (now, *map(list, zip(*events, strict=True))))
+        tags = [(sql.digest_of_tag(*tag), key) for key, new in made for tag in new.tags.items()]
+        if tags:
+            self.count(sql.ADD_TAGS, tuple(map(list, zip(*tags, strict=True))))
+        return keys
 
     # Leases
 
@@ -98,6 +106,13 @@ class PostgresTables(Rules):
     def frames(self, row: RunRow, step: int) -> tuple[str, list[bytes]]:
         return chain_of(self.rows(sql.FRAMES, {"key": row.key, "step": step}), row.summary.run_id, step)
 
+    def prune(self, run_ids: Collection[str], before: float, dry_run: bool) -> Freed:
+        keys = [row[0] for row in self.rows(sql.DOOMED, (list(run_ids), before))]
+        freed = Freed(*self.rows(sql.FREED, (keys,))[0])
+        for statement in () if dry_run else sql.PRUNE:
+            self.count(statement, (keys,))
+        return freed
+
     # Outside events and outside effects
 
     def first_delivery(self, key: int, name: str) -> Delivery | None:
@@ -116,6 +131,10 @@ class PostgresTables(Rules):
     def put_action(self, key: int, step: int, action: ActionRow) -> None:
         values = (key, step, action.name, action.status, action.fence, self._now, action.data)
         self.count(sql.PUT_ACTION, values)
+
+
+def _text(values: Mapping[str, str]) -> str:
+    return dump(dict(values)).decode()
 
 
 def chain_of(found: list[tuple[int, str, bytes]], run_id: str, step: int) -> tuple[str, list[bytes]]:

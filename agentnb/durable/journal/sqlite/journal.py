@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import weakref
@@ -12,19 +13,22 @@ from typing import Any, TypeVar
 from agentnb.canonical import Clock, JsonObject, SystemClock, load
 from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
-from agentnb.durable.journal.protocol import OwnedRun
+from agentnb.durable.journal.protocol import NO_TAGS, OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
     ActionRow,
     Claim,
     Committed,
     Delivery,
+    Freed,
     NewRun,
     RunRow,
     RunSummary,
     Snapshot,
     StatusChange,
     StepWrite,
+    Tags,
+    Tally,
 )
 from agentnb.durable.journal.sqlite import statements as sql
 from agentnb.durable.journal.sqlite.groupcommit import GroupCommit
@@ -75,8 +79,8 @@ class EmbeddedJournal:
 
     # Runs
 
-    def create(self, new: NewRun) -> None:
-        self._write(lambda: self._tables.create(new))
+    def create(self, *news: NewRun) -> list[str]:
+        return self._write(lambda: self._tables.create(news))
 
     def row(self, run_id: str) -> RunRow:
         return self._read(lambda: self._tables.known_row(run_id))
@@ -87,6 +91,19 @@ class EmbeddedJournal:
     def rows(self, **tags: str) -> list[RunRow]:
         tagged, values = sql.with_tags(tags)
         return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", values)
+
+    def tally(self, **tags: str) -> list[Tally]:
+        tagged, values = sql.with_tags(tags)
+        query = f"{sql.TALLY} WHERE {tagged} {sql.TALLIED.format('?')}"
+        found = self._all(query, (*values, self.clock.now(), self.clock.monotonic()))
+        return [sql.tally_of(row) for row in found]
+
+    def prune(self, run_ids: Collection[str], *, before: float, dry_run: bool = False) -> Freed:
+        freed = self._write(lambda: self._tables.prune(run_ids, before, dry_run))
+        if freed.runs and not dry_run:
+            with self._group.turn, contextlib.suppress(sqlite3.OperationalError):  # others use it, or the disk is full
+                self._connection.execute("VACUUM")  # else the file keeps its size, and the room is used again
+        return freed
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         query = f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT ?"
@@ -117,10 +134,13 @@ class EmbeddedJournal:
     def commit(self, write: StepWrite) -> Committed:
         if write.status != RUNNING or write.keyframe or write.took is not None:
             return self._write(lambda: self._tables.commit(write))
+        group = self._group
         try:
-            if self._group.crowded:
-                return self._group.run(lambda: self._commit_usual(write))
-            return self._group.single(self._commit_usual, write)
+            if group.crowded:
+                return group.run(lambda: self._commit_usual(write))
+            with group.turn:
+                group.mend()
+                return self._commit_usual(write)
         except StepConflict:  # or a pause was asked for, or the run was waiting: the long way knows
             return self._write(lambda: self._tables.commit(write))
         except sqlite3.Error as error:
@@ -138,6 +158,9 @@ class EmbeddedJournal:
 
     def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda: self._tables.mark(mark))
+
+    def note(self, run_id: str, fence: int, data: bytes) -> None:
+        self._write(lambda: self._tables.note(run_id, fence, data))
 
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         return self._write(lambda: self._tables.request(run_id, control, in_flight))
@@ -174,13 +197,14 @@ class EmbeddedJournal:
         pending = [action for _, action in tables.actions(row.key, row.summary.step + 1)]
         return Snapshot(row, tables.frames(row, row.summary.step)[1], pending)
 
-    def history(self, run_id: str) -> list[Event]:
+    def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
         found, execute = self._tables.known_row, self._connection.execute
-        return self._read(lambda: sql.events_of(execute(sql.HISTORY, (found(run_id).key,))))
+        return self._read(lambda: sql.events_of(execute(sql.HISTORY, (found(run_id).key, state))))
 
-    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
-        query = f"{sql.SELECT_EVENTS} WHERE h.seq > ? ORDER BY h.seq LIMIT ?"
-        return self._read(lambda: sql.events_of(self._connection.execute(query, (after_seq, limit))))
+    def follow(self, after_seq: int = 0, *, limit: int = 1000, tags: Tags = NO_TAGS) -> list[Event]:
+        tagged, values = sql.with_tags(tags, "h.run")
+        query = f"{sql.SELECT_EVENTS} WHERE h.seq > ? AND {tagged} ORDER BY h.seq LIMIT ?"
+        return self._read(lambda: sql.events_of(self._connection.execute(query, (after_seq, *values, limit))))
 
     def changed(self) -> int:
         """Return a number that differs after another connection's commit: what a follower asks before it reads."""

@@ -56,7 +56,10 @@ FORMAT_1 = (
     "CREATE INDEX agentnb_inbox_waiting ON agentnb_inbox (run, name) WHERE taken IS NULL",
 )
 
-MIGRATIONS: tuple[Sequence[str], ...] = (FORMAT_1,)
+FORMAT_2: Sequence[str] = ()
+"""The same tables; long steps are deflated (journal/deltas.py), which who reads format 1 alone cannot read."""
+
+MIGRATIONS: tuple[Sequence[str], ...] = (FORMAT_1, FORMAT_2)
 """MIGRATIONS[n] turns format n into format n + 1; format 0 is a file without our tables."""
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from agentnb.canonical import JsonObject, load
 from agentnb.durable.events import Event
-from agentnb.durable.journal.records import RunRow, RunSummary
+from agentnb.durable.journal.deltas import data_of
+from agentnb.durable.journal.records import RunRow, RunSummary, Tally
 
 ADD_RUN = (
     "INSERT INTO agentnb_runs (run_id, state, status, step, created, updated, versions, origin_run,"
@@ -51,6 +52,32 @@ SELECT_FREE = (
     " OR owner IN (SELECT value FROM json_each(?)))"
 )
 """The states as JSON, now; this machine's owners, its tick; its owners again, now; the dead ones as JSON."""
+DOOMED = "SELECT id FROM agentnb_runs WHERE run_id IN (SELECT value FROM json_each(?)) AND updated < ?"
+FREED = (
+    "SELECT count(DISTINCT run), count(*), coalesce(sum(length(frame)), 0) + coalesce(sum(length(data)), 0)"
+    " FROM agentnb_history WHERE run IN (SELECT value FROM json_each(?))"
+)
+PRUNE = (
+    # The last event of all stays: its number would come again. Nobody sees it without its run.
+    "DELETE FROM agentnb_history WHERE run IN (SELECT value FROM json_each(?1))"
+    " AND seq < (SELECT max(seq) FROM agentnb_history)",
+    *(
+        f"DELETE FROM agentnb_{table} WHERE {column} IN (SELECT value FROM json_each(?1))"  # noqa: S608
+        for table, column in (
+            ("keyframes", "run"),
+            ("tags", "run"),
+            ("actions", "run"),
+            ("inbox", "run"),
+            ("runs", "id"),
+        )
+    ),
+)
+TALLY = (
+    "SELECT status, substr(state, 1, 9) = 'AWAITING_', owner, fence > 0, max(lease_until), max(lease_tick),"
+    " CASE WHEN status = 'failed' THEN step END, CASE WHEN status = 'failed' THEN error END, count(*),"
+    " CAST(sum(step) AS bigint), min(created), max(updated) FROM agentnb_runs"
+)
+TALLIED = "GROUP BY 1, 2, 3, 4, 7, 8, lease_until > {0}, lease_tick > {0}"
 KEYFRAME_BELOW = "SELECT seq FROM agentnb_keyframes WHERE run = ? AND step <= ? ORDER BY step DESC LIMIT 1"
 BEFORE_KEYFRAME_ABOVE = (
     "SELECT h.prev FROM agentnb_keyframes k JOIN agentnb_history h ON h.seq = k.seq"
@@ -65,23 +92,29 @@ SELECT_ROW = (
     "SELECT id, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, fence, owner,"
     " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
 )
+_EVENT = (
+    "h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data, CASE WHEN h.data IS NULL THEN h.frame END"
+)
 HISTORY = (
-    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION SELECT h.prev FROM chain"
+    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ?1 UNION SELECT h.prev FROM chain"
     " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
-    " SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data FROM chain"
-    " JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run ORDER BY h.seq"
-)
-SELECT_EVENTS = (
-    "SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data"
-    " FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run"
-)
+    " SELECT EVENT FROM chain JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run"
+    " WHERE ?2 IS NULL OR h.state = ?2 ORDER BY h.seq"
+).replace("EVENT", _EVENT)
+SELECT_EVENTS = "SELECT EVENT FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run".replace("EVENT", _EVENT)
 
 
-def with_tags(tags: Mapping[str, str]) -> tuple[str, list[str]]:
+def with_tags(tags: Mapping[str, str], column: str = "id") -> tuple[str, list[str]]:
     """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
-    condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "1"
+    every = " INTERSECT ".join([one] * len(tags))
+    condition = f"{column} IN ({every})" if tags else "1"
     return condition, [part for item in tags.items() for part in item]
+
+
+def tally_of(found: tuple[Any, ...]) -> Tally:
+    status, awaits, owner, begun, *rest = found
+    return Tally(status, bool(awaits), owner, bool(begun), *rest)
 
 
 def row_of(found: tuple[Any, ...]) -> RunRow:
@@ -100,7 +133,7 @@ def row_of(found: tuple[Any, ...]) -> RunRow:
     )  # fmt: skip
 
 
-def _mapping(text: str) -> JsonObject:
+def _mapping(text: str | bytes) -> JsonObject:
     value = load(text)
     if not isinstance(value, dict):
         raise TypeError("a row holds JSON of another kind")
@@ -111,7 +144,7 @@ def events_of(found: Iterable[tuple[Any, ...]]) -> list[Event]:
     return [
         Event(
             seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
-            data=_mapping(data) if data else {},
+            data=_mapping(data) if (data := data_of(frame, stored)) else {},
         )
-        for seq, run_id, step, kind, state, next_state, at, data in found
+        for seq, run_id, step, kind, state, next_state, at, stored, frame in found
     ]  # fmt: skip

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
-from agentnb.durable.journal.records import ActionRow, Delivery, NewRun, RunRow, StatusChange, StepWrite
+from agentnb.durable.journal.records import ActionRow, Delivery, Freed, NewRun, RunRow, StatusChange, StepWrite
 from agentnb.durable.journal.sqlite import statements as sql
 from agentnb.durable.journal.transactions import (
     Added,
     Rules,
     failed_in,
+    first_event,
     no_step,
     owner_after,
     owner_of_moved,
@@ -43,17 +44,19 @@ class SqliteTables(Rules):
     def keep_others_out(self, key: int) -> None:
         """A transaction of SQLite's that writes is alone."""
 
-    def add_run(self, new: NewRun, now: float) -> int | None:
-        if self.execute("SELECT 1 FROM agentnb_runs WHERE run_id = ?", (new.run_id,)).fetchone():
-            return None
-        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
-        origin = new.origin or (None, None)
-        values = (new.run_id, new.state, new.status, now, now, versions, *origin, tags, new.wake_at)
-        return self.execute(sql.ADD_RUN, values).lastrowid
+    def add_runs(self, news: Sequence[NewRun], now: float) -> list[str]:
+        return [new.run_id for new in news if self._add_run(new, now)]
 
-    def add_tags(self, key: int, tags: Mapping[str, str]) -> None:
-        for name, value in tags.items():
+    def _add_run(self, new: NewRun, now: float) -> bool:
+        if self.execute("SELECT 1 FROM agentnb_runs WHERE run_id = ?", (new.run_id,)).fetchone():
+            return False
+        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
+        values = (new.run_id, new.state, new.status, now, now, versions, *(new.origin or (None, None)), tags)
+        key = self.execute(sql.ADD_RUN, (*values, new.wake_at)).lastrowid or 0
+        self.append(key, first_event(new, now), keyframe=True)
+        for name, value in new.tags.items():
             self.execute("INSERT INTO agentnb_tags VALUES (?, ?, ?)", (name, value, key))
+        return True
 
     # Leases
 
@@ -114,6 +117,13 @@ class SqliteTables(Rules):
         if not isinstance(found[-1][1], str):
             raise TypeError("the history names no state")
         return found[-1][1], [item[2] for item in found]
+
+    def prune(self, run_ids: Collection[str], before: float, dry_run: bool) -> Freed:
+        keys = _json([row[0] for row in self.execute(sql.DOOMED, (_json(run_ids), before))])
+        freed = Freed(*self.execute(sql.FREED, (keys,)).fetchone())
+        for statement in () if dry_run else sql.PRUNE:
+            self.execute(statement, (keys,))
+        return freed
 
     # Outside events and outside effects
 

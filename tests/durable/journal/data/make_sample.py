@@ -25,6 +25,8 @@ def fill(machine: AgentStateMachine) -> None:
     def counting(context):
         if machine.current.step == 3:
             machine.current.attach(usage={"input": 3})
+        if machine.current.step == 4:  # long enough to be deflated
+            machine.current.attach(told=context["log"] * 40)
         return count(context)
 
     @machine.state("BAD")
@@ -49,7 +51,7 @@ def main() -> None:
     home = Path(tempfile.mkdtemp())
     machine = AgentStateMachine(EmbeddedJournal(home / "cache.db"))
     fill(machine)
-    machine.close()
+    machine.journal.close()
     connection = sqlite3.connect(home / "cache.db")
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("VACUUM")

@@ -12,7 +12,7 @@ from agentnb.view.style import esc
 # A front end shows it as a picture that knows no theme: without a background, in colours for both.
 INK = "#7d7d7d"
 BROWN, BLUE = "#b0650f", "#3b7bcf"
-WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 600, 320, 44, 26, 40, 92
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 420, 330, 44, 26, 40, 142
 _LEGEND = (
     ("line", BROWN, "catalogue, nothing cached"),
     ("line", BLUE, "catalogue, nine tenths read"),
@@ -86,7 +86,7 @@ def _marks(spots: Points, kind: str, colour: str) -> str:
 
 
 def _legend(i: int, kind: str, colour: str, label: str) -> str:
-    x, y = LEFT + (i % 2) * 270, 20 + (i // 2) * 17
+    x, y = LEFT, 20 + i * 17
     marks = {
         "line": _curve([(x, y - 4), (x + 16, y - 4)], colour),
         "dash": _curve([(x, y - 4), (x + 16, y - 4)], colour, dashed=True),

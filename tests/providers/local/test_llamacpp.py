@@ -31,7 +31,7 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
 
 pytestmark = pytest.mark.slow
-PAGE = (Path(__file__).parents[2] / "agentnb" / "docs" / "pages" / "local-model.md").read_text()
+PAGE = (Path(__file__).parents[3] / "agentnb" / "docs" / "pages" / "local-model.md").read_text()
 LONG = "The harbour's tide tables, read aloud by the harbour master's clerk: " + "high water, then low water; " * 50
 
 

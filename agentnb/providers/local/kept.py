@@ -1,0 +1,138 @@
+"""Keep on disk what a local model has read, so that a fresh process need not read it again.
+
+llama.cpp's server takes any file for its own: a truncated one kills it, a changed one gives nonsense. So each file has
+a sidecar beside it, written last. A file is only handed over if it fits its sidecar, the weights and the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from agentnb.errors import StorageDamaged
+
+MOST = 2_000_000_000
+"""Bytes that all kept files may have together; the ones used longest ago go first."""
+ENDING = ".json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fits:
+    """Tells which server can read a file: weights by digest, the type and length of its memory, its version."""
+
+    weights: str
+    kv_type: str
+    window: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """Tells what a kept file holds. `prefix` is the digest of the blocks that it begins with, `held` are
+    the tokens in the whole file. `until` is in seconds since the epoch.
+    """
+
+    name: str
+    model: str
+    label: str
+    prefix: str
+    held: int
+    size: int
+    sha256: str
+    fits: Fits
+    until: float
+
+
+class KeptFiles:
+    """The files of one directory, which belongs to one model's server."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def all(self) -> list[Sidecar]:
+        """Return the sidecars that can be read, in the order of their names."""
+        return [kept for path in sorted(self.directory.glob(f"*{ENDING}")) if (kept := _read(path))]
+
+    def find(self, name: str) -> Sidecar | None:
+        return _read(self.directory / f"{name}{ENDING}")
+
+    def take_in(self, written: Path, kept: Sidecar) -> Sidecar:
+        """Give a file that the server has written its name and its sidecar, which is written last."""
+        whole = replace(kept, size=written.stat().st_size, sha256=_sum(written))
+        written.chmod(0o600)
+        written.replace(self.directory / kept.name)
+        self.note(whole)
+        return whole
+
+    def note(self, kept: Sidecar) -> None:
+        """Write a sidecar, in the place of an older one."""
+        fresh = self.directory / f"{kept.name}.new"
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(kept), file)
+        fresh.replace(self.directory / f"{kept.name}{ENDING}")
+
+    def check(self, name: str, fits: Fits) -> Sidecar:
+        """Return the sidecar of a file that this server can read. Raises StorageDamaged, and deletes it, on any other.
+
+        That it was asked for counts as its last use.
+        """
+        kept, path = self.find(name), self.directory / name
+        if kept is None or not path.is_file():
+            raise StorageDamaged("what was kept of a prompt is gone", about=name, todo="It is read anew.")
+        if kept.fits != fits or path.stat().st_size != kept.size or _sum(path) != kept.sha256:
+            self.remove(name)
+            raise StorageDamaged("what was kept of a prompt does not fit", about=name, todo="It is read anew.")
+        os.utime(path)
+        return kept
+
+    def remove(self, name: str) -> bool:
+        """Delete a file and its sidecar, the sidecar first. Return False where there was none."""
+        there = False
+        for path in (self.directory / f"{name}{ENDING}", self.directory / name):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                there = True
+        return there
+
+
+def sweep(files: KeptFiles, now: float, most: int = MOST) -> list[str]:
+    """Delete the files whose time is over, then those used longest ago until the rest has room. Return their names."""
+    gone = [kept.name for kept in files.all() if kept.until <= now]
+    rest = [kept for kept in files.all() if kept.until > now]
+    rest.sort(key=lambda kept: _used(files.directory / kept.name))
+    size = sum(kept.size for kept in rest)
+    for kept in rest:
+        if size <= most:
+            break
+        size -= kept.size
+        gone.append(kept.name)
+    for name in gone:
+        files.remove(name)
+    return gone
+
+
+def everywhere(servers: Path) -> Iterator[KeptFiles]:
+    """Yield the directories of all models' servers."""
+    yield from (KeptFiles(place) for place in sorted(servers.glob("*.slots")))
+
+
+def _used(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def _read(path: Path) -> Sidecar | None:
+    try:
+        value = json.loads(path.read_text())
+        return Sidecar(**(value | {"fits": Fits(**value["fits"])}))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

