@@ -53,6 +53,7 @@ HOMES = {
     "pydantic_core": ("providers.local.branches", "agent.tools.arguments", "durable.contexts"),
     "pydantic": ("agent.tools.arguments", "agent.tools.typed_answer", "durable.contexts"),
     "mcp": ("agent.tools.servers.mcp",),
+    "jsonschema": ("agent.tools.servers.schemas",),
     "pathspec": ("agent.tools.files",),
     "yaml": ("explain.logs",),
     "acp": ("acp.server",),

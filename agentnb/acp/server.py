@@ -1,8 +1,8 @@
 """Serve the agent over stdio by the Agent Client Protocol. [home of its SDK, the package agent-client-protocol]
 
 A session is a thread of the journal: loaded in another process it goes on where it stood. A prompt is a run. A call
-that needs a person's word is a permission request, whose answer is journaled like any other. Where a kill cut a run off,
-or a question was left open, that run is taken up before the next prompt.
+that needs a person's word is a permission request, whose answer is journaled like any other. A run that a kill cut
+off, or that left a question open, is taken up before the next prompt.
 """
 
 from __future__ import annotations

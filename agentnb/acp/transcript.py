@@ -58,7 +58,7 @@ class Transcript:
     _streamed: dict[str, str] = field(default_factory=dict)
 
     def delta(self, channel: str, text: str) -> SaidPiece | None:
-        """Return a piece of a reply that streams in, as it is told; None where it is no text for people."""
+        """Return a piece of a streaming reply as it is told; None where it is no text for people."""
         if channel not in ("text", "thinking") or not text:
             return None
         self._streamed[channel] = self._streamed.get(channel, "") + text

@@ -76,7 +76,7 @@ class Stepper:
             self._usual.add(state.name)
 
     def advance(self, run_id: str, most: float = 1) -> Advance:
-        """Make steps, at most so many, while the run goes on by itself; it is held once for all of them."""
+        """Make at most so many steps while the run goes on by itself; hold it once for all of them."""
         journal, token, made = self.journal, ownership.new_token(), 0
         monotonic = journal.clock.monotonic
         try:

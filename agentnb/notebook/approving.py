@@ -63,7 +63,8 @@ class Asked:
         self._view = view
         self._finish = finish
         self._earlier = earlier  # the same run under another cell: its view must not go on telling that it waits
-        self._buttons = Buttons(display, self._answered, run_id)
+        self._loop = Loop(notebook.shell) if view.has_widgets else None
+        self._buttons = Buttons(display, self._answered, run_id, later=self._loop.later if self._loop else None)
         self._again = again
         self._cell = notebook.whole_cell_id
         self._asks = False
@@ -90,8 +91,8 @@ class Asked:
             self._notebook.asked[self._run_id] = self
             self._buttons.insert = self._insert if self._cell and self._notebook.front_end.is_there else None
             self._buttons.ask(run.receipt, enabled=not follows)
-            if follows:
-                Loop(self._notebook.shell).after(SETTLING, self._buttons.enable)
+            if follows and self._loop is not None:
+                self._loop.after(SETTLING, self._buttons.enable)
         elif run.receipt["stopped"] is not None and self._view.has_widgets:
             self._asks = True
             self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
@@ -122,17 +123,18 @@ class Asked:
 
     def _answered(self, said: Any) -> None:
         """A click, between cells: words on calls, or what becomes of a run that was stopped."""
+        assert self._loop is not None  # there are buttons
         try:
             if isinstance(said, str):
-                self._take_up(again=said == ASK_AGAIN)
+                self._take_up(self._loop, again=said == ASK_AGAIN)
             else:
-                self._go_on(said)
+                self._go_on(self._loop, said)
         except AgentnbError as error:
             self._buttons.tell(str(error))
 
-    def _take_up(self, *, again: bool) -> None:
+    def _take_up(self, loop: Loop, *, again: bool) -> None:
         """Go on with the run where it was stopped, or ask anew, in the same output."""
-        loop, session = Loop(self._notebook.shell), self._notebook.session
+        session = self._notebook.session
         agent = session.agent(on_main=loop.run_here, alone=True)
         if again and self._again is not None:
             self._run_id = session.new_run_id()
@@ -144,8 +146,7 @@ class Asked:
         self._view.paint()
         drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
 
-    def _go_on(self, answers: list[Answer]) -> None:
-        loop = Loop(self._notebook.shell)
+    def _go_on(self, loop: Loop, answers: list[Answer]) -> None:
         agent = self._notebook.session.agent(on_main=loop.run_here, alone=True)
         counted = agent.answer(self._run_id, answers)
         run = agent.as_it_stands(self._run_id)

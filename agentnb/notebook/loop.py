@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from agentnb.agent.run_document import AgentRun
@@ -20,7 +21,11 @@ LAST_WORDS = 0.1  # seconds that the end of a run waits for the bus, so that its
 
 
 class Loop:
-    """The kernel's loop as the place where the main thread's work is done, between cells."""
+    """The kernel's loop as the place where the main thread's work is done, between cells.
+
+    The work is done in the name of the cell that made this object. ipykernel sends a page's answers on a comm to the
+    subshell in whose name it spoke last (7.4). That of a page which was loaded anew is gone, and a click with it.
+    """
 
     def __init__(self, shell: object) -> None:
         kernel = getattr(shell, "kernel", None)
@@ -29,11 +34,12 @@ class Loop:
                 "--bg needs a Jupyter kernel; a terminal has no loop to go on with", todo="Leave --bg out."
             )
         self._loop = kernel.io_loop
+        self._cell = copy_context()
         self._painting = threading.Event()
 
     def later(self, work: Callable[[], object]) -> None:
         """Do `work` on the main thread when it is free."""
-        self._loop.add_callback(work)
+        self._loop.add_callback(lambda: self._cell.copy().run(work))
 
     def after(self, seconds: float, work: Callable[[], object]) -> None:
         """The same, not before so many seconds have gone by."""

@@ -180,21 +180,6 @@ def test_texts_of_all_lengths_arrive_and_one_that_is_too_large_is_left_out(front
     assert str([*range(1, 2), *range(1, 130), 300_000, 1, 1]) in page.ran(1)
 
 
-def test_a_word_on_a_call_can_be_a_button_in_the_runs_output(front: Any) -> None:
-    show = """front_end.on_approval = ends.append
-button = "<input data-agentnb-call='d'><button data-agentnb-call='d' data-agentnb-word='deny'>No</button>"
-for run in ("r-1", ""):
-    metadata = {"agentnb": {"run": run}} if run else {}
-    display({"text/html": button, "text/plain": ""}, raw=True, metadata=metadata)"""
-    told = "[(word.run, word.call, word.word, word.reason) for word in ends]"
-    page, _ = front("answer", [LOAD, CONNECTED, show, told], upto=3)
-    page.output(2).get_by_role("button", name="No").nth(1).click()
-    page.output(2).locator("input").first.fill("not now")
-    page.output(2).get_by_role("button", name="No").first.click()
-    assert page.output(2).get_by_role("button", name="No").first.is_disabled()
-    assert "[('r-1', 'd', 'deny', 'not now')]" in page.ran(3)
-
-
 def test_a_task_is_highlighted_as_prose_and_code_as_code(front: Any) -> None:
     words = "for each row in the table, is it not None or if so why"
     page, _ = front("prose", [f"%%agent\n{words}", f"# \n{words}", "%%agent_trace\nfor x in []: pass"], upto=0)
@@ -259,6 +244,18 @@ def test_an_answer_that_came_while_the_page_was_loaded_anew_is_there(front: Any,
     assert page.output(1).get_by_text("model not found").count() == 0
     data = [output["data"] for output in page.save(path)["cells"][1]["outputs"]]
     assert [each[MIME]["state"] for each in data] == ["COMPLETED"]
+
+
+def test_a_question_that_came_while_the_page_was_loaded_anew_has_its_buttons(front: Any) -> None:
+    page, path = front("bg", [LOAD + "\nlog = []", ASK.replace("%%agent", "%%agent --bg"), "log"], upto=1)
+    page.run(1)
+    page.output(1).get_by_text("Asking: ").first.wait_for()
+    page.save(path)
+    page.reload()
+    page.output(1).get_by_role("button", name="Run", exact=True).click()
+    page.output(1).get_by_text("✓", exact=True).wait_for()
+    assert page.output(1).get_by_text("Nothing of it has run").count() == 0
+    assert "[1]" in page.ran(2)
 
 
 def test_a_question_of_before_the_page_was_loaded_anew_has_its_buttons_unsaved(front: Any) -> None:

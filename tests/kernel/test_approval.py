@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -321,14 +321,6 @@ HIDDEN = "x = '''-----BEGIN PRIVATE KEY-----\na'''\nlog.append(1)\ny = '''-----E
 
 
 @pytest.fixture
-def server() -> Iterator[scripted.Scripted]:
-    """A model that proposes what it is told to; the simulator proposes only what stands in the task."""
-    made = scripted.Scripted("anthropic")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def proposing(start: Callable[..., Any], server: scripted.Scripted) -> Callable[[], Desk]:
     """Start a kernel whose model proposes a call with a line that redaction would take for a part of a key."""
     server.calls = [("c", "run_code", {"code": HIDDEN}), ("c", "run_code", {"code": "log.append(2)"})]
@@ -430,3 +422,33 @@ def test_the_models_question_is_answered(desk: Desk, way: str) -> None:
     run = desk.until_state(shown, "COMPLETED")
     (call,) = [tool for step in run["steps"] for tool in step["tools"]]
     assert call["result"] == f"The person answers: {said}"
+
+
+def test_a_click_counts_though_the_page_of_before_took_its_subshell_along(desk: Desk) -> None:
+    """A page that is loaded anew deletes the subshell in whose name the kernel has spoken last."""
+    busy = "import time\nfrom pathlib import Path\nwhile not Path('go').exists(): time.sleep(0.01)"
+    asking = desk.kernel.send(f"%agent --bg Run `log.append(1)` please.\n{busy}")
+    client = desk.kernel.client
+    name = on_control(client, "create_subshell_request", {})["subshell_id"]
+    spoken = client.session.msg("comm_info_request", {})
+    spoken["header"]["subshell_id"] = name
+    client.shell_channel.send(spoken)
+    while client.get_shell_msg(timeout=60)["parent_header"].get("msg_id") != spoken["msg_id"]:
+        pass
+    assert on_control(client, "delete_subshell_request", {"subshell_id": name})["status"] == "ok"
+    (desk.kernel.directory / "go").touch()
+    result = desk.kernel.collect(asking)
+    desk.until_state(result, "WAITING")
+    desk.until(lambda: "Run" in desk.buttons())
+    desk.click("Run")
+    desk.until_state(result, "COMPLETED")
+    assert desk.value("log") == [1]
+
+
+def on_control(client: Any, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    message = client.session.msg(kind, content)
+    client.control_channel.send(message)
+    while True:
+        reply = client.get_control_msg(timeout=60)
+        if reply["parent_header"].get("msg_id") == message["msg_id"]:
+            return dict(reply["content"])

@@ -190,16 +190,6 @@ def test_the_page_that_spoke_last_is_asked(ready: Any) -> None:
     assert second.received == []
 
 
-def test_a_word_of_approval_must_be_one(ready: Any) -> None:
-    ready.ok("words = []\nfront_end.on_approval = words.append")
-    page = FakePage(ready)
-    good = {"type": "answer", "run": "r-1", "call": digest("call"), "word": "deny", "reason": "not now"}
-    for change in ({"word": "always"}, {"call": None}, {"reason": "x" * 10_001}, {"run": 1}, {}):
-        page.send(**good | change)
-    told = ready.value("[[w.run, w.call, w.word, w.reason] for w in words]")
-    assert told == [["r-1", digest("call"), "deny", "not now"]]
-
-
 def test_a_page_that_missed_the_end_of_a_run_is_given_it(kernel: Any) -> None:
     """The page has the output, or has none; in either case the kernel sends what stands there now."""
     task = ("c", "code", "%%agent\nHello")
@@ -221,7 +211,7 @@ def test_outputs_that_were_cleared_long_ago_do_not_come_back(kernel: Any) -> Non
     task = ("c", "code", "%%agent\nHello")
     FakePage(kernel, order=lines(task)).tell([task], asking="c")
     run = kernel.ok("%%agent\nHello", "c").run["run_id"]
-    kernel.ok(f"{SHELL}.on_page._places[{run!r}].ended -= 60")
+    kernel.ok(f"{SHELL}.on_page._places[{run!r}].ended -= 600")
     assert FakePage(kernel, order=lines(task), since=1.0).received == []
 
 

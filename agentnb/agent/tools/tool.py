@@ -156,16 +156,16 @@ class ToolBox:
             known = ", ".join(sorted(self.tools)) or "none"
             said = f"There is no tool called {call.name}. The tools are: {known}."
             return Outcome(text=unframed(shorten(said)), is_error=True)
-        if not approved and self.tools[call.name].asks:
-            return _trouble(self.tools[call.name], call.arguments) or Outcome(text=NOBODY, is_error=True, refused=True)
-        if not approved and not self.may_run(call):
-            return Outcome(
-                text=f"Refused: {call.name} may act on the notebook, and it was not allowed. Give the code or the "
-                f"steps instead. (The person can allow it with --allow {call.name}.)",
-                is_error=True,
-                refused=True,
-            )
-        return _trouble(self.tools[call.name], call.arguments)
+        tool = self.tools[call.name]
+        if trouble := _trouble(tool, call.arguments):
+            return trouble
+        if approved or self.may_run(call):
+            return None
+        said = (
+            f"Refused: {call.name} may act on the notebook, and it was not allowed. Give the code or the "
+            f"steps instead. (The person can allow it with --allow {call.name}.)"
+        )
+        return Outcome(text=NOBODY if tool.asks else said, is_error=True, refused=True)
 
 
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:

@@ -16,7 +16,6 @@ from typing import Protocol
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.lab.protocol import (
     TARGET,
-    Approval,
     Cells,
     CodePress,
     Done,
@@ -74,8 +73,7 @@ def _nothing(_: object) -> None:
 class FrontEnd:
     """The pages of one kernel; what is sent goes to the one that spoke last.
 
-    `on_page` is called when a page has come, and `on_approval` with a person's word on a call that waits. `on_code` is
-    called when a person presses a button of an answer's code.
+    `on_page` is called when a page has come, `on_code` when a person presses a button of an answer's code.
     """
 
     def __init__(self, shell: object) -> None:
@@ -85,7 +83,6 @@ class FrontEnd:
         self._pages: OrderedDict[str, _Page] = OrderedDict()
         self._requests: dict[str, _PageRequest] = {}
         self.on_page: Callable[[Hello], None] = _nothing
-        self.on_approval: Callable[[Approval], None] = _nothing
         self.on_code: Callable[[CodePress], None] = _nothing
 
     def start(self) -> None:
@@ -219,8 +216,6 @@ class FrontEnd:
                 request = self._requests.pop(told.id, None)
             if request is not None:
                 request.on_done(told)
-        elif isinstance(told, Approval):
-            self.on_approval(told)
         elif isinstance(told, CodePress):
             self.on_code(told)
 

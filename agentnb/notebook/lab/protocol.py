@@ -14,7 +14,6 @@ the page shows, and its age in seconds. Then come messages with a `type`:
   names.
 - `done {id, outcome, cell}`: what became of a request. `inserted`, `accepted` (with the cell's id), `rejected`,
   `changed` (the text to replace is gone), or `gone` (the cell is).
-- `answer {run, call, word, reason}`: a person's word on a call that waits: `approve`, `approve-rest` or `deny`.
 - `code {run, block, use, cell}`: a person pressed a button on a block of code of an answer. `insert` puts it below
   `cell`, `replace` proposes it for the cell that defines the same names. `block` counts as `markup.code_blocks` does.
 
@@ -46,10 +45,8 @@ MOST_TEXT = 1_000_000
 MOST_CELLS = 10_000
 MOST_NAME = 1_000
 """Characters of an id: VS Code's hold a path."""
-MOST_REASON = 10_000
 
 OUTCOMES = frozenset({"inserted", "accepted", "rejected", "changed", "gone"})
-WORDS = frozenset({"approve", "approve-rest", "deny"})
 KINDS = frozenset({"code", "markdown", "raw"})
 USES = frozenset({"insert", "replace"})
 
@@ -118,16 +115,6 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """A person's word on a call that waits, by the run and the digest of the call."""
-
-    run: str
-    call: str
-    word: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CodePress:
     """A person's press on a block of code: its use, and the cell under which the answer stands."""
 
@@ -137,7 +124,7 @@ class CodePress:
     cell: str
 
 
-FromPage: TypeAlias = Cells | Done | Approval | CodePress
+FromPage: TypeAlias = Cells | Done | CodePress
 
 
 class NoMessage(ValueError):
@@ -206,15 +193,6 @@ def _done(fields: Mapping[str, object]) -> Done:
     return Done(id=_text(fields.get("id")), outcome=outcome, cell=None if cell is None else _text(cell))
 
 
-def _answer(fields: Mapping[str, object]) -> Approval:
-    return Approval(
-        run=_text(fields.get("run")),
-        call=_text(fields.get("call")),
-        word=_one_of(fields.get("word"), WORDS),
-        reason=_text(fields.get("reason"), MOST_REASON),
-    )
-
-
 def _code(fields: Mapping[str, object]) -> CodePress:
     block = fields.get("block")
     if isinstance(block, bool) or not isinstance(block, int):
@@ -226,7 +204,6 @@ def _code(fields: Mapping[str, object]) -> CodePress:
 _READERS: Mapping[str, Callable[[Mapping[str, object]], FromPage]] = {
     "cells": _cells,
     "done": _done,
-    "answer": _answer,
     "code": _code,
 }
 

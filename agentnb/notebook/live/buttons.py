@@ -34,10 +34,20 @@ _FOCUS = (
 
 
 class Buttons:
-    """The questions of one run that are open, in one output. Call from the main thread only."""
+    """The questions of one run that are open, in one output. Call from the main thread only.
 
-    def __init__(self, display: Callable[..., Any], on_answer: OnAnswer, run_id: str = "") -> None:
+    `later` brings a click there: some kernels read a page's messages in a thread of their own.
+    """
+
+    def __init__(
+        self,
+        display: Callable[..., Any],
+        on_answer: OnAnswer,
+        run_id: str = "",
+        later: Callable[[Callable[[], object]], object] | None = None,
+    ) -> None:
         self._display = display
+        self._later = later or (lambda work: work())
         self._run_id = run_id
         self._answer = on_answer
         self._handle: Any = None
@@ -198,7 +208,7 @@ class Buttons:
         button = self._keep(
             library.Button(description=words, tooltip=words, layout=_BUTTON, disabled=not self._enabled)
         )
-        button.on_click(lambda pressed: self._pressed(pressed, answers))
+        button.on_click(lambda pressed: self._later(lambda: self._pressed(pressed, answers)))
         self.presses.append(button)
         return button
 

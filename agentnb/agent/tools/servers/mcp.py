@@ -21,12 +21,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from agentnb._version import __version__
 from agentnb.agent.tools.servers.mcp_json import FILE, McpServer, entries_of, plain_name, server_of
+from agentnb.agent.tools.servers.schemas import fitting
 from agentnb.agent.tools.tool import Outcome, Tool, shorten
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AgentnbError, InputError, PackageMissing, RunInterrupted, ToolServerFailed, nearest
@@ -161,7 +163,14 @@ class McpServers:
                 raise
 
         said = f"{item.description}\n(From the MCP server {server}.)"
-        return Tool(name=item.name, description=said, parameters=item.parameters, call=call, acts=True, on_main=False)
+        return Tool(
+            name=item.name,
+            description=said,
+            parameters=item.parameters,
+            call=call,
+            take=partial(fitting, item.parameters),
+            on_main=False,
+        )
 
 
 # --- what a server says, as it may stand in a prompt ----------------------------------------------------------------

@@ -36,7 +36,6 @@ export type Texts = Record<string, string>;
 export type ToKernel =
   | { type: 'cells'; asking: string | null; order: CellLine[]; texts: Texts }
   | { type: 'done'; id: string; outcome: Outcome; cell: string | null }
-  | { type: 'answer'; run: string; call: string; word: string; reason: string }
   | { type: 'code'; run: string; block: number; use: 'insert' | 'replace'; cell: string };
 export type Outcome = 'inserted' | 'accepted' | 'rejected' | 'changed' | 'gone';
 

@@ -5,7 +5,6 @@ import type { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 
-import { watchAnswers } from './answers';
 import { watchApproval } from './approval';
 import { Cells } from './cells';
 import { CodeTools } from './code';
@@ -51,7 +50,6 @@ export class Side {
       message => this._take(message)
     );
     this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
-    watchAnswers(content, this._link);
     watchApproval(content);
     this._code = new CodeTools(content, this._link, press => {
       this._link.send(this._cells.message(null)); // what would be replaced is the text that stands there now

@@ -395,6 +395,14 @@ def test_a_call_asks_and_its_result_goes_to_the_model(asking: Asking) -> None:
     assert "emptied t" in json.dumps(asking.server.bodies[-1])
 
 
+@pytest.mark.parametrize("wrong", [{"table": 3}, {}, {"tabel": "t"}, {"table": ["t"]}, {"table": None}])
+def test_wrong_arguments_go_back_to_the_model_and_nobody_is_asked(asking: Asking, wrong: dict[str, Any]) -> None:
+    run = asking.ask(("a", "mcp_notes_wipe", wrong))
+    assert run.state == "COMPLETED"
+    (told,) = asking.server.bodies[-1]["messages"][-1]["content"][:1]
+    assert told["content"][0]["text"].startswith("Wrong arguments for mcp_notes_wipe: ")
+
+
 def test_one_is_allowed_by_its_exact_name_or_by_a_rule(asking: Asking) -> None:
     done = asking.ask(("a", "mcp_notes_wipe", {"table": "tmp_1"}), allow=("mcp_notes_wipe(table=tmp_*)",))
     assert done.state == "COMPLETED"
