@@ -130,6 +130,7 @@ bench-long: env
 
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_day.py
 
 # On the newest Python, where it is recorded what each cell runs.
 demo: $(if $(NEXT_PYTHON),env-next,env)
