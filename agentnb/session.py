@@ -69,6 +69,7 @@ from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
 if TYPE_CHECKING:
+    from agentnb.agent.receipt.spans import RunSpans
     from agentnb.agent.tools.typed_answer import TypedAnswer
 
 ADAPTERS: Mapping[str, type[Calling]] = {
@@ -132,6 +133,7 @@ class Session:
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
+        self._spans: RunSpans | None = None
         self._unwritten: dict[str, list[JsonObject]] = {}
 
     # --- what is opened on first use --------------------------------------------------------------------------
@@ -221,7 +223,9 @@ class Session:
         if self.settings.otel:
             from agentnb.agent.receipt.spans import RunSpans
 
-            machine.events.subscribe(RunSpans(lambda run_id: machine.get(run_id).context).feed)
+            if self._spans is None:
+                self._spans = RunSpans(lambda run_id: machine.get(run_id).context)
+            machine.events.subscribe(self._spans.feed)
         return machine
 
     def model_name(self, named: str | None = None) -> str:
@@ -252,6 +256,13 @@ class Session:
             made[address].close()
             made[address] = self._connect(address)
         return made[address]
+
+    def reaches(self, scope: str) -> bool:
+        """Tell whether what is warm in a scope can be hit. A simulator and a local server take their memory along."""
+        if scope.startswith(f"{catalog.LOCAL}:"):
+            return any(made.scope == scope for made in self._providers.values())
+        mine = f"sim:{self.simulated.instance}" if self.simulated is not None else ""
+        return not scope.startswith("sim:") or scope == mine
 
     def _connect(self, address: str) -> Calling:
         model = catalog.lookup(address)

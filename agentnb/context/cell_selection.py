@@ -26,7 +26,7 @@ from agentnb.context.notebook.cell_text import (
 )
 from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
-from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, names_in, run_key
+from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, match_words, names_in, taken_up
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
@@ -89,6 +89,8 @@ FILLING = 6
 
 VAGUE = 4_000
 """Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
+NO_ROOM = 10
+"""Tokens that no cell goes into."""
 NEEDED, SPARE = 1.25, 0.75
 """Of the limit, for what the question needs, and for what there may be room for."""
 
@@ -115,22 +117,23 @@ def choose(
 
     `beside` are the tokens that the turn adds beside them. `clean` takes secrets out.
     """
-    means = pointed(question.task, runs, by_number=by_number, placed=question.placed, above=question.above)
+    task = taken_up(question)
+    means = pointed(task, runs, by_number=by_number, placed=question.placed, above=question.above)
     named = names_in(question, runs, means)
     wants = _wanted(question, runs, means, named)
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
     for run in unsent if everything else ():
-        wants.setdefault(run_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
-    known = {run_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
+        wants.setdefault(run.identity, _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+    known = {run.identity: run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
     limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
-    taken = {run_key(item.run) for item in picked}
-    rest = tuple(run for run in unsent if run_key(run) not in taken)
+    taken = {item.run.identity for item in picked}
+    rest = tuple(run for run in unsent if run.identity not in taken)
     again = {run.number: held[run.cell].number for run in rest if run.cell in held}
     text = outline([clean(run) for run in rest], again) if rest else ""
     silent = [run for run, _ in means.cells if not run.outputs]
@@ -150,8 +153,12 @@ def choose(
 def _involved(wants: Mapping[str, _Want], known: Mapping[str, CellRun]) -> frozenset[str]:
     strong = {key for key, want in wants.items() if want.priority < 2}
     by_words = {key for key, want in wants.items() if 3 <= want.priority < 4}
-    used = {key for key, want in wants.items() if int(want.priority) in (2, 4) and want.reason != LAST}
+    used = {key for key, want in wants.items() if _is_used(want.priority) and want.reason != LAST}
     return frozenset(known[key].cell for key in ((strong or by_words) | used if strong or by_words else ()))
+
+
+def _is_used(priority: float) -> bool:
+    return int(priority) in (2, 4) or SOURCES <= priority < FILLING
 
 
 def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
@@ -176,7 +183,7 @@ def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, 
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 700
+LEAST = 600
 """Tokens for chosen cells, however small the notebook is: right answers come before half the tokens."""
 
 
@@ -193,13 +200,13 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     """Return every cell that the question needs, the strongest reason first."""
     spoken = WHOLE if means.at_length else FULL
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
-    worded = by_words(question, runs)
+    matched = match_words(question, runs)
+    worded = by_words(matched, runs)
     beside = _beside([run for run, _ in (*bound, *worded)], question.placed or runs, means.beside)
     clear = [*means.cells, *beside, *bound]
     said = frozenset(IDENTIFIER.findall(question.task))
     meant = [run for run, _ in (*means.cells, *beside, *(one for one in bound if one[1].rpartition(" ")[2] in said))]
     seeds = [run for run, _ in (*clear, *worded[:2])] or list(runs[-1:])
-    once, twice = _slices(seeds, runs)
     since = _changed_since(seeds, runs)
     last = [(run, LAST) for run in runs[-1:]]
     offers = (
@@ -213,23 +220,26 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (4, BRIEF, _called([run for run, _ in worded], runs)),
         (4, BRIEF, since),
         (4, BRIEF, _last_uses(named, runs)),
-        (4, BRIEF, once),
+        (4, BRIEF, _sources([run for run, _ in means.cells], runs)),
         (5, BRIEF, last),
         (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
-        (5, BRIEF, twice),
+        (5.2, BRIEF, _last_uses(sorted(_made([run for run, _ in worded[:2]])), runs)),
+        (SOURCES, BRIEF, _sources(seeds, runs)),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
         (7, BRIEF, [(run, "as short as its line of an outline") for run in runs if is_short(run)]),
     )
     wants: dict[str, _Want] = {}
     for priority, form, found in offers:
         for place, (run, reason) in enumerate(found):
-            wants.setdefault(run_key(run), _Want(form, reason, priority + place / 1000))
-    for place, run in enumerate(_by_use(runs)):
-        wants.setdefault(run_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
+            wants.setdefault(run.identity, _Want(form, reason, priority + place / 1000))
+    for place, run in enumerate(sorted(_by_use(runs), key=lambda run: -matched[run.identity].weight)):
+        wants.setdefault(run.identity, _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
 
 
 LAST = "the last cell"
+SOURCES = 5.5
+"""Priority of the cells that made what the question's cells use: an answer rests on them, though few facts do."""
 
 
 def _beside(found: Sequence[CellRun], order: Sequence[CellRun], step: int) -> _Found:
@@ -271,16 +281,16 @@ SHORT_LINE = 8
 def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
     found: _Found = []
-    seen, now = {run_key(run) for run in seeds}, seeds
+    seen, now = {run.identity for run in seeds}, seeds
     for _ in range(CALLED_STEPS):
         step = [
             (maker, f"defines {name}, which cell {run.number} calls")
             for run in now
             for name in sorted(run.flow.uses | run.flow.calls)
-            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and run_key(maker) not in seen
+            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and maker.identity not in seen
         ]
-        step = list({run_key(run): (run, why) for run, why in reversed(step)}.values())[::-1]
-        seen |= {run_key(run) for run, _ in step}
+        step = list({run.identity: (run, why) for run, why in reversed(step)}.values())[::-1]
+        seen |= {run.identity for run, _ in step}
         found += step
         now = [run for run, _ in step]
     return found
@@ -292,10 +302,11 @@ CALLED_STEPS = 2
 def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
     """Return the last cell that defines a function or class of this name, or a class with such a method."""
     for run in reversed(runs):
-        if name in run.flow.binds:
-            return run if name in run.flow.defines else None
-        if method and name in run.flow.methods:
+        flow = run.flow
+        if name in flow.defines or (method and name in flow.methods):
             return run
+        if name in flow.binds - flow.imports:
+            return None
     return None
 
 
@@ -304,23 +315,26 @@ def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
     later: Counter[str] = Counter()
     uses: dict[str, int] = {}
     for run in reversed(runs):
-        uses[run_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
+        uses[run.identity] = sum(later[name] for name in run.flow.binds - run.flow.imports)
         later.update(run.flow.uses)
-    return sorted(runs, key=lambda run: (-uses[run_key(run)], -run.order))
+    return sorted(runs, key=lambda run: (-uses[run.identity], -run.order))
 
 
 def _does(run: CellRun, name: str) -> str:
-    return "binds" if name in run.flow.binds else "defines" if name in run.flow.methods else "changes"
+    flow = run.flow
+    return "binds" if name in flow.binds else "defines" if name in flow.methods | flow.defines else "changes"
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
     """Return the last cell before a place that binds the name, and those after it that change its object."""
     found: list[CellRun] = []
+    imported = False
     for run in reversed(runs[:before]):
         flow = run.flow
-        if name in flow.imports:
-            break
-        if name in flow.binds or name in flow.methods:
+        imported = imported or name in flow.imports
+        if imported:  # then only a cell that writes the module made it
+            found += [run] if name in flow.defines - flow.binds else []
+        elif name in flow.binds or name in flow.methods or name in flow.defines:
             found.append(run)
             if name not in flow.uses:
                 break
@@ -334,23 +348,15 @@ def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
 _Found = list[tuple[CellRun, str]]
 
 
-def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, _Found]:
-    """Two steps back along what the cells use."""
-    place = {run_key(run): number for number, run in enumerate(runs)}
-    seen = {run_key(run) for run in seeds}
-    steps: list[_Found] = []
-    now: Sequence[CellRun] = seeds
-    for _ in range(2):
-        found: _Found = []
-        for run in now:
-            for name in sorted(run.flow.uses | run.flow.changes):
-                for maker in _makers(name, runs, place.get(run_key(run), len(runs))):
-                    if run_key(maker) not in seen:
-                        seen.add(run_key(maker))
-                        found.append((maker, f"{_does(maker, name)} {name}, which cell {run.number} uses"))
-        steps.append(found)
-        now = [run for run, _ in found]
-    return steps[0], steps[1]
+def _sources(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the cells that made what these cells use, one step back."""
+    place = {run.identity: number for number, run in enumerate(runs)}
+    return [
+        (maker, f"{_does(maker, name)} {name}, which cell {run.number} uses")
+        for run in seeds
+        for name in sorted(run.flow.uses | run.flow.changes)
+        for maker in _makers(name, runs, place.get(run.identity, len(runs)))
+    ]
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
@@ -367,8 +373,12 @@ def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     return found
 
 
+def _made(cells: Iterable[CellRun]) -> set[str]:
+    return {name for run in cells for name in run.flow.binds - run.flow.imports}
+
+
 def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
-    """Return the last cell that uses each name of the question: how it was called, or what became of it."""
+    """Return the last cell that uses each of these names: how it was called, or what became of it."""
     found: _Found = []
     for name in named:
         user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
@@ -404,6 +414,8 @@ class _Filling:
             return None
         share = NEEDED if want.priority < FILLING - 1 else SPARE
         room = (self.budget if want.priority < 1 else min(self.budget, self.limit * share)) - self.spent
+        if room < NO_ROOM:
+            return None
         clean = None
         for form in (WHOLE, FULL, BRIEF):
             if form.rank > want.form.rank:

@@ -205,14 +205,15 @@ def select(
     count: Callable[[str], int],
     budget: int = BUDGET,
     ran: Sequence[Ran] = (),
+    used: Iterable[str] = (),
     code: str = "",
 ) -> Selection:
     """Return the definitions that `task` touches, then what their code uses, within `budget` tokens.
 
     `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the tokens
-    of a text. `ran` is what a cell really executed (context/trace.py). The user's functions in it come next, in the
-    order of their calls. `code` is what the notebook runs: which parameters it passes to a library. Marks that mean
-    nothing become notes.
+    of a text. `ran` is what a cell really executed (context/trace.py), and `used` what the cells use that the question
+    is about. The user's functions among them come next, in the order of their calls. `code` is what the notebook runs:
+    which parameters it passes to a library. Marks that mean nothing become notes.
     """
     if mode == "none":
         return Selection()
@@ -224,7 +225,7 @@ def select(
         notes[NOTES_LIMIT:] = [f"{len(notes) - NOTES_LIMIT} more marked names have no definition here."]
     purse = _TokenRoom(count=count, total=budget)
     own = [*(root for root in roots if not root.definition.library), *_failed(resolver, ran)]
-    _Walk(resolver, purse).take(own, list(_executed(resolver, ran)))
+    _Walk(resolver, purse).take(own, [*_executed(resolver, ran), *_used(resolver, used)])
     foreign = [*(root for root in roots if root.definition.library), *_failed(resolver, ran, library=True)]
     _add_libraries(foreign, resolver, purse, task=task, code=f"{task}\n{code}")
     present = {item.definition.name for item in purse.chosen}
@@ -293,6 +294,14 @@ def _executed(resolver: Resolver, ran: Iterable[Ran]) -> Iterator[_Root]:
         found = resolver.of_code(item.code) if not (item.failed or item.library) else None
         if found is not None and not found.library:
             yield _Root(found, item.reason)
+
+
+def _used(resolver: Resolver, names: Iterable[str]) -> Iterator[_Root]:
+    """Yield what cells use of the user's modules; what other cells define stands in those."""
+    for name in names:
+        found = resolver.mentioned(name) if resolver.known(name) else None
+        if found is not None and not found.library and found.origin != "cell" and found.kind != "import":
+            yield _Root(found, "used by a cell that the question is about")
 
 
 def _words(task: str) -> Iterator[str]:

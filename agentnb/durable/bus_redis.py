@@ -312,7 +312,7 @@ def _translated(place: str) -> Iterator[None]:
     redis = _package()
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError) as error:
+    except (redis.AuthenticationError, redis.ResponseError) as error:  # a lacking permission is one of the second
         raise BusRefused(
             "the Redis server does not let us in"
             if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error)

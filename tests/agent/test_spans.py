@@ -65,6 +65,24 @@ def test_a_run_is_a_span_with_one_for_each_call_and_tool(book: Any, exported: In
     assert spans[2].attributes["gen_ai.usage.cache_read.input_tokens"] > 0
 
 
+def test_a_child_lies_below_the_tool_that_delegated_it(book: Any, exported: InMemorySpanExporter) -> None:
+    run = book.ask("Delegate “Explain tide 1”, “Explain tide 2”, “Delegate the moon”.", tools=("delegate", "inspect"))
+    assert run.state == "COMPLETED", run.error
+    spans = {span.context.span_id: span for span in own(exported)}
+    runs = {span.attributes["agentnb.run_id"]: span for span in spans.values() if span.name.startswith("invoke_agent")}
+    root, children = runs.pop(run.run_id), run.receipt["children"]
+    tools = [span for span in spans.values() if span.parent and span.parent.span_id == root.context.span_id]
+    delegates = [span for span in tools if span.name == "execute_tool delegate"]
+    assert sorted(runs) == sorted(child["run_id"] for child in children)
+    assert len(delegates) == 3
+    for child in runs.values():
+        above = spans[child.parent.span_id]
+        assert above in delegates
+        assert above.start_time <= child.start_time <= child.end_time <= above.end_time
+    assert not any("error.type" in span.attributes for span in delegates)
+    assert {span.context.trace_id for span in spans.values()} == {root.context.trace_id}
+
+
 def test_no_words_and_no_secret_leave_in_a_span(book: Any, exported: InMemorySpanExporter) -> None:
     book.cell(f"key = {SECRET!r}")
     book.session.namespace["x"] = CANARY

@@ -103,6 +103,7 @@ def shell_of(folder: Path) -> tuple[Any, Any]:
 
     os.chdir(folder)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in a kernel
+    sys.path.insert(0, "")  # likewise
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
     magics.load(shell)

@@ -1,4 +1,4 @@
-"""Run All with `AgentNB.rerun = "keep"` in a page: what has not changed is not asked again, after a restart too."""
+"""Run All with `AgentNB.rerun = "keep"` in a real page: what has not changed is not asked again."""
 
 from __future__ import annotations
 

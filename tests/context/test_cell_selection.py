@@ -329,3 +329,42 @@ def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
     assert len(vague.picked) == len(cells)
     assert len(clear.picked) < len(cells)
     assert len(chosen(log, "Warum ist das so?", budget=500).picked) < len(cells)
+
+
+@pytest.mark.parametrize(
+    ("task", "source"),
+    [
+        ("Which network is fastest?", "by_net = frame.groupby('net').ms.mean()"),
+        ("How was the temperature made up?", "frame['temp'] = 11 + noise"),
+        ("Which ones say the same thing?", "pairs = frame.duplicated()"),
+    ],
+)
+def test_abbreviations_and_what_code_calls_it_find_their_cells(task: str, source: str) -> None:
+    log = log_of(*FILLER[:10], source, *FILLER[10:])
+    assert reasons(chosen(log, task))[11].startswith("the question's word")
+
+
+def test_what_code_calls_a_thing_is_looked_for_in_code_alone() -> None:
+    log = log_of(*FILLER[:20], ("look_at(frame)", "table", "min 1\nmax 9"), "top = frame.max()", *FILLER[20:])
+    found = reasons(chosen(log, "Which one is the largest?"))
+    assert found[22].startswith("the question's word")
+    assert not found.get(21, "").startswith("the question's word")
+
+
+def test_a_cell_that_writes_a_module_is_where_its_functions_come_from() -> None:
+    written = "%%writefile lifts.py\ndef nearest(lifts):\n    return min(lifts)\n"
+    log = log_of(written, "from lifts import nearest", *FILLER, "pick = nearest([3, 1])")
+    assert reasons(chosen(log, "How does nearest work?"))[1] == "defines nearest"
+    assert "calls" in reasons(chosen(log, "Explain pick."))[1]
+
+
+def test_a_follow_up_that_leaves_out_its_noun_takes_the_one_before() -> None:
+    log = log_of(
+        *FILLER[:20],
+        ("draw(a)", "figure", "one"),
+        ("draw(b)", "figure", "two"),
+        ("draw(c)", "figure", "three"),
+        *FILLER,
+    )
+    before = ("What does the first plot show?",)
+    assert reasons(chosen(log, "and the second?", earlier=before))[22] == "the second figure"

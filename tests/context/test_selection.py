@@ -236,3 +236,13 @@ def test_the_projects_own_code_goes_along_in_full_and_another_packages_by_its_si
     assert forms["tides.level"] == "full"
     assert forms["pandas.io.parsers.readers.read_csv"] == "signature"
     assert names(select("explain `plus`", notebook.resolver, count=count)) == [("plus", "full")], "what `+` does"
+
+
+def test_what_the_cells_in_question_use_of_the_users_modules_is_told_in_full(notebook, write: Write) -> None:
+    write("lifts.py", "def quantile(values, q):\n    return sorted(values)[int(q * len(values))]\n")
+    notebook.run("import math, lifts\nfrom lifts import quantile")
+    found = select(
+        "how is p95 computed", notebook.resolver, count=count, used=["quantile", "math.sqrt", "nothing.here"]
+    )
+    assert names(found) == [("lifts.quantile", "full")]
+    assert found.chosen[0].reason == "used by a cell that the question is about"

@@ -43,6 +43,8 @@ class Additions:
     holds: tuple[JsonMapping, ...] = ()
     names: tuple[str, ...] = ()
     involved: frozenset[str] = frozenset()
+    used: tuple[str, ...] = ()
+    """Names that the involved cells use."""
     tokens: int = 0
 
 
@@ -93,6 +95,7 @@ class NotebookContext:
             holds=tuple(holds),
             names=choice.names,
             involved=choice.involved,
+            used=tuple(dict.fromkeys(name for run in runs if run.cell in choice.involved for name in run.references)),
             tokens=choice.tokens,
         )
 

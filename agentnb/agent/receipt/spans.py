@@ -7,6 +7,7 @@ answer, argument, result or error message. Source of the names: opentelemetry-se
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,14 +40,16 @@ NAMES = {
 }
 """Our words and the attributes' names: the conventions' own, and ours under `agentnb.`."""
 PROVIDERS = {"anthropic": "anthropic", "google": "gcp.gemini", "openai": "openai", "local": "llama.cpp"}
+TOOL_ERROR = "tool_error"
 _ENDS = ("failed", "paused", "cancelled")
 _Attribute = str | int | float | bool | list[str]
 
 
 class RunSpans:
-    """Makes spans of events: one for a run, and below it one for each call and tool.
+    """Makes spans of events: one for a run, and below it one for each call and tool. Safe from several threads.
 
-    `context_of` gives a run's journaled context. Raises PackageMissing.
+    A child's run lies below the tool that delegated it. `context_of` gives a run's journaled context. Raises
+    PackageMissing.
     """
 
     def __init__(self, context_of: Callable[[str], JsonMapping]) -> None:
@@ -54,11 +57,16 @@ class RunSpans:
         self._tracer = _tracer()
         self._runs: dict[str, Span] = {}
         self._since: dict[str, float] = {}
+        self._delegated: dict[str, Span] = {}  # by the child's run: the tool's span, also when it has ended
+        self._lock = threading.RLock()
 
     def feed(self, event: Event) -> None:
         """Take one event; those that the journal does not keep are none of its business."""
-        if not event.seq:
-            return
+        if event.seq:
+            with self._lock:
+                self._feed(event)
+
+    def _feed(self, event: Event) -> None:
         took = float(event.data.get("seconds") or 0.0)
         run = self._runs.get(event.run_id) or self._begin(event.run_id, event.at - took)
         if event.kind == "step":
@@ -72,10 +80,13 @@ class RunSpans:
         context = self._context_of(run_id)
         about = _about(str(context.get("model") or ""))
         named = {"operation": "invoke_agent", "run": run_id, "conversation": str(context.get("thread") or "")}
-        span = self._tracer.start_span(
-            "invoke_agent agentnb", start_time=_nanoseconds(at), attributes=_named(about | named)
-        )
-        self._runs[run_id], self._since[run_id] = span, at
+        parent = str(context.get("child_of") or "")
+        above = self._runs.get(parent)
+        if above is not None:
+            step = int(run_id.removeprefix(f"{parent}/").partition("/")[0])
+            above = self._delegated[run_id] = self._tool("delegate", step, above, at)
+        span = self._runs[run_id] = self._span("invoke_agent agentnb", about | named, above, at)
+        self._since[run_id] = at
         return span
 
     def _step(self, event: Event, run: Span, begun: float) -> None:
@@ -85,31 +96,39 @@ class RunSpans:
             known = about | {"operation": "chat", "step": event.step} | _counted(usage)
             known |= {"cost": float(data["cost"])} if data.get("cost") is not None else {}
             known |= {"finish": [str(data["stop"])]} if data.get("stop") else {}
-            self._child(run, f"chat {about.get('model', '')}".strip(), known, (begun, event.at))
+            self._span(f"chat {about.get('model', '')}".strip(), known, run, begun).end(_nanoseconds(event.at))
         for tool in data.get("tools") or ():
+            if self._delegated.pop(str((tool.get("child") or {}).get("run_id")), None):
+                continue
             ended = min(begun + float(tool.get("seconds") or 0.0), event.at)
-            known = {"operation": "execute_tool", "tool": str(tool["name"]), "step": event.step}
-            known |= {"error": "tool_error"} if tool.get("is_error") else {}
-            self._child(run, f"execute_tool {tool['name']}", known, (begun, ended))
+            span = self._tool(str(tool["name"]), event.step, run, begun)
+            if tool.get("is_error"):
+                span.set_attribute(NAMES["error"], TOOL_ERROR)
+            span.end(_nanoseconds(ended))
             begun = ended
 
-    def _child(self, run: Span, name: str, known: dict[str, _Attribute], times: tuple[float, float]) -> None:
+    def _tool(self, name: str, step: int, run: Span, at: float) -> Span:
+        return self._span(f"execute_tool {name}", {"operation": "execute_tool", "tool": name, "step": step}, run, at)
+
+    def _span(self, name: str, known: dict[str, _Attribute], above: Span | None, at: float) -> Span:
         from opentelemetry.trace import set_span_in_context
 
-        began, ended = map(_nanoseconds, times)
-        span = self._tracer.start_span(
-            name, context=set_span_in_context(run), start_time=began, attributes=_named(known)
-        )
-        span.end(ended)
+        context = None if above is None else set_span_in_context(above)
+        return self._tracer.start_span(name, context=context, start_time=_nanoseconds(at), attributes=_named(known))
 
     def _end(self, event: Event, run: Span) -> None:
         from opentelemetry.trace import Status, StatusCode
 
+        tool = self._delegated.get(event.run_id)
+        if tool is not None and event.next_state != COMPLETED:
+            tool.set_attribute(NAMES["error"], TOOL_ERROR)
         if event.kind == "failed":
             error = event.data.get("error") or {}
             run.set_attribute(NAMES["error"], str(error.get("code") or error.get("type") or "failed"))
             run.set_status(Status(StatusCode.ERROR))
-        run.end(_nanoseconds(event.at))
+        for span in (run, tool):
+            if span is not None:
+                span.end(_nanoseconds(event.at))
         del self._runs[event.run_id], self._since[event.run_id]
 
 

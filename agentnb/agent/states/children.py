@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from agentnb.agent.approvals import Proposed
 from agentnb.agent.deps import ChildAgent, Services
 from agentnb.agent.money.costs import Spending, lost_calls
+from agentnb.agent.request import title_of
 from agentnb.agent.state import AgentState, Segment
 from agentnb.agent.tools.tool import Outcome, ToolBox, shorten
 from agentnb.canonical import JsonObject
@@ -127,7 +128,7 @@ class Batch:
         self._began = services.clock.monotonic()
         self._streams: Future[ChildEnd] = Future()
         """Done once a child streams; it has no result of its own."""
-        self._board = {part.run_id: Standing(run_id=part.run_id, task=_title(part.task)) for part in parts}
+        self._board = {part.run_id: Standing(run_id=part.run_id, task=title_of(part.task)) for part in parts}
         self._told: JsonObject = {}
         self._agents: queue.SimpleQueue[ChildAgent] = queue.SimpleQueue()
 
@@ -239,7 +240,7 @@ class Batch:
             records.CHILD_OF: self._current.run_id,
             "thread": part.run_id,
             "model": model,
-            "task": _title(part.task),
+            "task": title_of(part.task),
         }
 
     def _hear(self, part: DelegatedPart, event: Event) -> None:
@@ -272,7 +273,3 @@ class Batch:
         text = unframed(shorten(self._services.scrub.of_output(text)))
         outcome = Outcome(text=text, is_error=run.status != records.COMPLETED)
         return ChildEnd(outcome=outcome, child=child, spending=state.spending)
-
-
-def _title(task: str) -> str:
-    return " ".join(task.split())[:80]

@@ -13,7 +13,7 @@ from agentnb.agent.conversation.turn_blocks import closed, plain, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import Freshness, with_changed
-from agentnb.agent.request import Request
+from agentnb.agent.request import Request, title_of
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
@@ -137,11 +137,13 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return segment_kind(request.model, self._static(specs, request.style, request.schema))
+        return segment_kind(request.model, self._static(specs, request.model, request.style, request.schema))
 
-    def _static(self, specs: Sequence[ToolSpec], style: str, answer: JsonMapping | None) -> tuple[Block, ...]:
-        course = self._services.hydrator.course() if style else ""
-        return static_blocks(specs, style=style, course=course, answer=answer)
+    def _static(
+        self, specs: Sequence[ToolSpec], address: str, style: str, answer: JsonMapping | None
+    ) -> tuple[Block, ...]:
+        course, small = self._services.hydrator.course() if style else "", self._services.model(address).small
+        return static_blocks(specs, style=style, course=course, answer=answer, small=small)
 
     def __call__(self, state: AgentState) -> Step:
         """Fill the turn, and say how much it holds."""
@@ -213,7 +215,7 @@ class Hydrating:
         changed = (*fresh.changed, *hydrator.defined_again(removed_definitions(before), count))
         added = hydrator.additions(task, _earlier_tasks(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
-        found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
+        found = hydrator.select(task, mode=mode, count=count, budget=max(0, room), used=added.used)
         selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), fresh.notes)
         return TurnParts(
             task=task,
@@ -265,7 +267,10 @@ class Hydrating:
         hot = tuple(one for one in now if one.definition.name in edited | changed)
         steady = tuple(one for one in now if one not in hot)
         outline = semi_static_block(services.hydrator.snapshot(count, folded=steady))
-        blocks = [*self._static(specs, state.options.style, state.schema), *([outline] if outline else [])]
+        blocks = [
+            *self._static(specs, state.address, state.options.style, state.schema),
+            *([outline] if outline else []),
+        ]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 
@@ -343,7 +348,7 @@ def _tags(state: AgentState, request: Request) -> dict[str, str]:
         "kind": state.kind,
         "root": state.segment.root,
         "model": state.address,
-        "task": " ".join(state.task.split())[:80],
+        "task": title_of(state.task),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -43,9 +43,9 @@ from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.contradictions import CONTRADICTS, contradiction
 from agentnb.models.messages import Reply, StopReason, Usage
-from agentnb.models.tokens import cached_share
+from agentnb.models.tokens import cached_share, scale_to_total
 from agentnb.providers import latency
-from agentnb.providers.base import CallAnswer, Provider, Wire
+from agentnb.providers.base import CallAnswer, CountingProvider, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -53,6 +53,7 @@ from agentnb.providers.promptcache import (
     ObjectProvider,
     Prediction,
     compare,
+    last_frame_index,
     layer_totals,
     observed_hit,
     sent_record,
@@ -163,7 +164,8 @@ class Thinking:
             provider,
             call,
             thread=state.thread,
-            reuse=self._preparing.reuse(state, call),
+            worth=self._preparing.object_pays(state, call),
+            warm=self._preparing.frame_is_warm(state, call),
             replaced=state.segment.replaced,
         )
         if held is not None and objects.spent > before:
@@ -308,7 +310,7 @@ class Thinking:
             state = state.noted("The cache object had vanished at the provider; the call went out without it.")
         elif answer.fell_back:
             state = state.noted(OTHER_WIRE)
-        known = self._preparing.known(state, call.prompt, call.scope)
+        known = self._counted(state, call, self._preparing.known(state, call.prompt, call.scope))
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
@@ -327,6 +329,16 @@ class Thinking:
         if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
+
+    def _counted(self, state: AgentState, call: Call, known: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the known tokens, with those of a new frame's blocks where the provider can count them."""
+        provider, last = self._services.provider_for(state.address), last_frame_index(call.prompt)
+        if len(known) > last or not isinstance(provider, CountingProvider):
+            return known
+        with suppress(ProviderError):
+            new = provider.shared_tokens(call.prompt, last) - sum(known)
+            return (*known, *scale_to_total(call.tokens[len(known) : last + 1], new)) if new > 0 else known
+        return known
 
     def _told(
         self,

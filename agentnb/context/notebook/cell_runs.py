@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from agentnb.context.notebook.cells import AGENT
-from agentnb.context.notebook.dataflow import Dataflow, dataflow
+from agentnb.context.notebook.dataflow import Dataflow, dataflow, references_of
 from agentnb.context.notebook.outputs import Output, joined
 
 _OURS = re.compile(
@@ -42,8 +42,18 @@ class CellRun:
         return f"cell:{self.cell}"
 
     @cached_property
+    def identity(self) -> str:
+        """Return what tells this run from any other of the notebook."""
+        return f"{self.cell}:{self.number}"
+
+    @cached_property
     def flow(self) -> Dataflow:
         return dataflow(self.source)
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """Return the dotted names that its code uses."""
+        return references_of(self.source)
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -55,6 +65,10 @@ class CellRun:
     @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, self.words))
+
+    @cached_property
+    def code_stems(self) -> frozenset[str]:
+        return frozenset(map(stem, words_of(self.source[:40_000])))
 
     @cached_property
     def letters(self) -> frozenset[str]:

@@ -25,7 +25,7 @@ class Form:
 
 
 OUTLINE = Form("outline", 0, 1, 0, 0)
-BRIEF = Form("brief", 1, 60, 6, 700, 4)
+BRIEF = Form("brief", 1, 60, 4, 400, 3)
 FULL = Form("cell", 2, 300, 30, 4_000)
 WHOLE = Form("whole", 3, 2_000, 400, 30_000, 60)
 FORMS = {form.name: form for form in (OUTLINE, BRIEF, FULL, WHOLE)}

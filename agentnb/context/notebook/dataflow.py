@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from dataclasses import dataclass
 
 from agentnb.context.notebook.cells import ASSIGNED_MAGIC, LINE_MAGIC, python_part
+from agentnb.context.static.name_usage import uses
 from agentnb.context.static.syntax import PARSE_ERRORS, parse
 
 _BUILTINS = frozenset(dir(builtins)) | {"display", "get_ipython"}
@@ -29,7 +31,8 @@ CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(k
 class Dataflow:
     """Of one cell: `binds` are names given a value, of them `imports` those that an import binds.
 
-    `defines` are its functions and classes, `methods` those of its classes, and `calls` the methods that it calls.
+    `defines` are its functions and classes, or those of the module that it writes. `methods` are those of its classes,
+    and `calls` the methods that it calls.
     `changes` are names whose object is changed in place; `uses` are names read before the cell binds them.
     """
 
@@ -44,18 +47,24 @@ class Dataflow:
     """It binds and changes nothing: it only looks."""
 
 
+_WRITTEN = re.compile(r"\s*%%(?:writefile|file)[^\n]*\.py\s*\n")
+"""Head of a cell that writes a module."""
+
+
 def dataflow(source: str) -> Dataflow:
-    """Return the names of a cell's source; none where it is no Python."""
-    code = python_part(source)
+    """Return the names of a cell's source; none where it is no Python. A module that it writes binds nothing here."""
+    module = _WRITTEN.match(source)
+    code = source[module.end() :] if module else python_part(source)
     if not code:
         return Dataflow(shows_only=True)
     try:
-        tree = parse(ASSIGNED_MAGIC.sub(r"\1...", LINE_MAGIC.sub(r"\1pass", code)))
         found = _Names()
-        for node in tree.body:
+        for node in _statements(code):
             found.visit(node)
     except PARSE_ERRORS:
         return Dataflow()
+    if module:
+        return Dataflow(defines=frozenset(found.defines), methods=frozenset(found.methods))
     binds, changes = frozenset(found.binds), frozenset(found.changes - found.fresh)
     return Dataflow(
         binds=binds,
@@ -67,6 +76,19 @@ def dataflow(source: str) -> Dataflow:
         uses=frozenset(found.uses - _BUILTINS),
         shows_only=not (binds or changes),
     )
+
+
+def references_of(source: str) -> tuple[str, ...]:
+    """Return the dotted names that a cell's code uses and does not define."""
+    code = python_part(source)
+    try:
+        return uses(_statements(code)).references if code else ()
+    except PARSE_ERRORS:
+        return ()
+
+
+def _statements(code: str) -> list[ast.stmt]:
+    return parse(ASSIGNED_MAGIC.sub(r"\1...", LINE_MAGIC.sub(r"\1pass", code))).body
 
 
 class _Names(ast.NodeVisitor):

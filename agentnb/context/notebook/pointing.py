@@ -199,6 +199,11 @@ def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, st
         yield defined, "the last cell that defines a function or class"
 
 
+def kind_words(task: str) -> list[str]:
+    """Return the words of a text that speak of what cells show: "plot", "table", "error"."""
+    return [match.group() for pattern, _ in _KINDS for match in pattern.finditer(task)]
+
+
 def _meant(which: re.Match[str] | None, shown: Sequence[CellRun], word: str) -> list[tuple[CellRun, str]]:
     said = (which["which"] or "previous").lower() if which is not None else ""
     if said in ("both", "all", "every", "each"):
