@@ -1,6 +1,6 @@
 """The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
-An object holds what every call of a segment begins with. It costs storage by the hour, so it is made by one rule (RULE)
+An object holds what every call of a segment begins with. It costs storage by the hour. So it is made by one rule (RULE)
 and within a budget that the user set. Ours are known by their label, which says who made them; the ledger
 says who uses them. The last one to leave an object deletes it; one that nobody asks for lapses. A vanished one is
 forgotten; the call goes out without it.
