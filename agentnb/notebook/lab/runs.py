@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentnb.session import Session
 
 MARGIN = 60.0
-"""Seconds before a page was there in which its former self may have been gone already: loading takes that long."""
+"""Seconds that a page may take to load. So long before it came, its former self may have been gone."""
 
 
 @dataclass(slots=True)
