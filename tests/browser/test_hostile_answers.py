@@ -51,7 +51,8 @@ def test_nothing_that_a_model_writes_runs_or_loads(lab: Any, open_page: Any, lig
     page.picture("hostile", of=output)
     found = output.locator(".agentnb-run").locator(FOREIGN)
     foreign = found.evaluate_all("nodes => nodes.map(n => n.outerHTML)")
-    assert [node for node in foreign if not node.startswith("<style>.agentnb-live ")] == [], "our own style alone"
+    ours = "<style>.agentnb-run.agentnb-live "
+    assert [node for node in foreign if not node.startswith(ours)] == [], "our own style alone"
     links = output.locator("a").evaluate_all("links => links.map(a => a.href)")
     assert links
     assert [link for link in links if link and not link.startswith(("http://", "https://", "mailto:"))] == []
