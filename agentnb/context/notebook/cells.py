@@ -61,7 +61,7 @@ class CellIndex:
         self._transform = transform
         self._bound: dict[str, _Bound] = {}
         self._texts: dict[str, str] = {}
-        self._joined: tuple[object, str] = None, ""  # the version and its cells as one text
+        self._joined: tuple[object, str] = None, ""  # the version, and its cells as one text
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
         self._order = 0
         self._targets: dict[str, str] = {}

@@ -41,7 +41,7 @@ class HeldNames:
 
     _kept: dict[tuple[str, str], _KeptName] = field(default_factory=dict)
     _stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    """Stamps of files since this look at the thread began. A file of many names is asked for once."""
+    """Holds the files' stamps as this look at the thread found them, each asked for once."""
 
     def look_anew(self) -> None:
         """Forget the files' stamps: a new look at the thread begins."""
