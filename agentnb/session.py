@@ -258,6 +258,13 @@ class Session:
             made[address] = self._connect(address)
         return made[address]
 
+    def reaches(self, scope: str) -> bool:
+        """Tell whether what is warm in a scope can be hit. A simulator and a local server take their memory along."""
+        if scope.startswith(f"{catalog.LOCAL}:"):
+            return any(made.scope == scope for made in self._providers.values())
+        mine = f"sim:{self.simulated.instance}" if self.simulated is not None else ""
+        return not scope.startswith("sim:") or scope == mine
+
     def _connect(self, address: str) -> Calling:
         model = catalog.lookup(address)
         if model.provider == catalog.LOCAL:

@@ -120,7 +120,7 @@ class Model:
     Such a one has `like`, the name of its family's row, where the family is known.
 
     `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
-    answers by a schema, with tools at hand too. `retires` is the day
+    answers by a schema, with tools at hand too. A `small` one is told the brief instructions. `retires` is the day
     (ISO date, "" unknown) from which the provider answers no more. `price` and `price_until` are this row's own prices:
     those of now, and those before a date.
     """
@@ -139,6 +139,7 @@ class Model:
     images: ImageRules | None = None
     drops_thoughts: bool = False
     structured: bool = False
+    small: bool = False
     effort: EffortRules = field(default_factory=EffortRules)
     retires: str = ""
     limits_source: str = ""

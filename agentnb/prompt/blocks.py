@@ -11,25 +11,33 @@ from agentnb.context.selection import Chosen, Selection, render
 from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
-from agentnb.prompt.instructions import SYSTEM, TUTOR
+from agentnb.prompt.instructions import BRIEF, SYSTEM, TUTOR
 from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, removed_entry
 from agentnb.prompt.thread import needed
 
 
 def static_blocks(
-    tools: Iterable[ToolSpec], *, style: str = "", course: str = "", answer: JsonMapping | None = None
+    tools: Iterable[ToolSpec],
+    *,
+    style: str = "",
+    course: str = "",
+    answer: JsonMapping | None = None,
+    small: bool = False,
 ) -> tuple[Block, ...]:
     """Return the STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
 
     Before them stands the schema of a structured `answer`: providers put it first. A style adds its own instructions,
-    and what the course says to its tutors.
+    and what the course says to its tutors. A `small` model gets the brief instructions, and its
+    tools behind them.
     """
     specs = sorted(tools, key=lambda tool: tool.name)
     wanted = [ToolSpec("answer", "", answer)] if answer is not None else []
+    told = [Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs]
+    text = Text(BRIEF if small else SYSTEM)
+    rules = [Block(layer=Layer.STATIC, role=Role.SYSTEM, content=text, label="instructions")]
     return (
         *(Block(layer=Layer.STATIC, role=Role.FORMAT, content=each, label="answer's schema") for each in wanted),
-        *(Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs),
-        Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(SYSTEM), label="instructions"),
+        *([*rules, *told] if small else [*told, *rules]),
         *([Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(_tutor(course)), label="tutor")] if style else []),
     )
 

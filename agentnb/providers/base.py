@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agentnb.canonical import JsonMapping
 from agentnb.models.catalog import Model
@@ -90,6 +90,13 @@ class Decoder(Protocol):
     def reply(self, *, request_id: str | None = None) -> Reply: ...
 
     def spent(self) -> Usage: ...
+
+
+@runtime_checkable
+class CountingProvider(Protocol):
+    """Knows exactly how many tokens prompts share that begin with the same blocks."""
+
+    def shared_tokens(self, prompt: Prompt, last: int) -> int: ...
 
 
 class Provider(Protocol):

@@ -43,16 +43,9 @@ from agentnb.providers.base import Mark, Wire
 from agentnb.providers.calling import Calling
 from agentnb.providers.reading import cut_off
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
-from agentnb.providers.vendor import Vendor
+from agentnb.providers.vendor import GOOGLE as VENDOR
 
 NAME = "google"
-VENDOR = Vendor(
-    name=NAME,
-    label="Google",
-    keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
-    address="GOOGLE_GEMINI_BASE_URL",
-    example="gemini-3.1-pro-preview",
-)
 DELETE_TIMEOUT = 3.0  # seconds
 API_VERSION = "v1beta"  # the SDK's own default, v1, has no cache objects
 _OURS = "agentnb-"  # call ids that we made because the model sent none; they are not sent back

@@ -16,18 +16,10 @@ from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.calling import NO_KEY, Calling, no_api, whole_object
-from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
+from agentnb.providers.vendor import OPENAI as VENDOR
 from agentnb.providers.vendor import Vendor
 
-VENDOR = Vendor(
-    name=NAME,
-    label="OpenAI",
-    keys=("OPENAI_API_KEY",),
-    address="OPENAI_BASE_URL",
-    example="gpt-4.1",
-    request_id="x-request-id",
-)
 INSTALL = 'pip install "agentnb-jupyter[openai]"'
 RESPONSES, CHAT = "responses", "chat"
 _NO_SUCH_PATH = (404, 405, 501)

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
-from local_tasks import TASKS, first_replies
-
-from agentnb.settings import data_directory, from_environment
+from local_tasks import TASKS, first_replies, home_with_weights
 
 
 def main() -> None:
-    import os
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="qwen2.5-coder-1.5b")
     model = parser.parse_args().model
     began = time.monotonic()
     right = 0
-    replies = first_replies(f"local:{model}", data_directory(from_environment(os.environ)))
+    with tempfile.TemporaryDirectory() as place:
+        replies = first_replies(f"local:{model}", home_with_weights(Path(place) / "home"))
     for (task, judge), (_, reply) in zip(TASKS, replies, strict=True):
         good = judge(reply)
         right += good

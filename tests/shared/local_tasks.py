@@ -6,6 +6,7 @@ Nothing of the notebook is sent along (`context="none"`), so that what the task 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import agentnb
 from agentnb.errors import StepLimitReached
 from agentnb.models.messages import Reply
+from agentnb.providers.local import weights
 from agentnb.providers.local.adapter import LocalProvider
+from agentnb.settings import data_directory, from_environment
 
 NAMESPACE: Mapping[str, Any] = {
     "prices": [3.5, 4.25, 9.0, 1.25],
@@ -44,7 +47,7 @@ def answers(pattern: str) -> Judge:
 
 TASKS: tuple[tuple[str, Judge], ...] = (
     ("Run code that computes the mean of the list `prices`.", calls("run_code", code=r"prices")),
-    ("What is the largest value in `prices`? Compute it.", calls("run_code", code=r"max\(prices|sort")),
+    ("Run code that finds the largest value in `prices`.", calls("run_code", code=r"max\(prices|sort")),
     ("How many characters does the text in `shop` have? Run code to find out.", calls("run_code", code=r"len\(shop")),
     ("Inspect the variable `stations` and tell me what it holds.", calls("inspect", name=r"^stations$")),
     ("Look up the source of the function `tide_height`.", calls("inspect", name=r"^tide_height$")),
@@ -56,9 +59,19 @@ TASKS: tuple[tuple[str, Judge], ...] = (
         calls("propose_cell", source=r"sort.*reverse|reverse.*sort"),
     ),
     ("Propose a cell that draws `prices` as a bar chart with matplotlib.", calls("propose_cell", source=r"\.bar\(")),
-    ("What is 17 times 3? Answer at once.", answers("51")),
+    ("What does the abbreviation CSV stand for?", answers("comma.separated")),
     ("In one sentence: what is the median of a list of numbers?", answers("middle|50")),
 )
+
+
+def home_with_weights(home: Path) -> Path:
+    """A data directory of a test's own, in which the weights are those that were fetched on this machine."""
+    fetched = weights.directory(data_directory(from_environment(os.environ)))
+    weights.directory(home).mkdir(mode=0o700, parents=True)
+    home.chmod(0o700)
+    for file in fetched.glob("*.gguf"):
+        (weights.directory(home) / file.name).symlink_to(file)
+    return home
 
 
 def first_replies(model: str, home: Path, *, tasks: tuple[tuple[str, Judge], ...] = TASKS) -> list[tuple[str, Reply]]:

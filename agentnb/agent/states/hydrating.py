@@ -137,11 +137,13 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return segment_kind(request.model, self._static(specs, request.style, request.schema))
+        return segment_kind(request.model, self._static(specs, request.model, request.style, request.schema))
 
-    def _static(self, specs: Sequence[ToolSpec], style: str, answer: JsonMapping | None) -> tuple[Block, ...]:
-        course = self._services.hydrator.course() if style else ""
-        return static_blocks(specs, style=style, course=course, answer=answer)
+    def _static(
+        self, specs: Sequence[ToolSpec], address: str, style: str, answer: JsonMapping | None
+    ) -> tuple[Block, ...]:
+        course, small = self._services.hydrator.course() if style else "", self._services.model(address).small
+        return static_blocks(specs, style=style, course=course, answer=answer, small=small)
 
     def __call__(self, state: AgentState) -> Step:
         """Fill the turn, and say how much it holds."""
@@ -265,7 +267,10 @@ class Hydrating:
         hot = tuple(one for one in now if one.definition.name in edited | changed)
         steady = tuple(one for one in now if one not in hot)
         outline = semi_static_block(services.hydrator.snapshot(count, folded=steady))
-        blocks = [*self._static(specs, state.options.style, state.schema), *([outline] if outline else [])]
+        blocks = [
+            *self._static(specs, state.address, state.options.style, state.schema),
+            *([outline] if outline else []),
+        ]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from agentnb.agent.states.other_model import with_model
 from agentnb.agent.states.pacing import Pacing
 from agentnb.agent.states.warming import WarmFirst
 from agentnb.agent.tools.typed_answer import answer_text
+from agentnb.durable.journal.transactions import no_step
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -43,9 +44,9 @@ from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.contradictions import CONTRADICTS, contradiction
 from agentnb.models.messages import Reply, StopReason, Usage
-from agentnb.models.tokens import cached_share
+from agentnb.models.tokens import cached_share, scale_to_total
 from agentnb.providers import latency
-from agentnb.providers.base import CallAnswer, Provider, Wire
+from agentnb.providers.base import CallAnswer, CountingProvider, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -53,6 +54,7 @@ from agentnb.providers.promptcache import (
     ObjectProvider,
     Prediction,
     compare,
+    last_frame_index,
     layer_totals,
     observed_hit,
     sent_record,
@@ -309,7 +311,7 @@ class Thinking:
             state = state.noted("The cache object had vanished at the provider; the call went out without it.")
         elif answer.fell_back:
             state = state.noted(OTHER_WIRE)
-        known = self._preparing.known(state, call.prompt, call.scope)
+        known = self._counted(state, call, self._preparing.known(state, call.prompt, call.scope))
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
@@ -328,6 +330,16 @@ class Thinking:
         if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
+
+    def _counted(self, state: AgentState, call: Call, known: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the known tokens, with those of a new frame's blocks where the provider can count them."""
+        provider, last = self._services.provider_for(state.address), last_frame_index(call.prompt)
+        if len(known) > last or not isinstance(provider, CountingProvider):
+            return known
+        with suppress(ProviderError):
+            new = provider.shared_tokens(call.prompt, last) - sum(known)
+            return (*known, *scale_to_total(call.tokens[len(known) : last + 1], new)) if new > 0 else known
+        return known
 
     def _told(
         self,
@@ -401,7 +413,9 @@ class Thinking:
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
-        event = next(event for event in events if event.kind == "step" and event.step == current.step)
+        event = next((event for event in events if event.kind == "step" and event.step == current.step), None)
+        if event is None:  # the journal was tampered with
+            raise no_step(current.run_id, current.step)
         if after.address != state.address:
             state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)

@@ -81,10 +81,10 @@ def _status(session: Session) -> None:
     """First comes what the next call may expect. What is warm follows, by model, with the cache objects; then the
     policy."""
     now = session.clock.now()
-    warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
+    warm = [entry for entry in session.ledger.entries() if entry.until > now and session.reaches(entry.scope)]
     longest = {(e.scope, e.model): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
     rows = [_warm_row(entry, now) for entry in sorted(longest, key=lambda e: e.model)]
-    held = [held for held in session.ledger.held() if held.until > now and _reachable(session, held.scope)]
+    held = [held for held in session.ledger.held() if held.until > now and session.reaches(held.scope)]
     rows += [_held_row(session, one, now) for one in held]
     last = last_request(session)
     outlook = session.agent().outlook(last[0]) if last else None
@@ -111,12 +111,6 @@ def _warm_notes(shorter: int) -> list[str]:
     also = f"{number_format.plural(shorter, 'shorter prefix', 'shorter prefixes')} warm too: %agent_cache list."
     proof = "This is what our calls left warm; the reply's usage is the only proof that a prefix hit."
     return [also, proof] if shorter else [proof]
-
-
-def _reachable(session: Session, scope: str) -> bool:
-    """Tell whether the scope can be reached: a simulator's entries die with it, and another kernel's is not ours."""
-    mine = f"sim:{session.simulated.instance}" if session.simulated is not None else ""
-    return not scope.startswith("sim:") or scope == mine
 
 
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
@@ -280,7 +274,7 @@ def _list(session: Session) -> None:
     """Everything remembered, expired prefixes too, and the cache objects that the providers know of."""
     now = session.clock.now()
     entries = session.ledger.entries()
-    known = sorted((e for e in entries if _reachable(session, e.scope)), key=lambda e: (e.model, -e.tokens))
+    known = sorted((e for e in entries if session.reaches(e.scope)), key=lambda e: (e.model, -e.tokens))
     rows = [_ledger_row(entry, now) for entry in known]
     objects, notes = _listed_objects(session, now)
     elsewhere = len(entries) - len(known)
@@ -397,7 +391,7 @@ def _loss_notes(run: AgentRun) -> list[str]:
 
 
 def _dollars(sum_: float | None) -> str:
-    return "an unknown sum" if sum_ is None else f"${sum_:.6f}"
+    return "an unknown sum" if sum_ is None else number_format.dollars(sum_)
 
 
 def _segment_notes(run: AgentRun) -> list[str]:

@@ -124,7 +124,6 @@ class LocalProvider(OpenAIProvider):
             model=self.model.name,
             label=label,
             prefix=prompt.chain[last],
-            tokens=0,
             held=int(written.get("n_saved") or 0),
             size=0,
             sha256="",
@@ -132,9 +131,9 @@ class LocalProvider(OpenAIProvider):
             until=now + seconds,
         )
         self._known.add((self._running, name))
-        made = files.take_in(self.server.slots / f"{name}.part", kept)
+        files.take_in(self.server.slots / f"{name}.part", kept)
         sweep(files, now)
-        return _listed(made)
+        return {"name": name}
 
     def extend_cache(self, name: str, *, seconds: int) -> JsonMapping:
         files, kept = self._file_of(name)
@@ -176,14 +175,27 @@ class LocalProvider(OpenAIProvider):
         with self._errors_are_ours():
             super()._whole(client, replace(frame, body={**frame.body, "max_tokens": 1}))
 
+    def shared_tokens(self, prompt: Prompt, last: int) -> int:
+        """Return the tokens that all prompts share which begin with these blocks, as the server counts them."""
+        begun = replace(prompt, blocks=prompt.blocks[: last + 1])
+        messages = self.encode(begun, (), previous_message=None).body["messages"]
+        one, other = (self._tokens([*messages, {"role": "user", "content": word}]) for word in ("a", "b"))
+        return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+
+    def _tokens(self, messages: list[JsonObject]) -> list[int]:
+        text = self._post("/apply-template", {"messages": messages}).get("prompt")
+        return list(self._post("/tokenize", {"content": text, "parse_special": True}).get("tokens") or [])
+
     def _slot(self, action: str, file: str) -> JsonMapping:
+        return self._post(f"/slots/0?action={action}", {"filename": file})
+
+    def _post(self, path: str, body: JsonObject) -> JsonMapping:
         client = self._begin()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         assert self._running is not None, "_begin has connected"
-        place = f"{self._running.address}/slots/0?action={action}"
         with self._errors_are_ours():
-            done: JsonMapping = client.post(place, body={"filename": file}, cast_to=object)
-        return done
+            done = client.post(f"{self._running.address}{path}", body=body, cast_to=object)
+        return done if isinstance(done, dict) else {}
 
     def _connect(self) -> Any:
         """Return the client of the server that runs: the same one, or one for a server that was started anew."""

@@ -7,26 +7,35 @@ write nothing else. It is told like every other provider's reply: calls, and tex
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block, Layer, Prompt
-from agentnb.models.messages import Content, Reply, Role, StopReason, Text, ToolCall, ToolResult, ToolSpec, Usage
+from agentnb.models.messages import (
+    Content,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+    inside,
+)
 from agentnb.providers.openai_chat import ChatDecoder
-from agentnb.providers.reading import read_arguments
+from agentnb.providers.reading import read_arguments, unreadable
 
-ANSWER = "answer"
+ANSWER = "final_answer"
 _HOW = """\
 # How you reply
 
-Every reply is one JSON object and nothing else. To answer the person:
-{"answer": "your answer, in Markdown"}
-To use a tool, and to be told its result in the next message:
-{"name": "the tool's name", "arguments": {…}}
-
-Answer when you hold what you need. Use a tool when you do not. The tools:
+Every reply is one JSON object and nothing else. It calls one of these tools, and the next message tells the result. \
+`final_answer` ends the task.
 """
+_LAST = "- final_answer(text: string): Tell the person the answer, in Markdown. It needs no tool before it."
 
 
 def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> JsonObject:
@@ -34,7 +43,8 @@ def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> Json
     defined: JsonObject = {}
     calls = [_branch(name={"const": tool.name}, arguments=_closed(_lifted(tool, defined))) for tool in tools]
     value = _lifted(answer, defined) if answer else {"type": "string"}
-    return {"oneOf": [*calls, _branch(answer=value)], **({"$defs": defined} if defined else {})}
+    last = _branch(name={"const": ANSWER}, arguments=_branch(text=value))
+    return {"oneOf": [*calls, last], **({"$defs": defined} if defined else {})}
 
 
 def _lifted(spec: ToolSpec, defined: JsonObject) -> JsonObject:
@@ -68,26 +78,38 @@ def in_words(prompt: Prompt) -> Prompt:
         return prompt
     rest = [block for block in prompt.blocks if block.role is not Role.TOOLS]
     static = sum(block.layer is Layer.STATIC for block in rest)
-    said = Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(_HOW + "\n".join(_lines(specs))), label="tools")
+    said = Block(
+        layer=Layer.STATIC, role=Role.SYSTEM, content=Text("\n".join((_HOW, *_lines(specs), _LAST))), label="tools"
+    )
     told = [replace(block, content=_as_text(block.content, block.role)) for block in rest]
     return replace(prompt, blocks=(*told[:static], said, *told[static:]))
 
 
 def _lines(specs: Sequence[ToolSpec]) -> Iterator[str]:
+    """Yield each tool as a signature with its first sentence: a small model loses its way in more."""
     for spec in specs:
-        fields = json.dumps(spec.parameters.get("properties", {}), ensure_ascii=False)
-        yield f"- {spec.name}: {' '.join(spec.description.split())} Arguments: {fields}"
+        fields = ", ".join(f"{name}: {_kind(field)}" for name, field in spec.parameters.get("properties", {}).items())
+        sentence = re.split(r"(?<=[a-z)])\.\s(?=[A-Z])", " ".join(spec.description.split()), maxsplit=1)[0].rstrip(".")
+        yield f"- {spec.name}({fields}): {sentence}."
+
+
+def _kind(field: JsonMapping) -> str:
+    return str(field.get("type") or "value")
 
 
 def _as_text(content: Content, role: Role) -> Content:
     if isinstance(content, ToolCall):
-        return Text(json.dumps({"name": content.name, "arguments": dict(content.arguments)}, ensure_ascii=False))
+        return _written(content.name, content.arguments)
     if isinstance(content, ToolResult):
         failed = " (an error)" if content.is_error else ""
         return Text(f"Result of {content.name}{failed}:\n{content.text}")
     if isinstance(content, Text) and role is Role.ASSISTANT:
-        return Text(json.dumps({ANSWER: content.text}, ensure_ascii=False))
+        return _written(ANSWER, {"text": content.text})
     return content
+
+
+def _written(name: str, arguments: JsonMapping) -> Text:
+    return Text(json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False))
 
 
 class BranchDecoder:
@@ -104,7 +126,7 @@ class BranchDecoder:
         if delta is None or delta[0] != "text":
             return delta
         self._text += delta[1]
-        answer = _partial(self._text).get(ANSWER)
+        answer = _answer_in(_partial(self._text))
         if not isinstance(answer, str):
             return "tool", delta[1]
         new = answer[self._shown :]
@@ -129,6 +151,11 @@ def _partial(text: str) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+def _answer_in(value: JsonMapping) -> object:
+    """Return what an object answers, as far as it goes; None where it is a call, or not that far."""
+    return inside(value, "arguments").get("text") if value.get("name") == ANSWER else None
+
+
 def read_branch(reply: Reply) -> Reply:
     """Return the reply with its JSON as a call or as the answer. Raises StreamBroken on a whole reply that is neither.
 
@@ -136,11 +163,12 @@ def read_branch(reply: Reply) -> Reply:
     """
     whole = reply.stop is StopReason.END
     value = read_arguments(reply.text, complete=True) if whole else _partial(reply.text)
-    if ANSWER in value:
-        said = value[ANSWER]
+    if (said := _answer_in(value)) is not None:
         text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
         return replace(reply, content=(Text(text),) if text else ())
     if not whole:
         return replace(reply, content=())
-    call = ToolCall("", str(value.get("name", "")), read_arguments(value.get("arguments"), complete=True))
+    if value.get("name") in (None, ANSWER):
+        raise unreadable(reply.text)
+    call = ToolCall("", str(value["name"]), read_arguments(value.get("arguments"), complete=True))
     return replace(reply, content=(call,), stop=StopReason.TOOLS)

@@ -33,15 +33,14 @@ class Fits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
-    """Tells what a kept file holds. `prefix` is the digest of the blocks that it begins with, `tokens` theirs, `held`
-    those of the whole file. `until` is in seconds since the epoch.
+    """Tells what a kept file holds. `prefix` is the digest of the blocks that it begins with, `held` are
+    the tokens in the whole file. `until` is in seconds since the epoch.
     """
 
     name: str
     model: str
     label: str
     prefix: str
-    tokens: int
     held: int
     size: int
     sha256: str

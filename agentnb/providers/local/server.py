@@ -49,6 +49,7 @@ def start(weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: 
     options = xllamacpp.CommonParams()
     options.model.path = str(weights)
     options.n_ctx, options.n_parallel, options.cache_ram_mib = window, 1, CACHE_MIB
+    options.slot_prompt_similarity = 0.0  # else a prompt that shares half of the last one drops the other half
     options.port, options.api_keys, options.ui = port, [key], False
     options.cors_origins, options.cors_origins_explicit, options.cors_credentials = "", True, False
     options.cpuparams.n_threads = os.cpu_count() or 2

@@ -25,6 +25,7 @@ def place_marks(
         return ()
     chosen = plan or plan_for(model, pauses, notebook=notebook)
     wanted = (
+        (_first_rules(prompt) if model.small else -1, chosen.static, "end of the instructions"),
         (_last_index(prompt, Layer.STATIC), chosen.static, "end of static"),
         (last_frame_index(prompt), chosen.semi_static, "end of semi-static"),
         (prompt.previous_end - 1, chosen.tail, "where the previous request ended"),
@@ -49,6 +50,11 @@ def automatic_mark(prompt: Prompt, model: Model, *, plan: Plan) -> tuple[Mark, .
             automatic=True,
         ),
     )
+
+
+def _first_rules(prompt: Prompt) -> int:
+    """Return the first block of the instructions, behind which a small model is told of its tools."""
+    return next((i for i, block in enumerate(prompt.blocks) if block.role is Role.SYSTEM), -1)
 
 
 def _last_index(prompt: Prompt, layer: Layer) -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from agentnb.canonical import JsonObject
 from agentnb.models import prices
-from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.catalog import LOCAL, CacheKind, Model
 from agentnb.models.messages import Usage
 from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import last_frame_index
@@ -100,9 +100,10 @@ def worth_unasked(call: Call, ledger: Ledger, trust: Trust) -> float:
 
 def sent_before(call: Call, ledger: Ledger) -> Iterator[Warm]:
     """Yield what earlier calls sent of this call's prefix, longest first, whether or not it can still be warm. Of a
-    prompt that was sent as it is, all but the last block, which is read anew."""
+    prompt that was sent as it is, all but its last block, on this machine its last token."""
     *before, whole = call.prompt.chain
-    tokens = call.prefix_tokens(len(before) - 1)
+    to_the_token = call.model.provider == LOCAL
+    tokens = call.total - 1 if to_the_token else call.prefix_tokens(len(before) - 1)
     for entry in ledger.longest_first(call.scope, call.model.name, call.prompt.chain):
         if entry.prefix != whole:
             yield entry
@@ -148,18 +149,22 @@ def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust:
     if call.total < call.model.cache.minimum:
         return f"below the minimum: ≈ {call.total:,} of {call.model.cache.minimum:,} tokens"
     if _died(call, ledger):
-        return DIED
+        return DIED[call.scope.partition(":")[0]]
     return "first call with this prefix, nothing is warm yet"
 
 
-DIED = "the simulated prompt cache that held it ended with its kernel; a provider's goes on"
+DIED = {
+    "sim": "the simulated prompt cache that held it ended with its kernel; a provider's goes on",
+    LOCAL: "the model's server on this machine that held it has ended",
+}
 
 
 def _died(call: Call, ledger: Ledger) -> bool:
-    """Tell whether another simulator, which ended with its kernel, was sent what this call begins with."""
-    if not call.scope.startswith("sim:"):
+    """Tell whether another simulator or local server, which has ended, was sent what this call begins with."""
+    kind = call.scope.partition(":")[0]
+    if kind not in DIED:
         return False
-    others = (entry for entry in ledger.entries() if entry.scope.startswith("sim:") and entry.scope != call.scope)
+    others = (entry for entry in ledger.entries() if entry.scope.startswith(f"{kind}:") and entry.scope != call.scope)
     return any(entry.prefix in call.prompt.chain for entry in others)
 
 
@@ -328,8 +333,8 @@ def _let_go(call: Call, known: Known) -> str:
 
 def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
     """Tell why nothing was warm, after the reply's count: an estimate below the minimum may have been too low."""
-    if prediction.reason == DIED:
-        return DIED
+    if prediction.reason in DIED.values():
+        return prediction.reason
     minimum, begun = call.model.cache.minimum, not known.first and known.shared < call.model.cache.minimum
     below = f"what the call before it sent too, {known.shared:,} tokens, is below the minimum of {minimum:,}"
     if known.cause:

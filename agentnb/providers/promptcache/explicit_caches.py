@@ -214,7 +214,7 @@ class CacheObjects:
 
     def extend(self, provider: ObjectProvider, held: HeldObject, model: Model, *, seconds: float = HOUR) -> HeldObject:
         """Let an object live for so long from now. Raises a ProviderError; where it is gone, it is forgotten too."""
-        now = self._clock.now()
+        now, seconds = self._clock.now(), max(seconds, WEEK) if is_free(model) else seconds
         try:
             provider.extend_cache(held.name, seconds=int(seconds))
         except ProviderError as error:

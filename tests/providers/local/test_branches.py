@@ -28,6 +28,10 @@ USAGE = {"prompt_tokens": 900, "completion_tokens": 20, "prompt_tokens_details":
 TIMINGS = {"cache_n": 850, "prompt_n": 50, "prompt_ms": 420.0, "predicted_n": 20, "predicted_ms": 800.0}
 
 
+def said(answer: str) -> dict[str, Any]:
+    return {"name": "final_answer", "arguments": {"text": answer}}
+
+
 def chunk(text: str) -> dict[str, Any]:
     return {"id": "c-1", "model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
 
@@ -46,7 +50,7 @@ def decoded(text: str, *, pieces: int = 3, reason: str = "stop") -> tuple[Any, l
 
 @given(answer=st.text(st.characters(codec="utf-8")), pieces=st.integers(1, 9), ascii_only=st.booleans())
 def test_an_answer_shows_as_it_comes_and_comes_whole(answer: str, pieces: int, ascii_only: bool) -> None:
-    reply, shown = decoded(json.dumps({"answer": answer}, ensure_ascii=ascii_only), pieces=pieces)
+    reply, shown = decoded(json.dumps(said(answer), ensure_ascii=ascii_only), pieces=pieces)
     assert reply.text == answer
     assert "".join(text for kind, text in shown if kind == "text") == answer
     assert reply.stop is StopReason.END
@@ -63,13 +67,15 @@ def test_a_call_comes_with_its_arguments_and_is_never_shown_as_text(arguments: d
 
 
 def test_of_a_reply_that_a_limit_cut_off_the_answer_stays_and_a_call_does_not() -> None:
-    answer, _ = decoded('{"answer": "The sum is 1', reason="length")
+    answer, _ = decoded('{"name": "final_answer", "arguments": {"text": "The sum is 1', reason="length")
     call, _ = decoded('{"name": "run_code", "arguments": {"code": "import sh', reason="length")
     assert (answer.text, answer.stop) == ("The sum is 1", StopReason.MAX_TOKENS)
     assert (call.content, call.stop) == ((), StopReason.MAX_TOKENS)
 
 
-@pytest.mark.parametrize("text", ["The sum is 18.", '{"answer', "[1]", '{"name": "run_code", "arguments": 3}'])
+@pytest.mark.parametrize(
+    "text", ["The sum is 18.", '{"name": "final_answer"}', "[1]", '{"name": "run_code", "arguments": 3}']
+)
 def test_a_server_that_keeps_no_schema_is_told_apart(text: str) -> None:
     with pytest.raises(StreamBroken):
         decoded(text)
@@ -77,13 +83,13 @@ def test_a_server_that_keeps_no_schema_is_told_apart(text: str) -> None:
 
 def test_the_schema_takes_a_call_or_an_answer_and_nothing_else() -> None:
     schema = schema_of([INSPECT])
-    for good in ({"answer": "yes"}, {"name": "inspect", "arguments": {"name": "tide"}}):
+    for good in (said("yes"), {"name": "inspect", "arguments": {"name": "tide"}}):
         jsonschema.validate(good, schema)
     for bad in (
-        {"answer": 3},
+        {"name": "final_answer", "arguments": {"text": 3}},
         {"name": "run_code", "arguments": {}},
         {"name": "inspect", "arguments": {"name": "tide", "more": 1}},
-        {"name": "inspect", "arguments": {"name": "tide"}, "answer": "yes"},
+        {"name": "inspect", "arguments": {"name": "tide"}, "text": "yes"},
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema)
@@ -122,7 +128,7 @@ def test_what_was_sent_begins_what_is_sent_next() -> None:
     texts = [each.content.text for each in second.blocks if isinstance(each.content, Text)]
     assert first.blocks == second.blocks[: len(first.blocks)]
     assert texts[0] == "Rules."
-    assert "- inspect: Bring a definition." in texts[1]
+    assert "- inspect(name: string): Bring a definition." in texts[1]
     assert texts[2:4] == ["Project.", "What is tide?"]
     assert texts[4] == '{"name": "inspect", "arguments": {"name": "tide"}}'
     assert texts[5] == "Result of inspect (an error):\nno such name"
@@ -143,6 +149,9 @@ class Speaking:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if not self.path.endswith("/chat/completions"):
+                    self.send_error(404)  # it keeps nothing on disk, and counts nothing
+                    return
                 speaking.bodies.append(body)
                 reply = speaking.replies.pop(0)
                 jsonschema.validate(reply, body["response_format"]["json_schema"]["schema"])
@@ -188,7 +197,7 @@ def test_a_task_goes_by_inspect_and_run_code_to_its_answer(speaking: Speaking, t
     speaking.replies += [
         {"name": "inspect", "arguments": {"name": "prices"}},
         {"name": "run_code", "arguments": {"code": "sum(prices)"}},
-        {"answer": "The sum is 18."},
+        said("The sum is 18."),
     ]
     model = f"local:{tmp_path / 'own.gguf'}"
     with agentnb.Agent(model=model, tools=["inspect", "run_code"], allow=["run_code"]) as agent:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import agentnb
 from agentnb.errors import StorageDamaged
+from agentnb.notebook.commands.cache import agent_cache
 from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.local.kept import Fits, KeptFiles, Sidecar, everywhere, sweep
 
@@ -23,7 +24,7 @@ def keep(directory: Path, name: str = "local-1", *, until: float = 100.0, data: 
     directory.mkdir(exist_ok=True)
     (directory / f"{name}.part").write_bytes(data)
     kept = Sidecar(
-        name=name, model="m", label="agentnb", prefix="p", tokens=9, held=12, size=0, sha256="", fits=FITS, until=until
+        name=name, model="m", label="agentnb", prefix="p", held=12, size=0, sha256="", fits=FITS, until=until
     )  # fmt: skip
     files = KeptFiles(directory)
     files.take_in(directory / f"{name}.part", kept)
@@ -109,3 +110,33 @@ def test_a_fresh_server_goes_on_from_the_file_and_a_damaged_file_costs_only_time
     assert "vanished" in third.cache.reason
     assert files != [file], "the damaged file is gone, and what was read anew is kept"
     assert len(files) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_agent_cache_treats_the_files_like_a_providers_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(command: str) -> str:
+        capsys.readouterr()
+        agent_cache(session, command)
+        return " ".join(capsys.readouterr().out.replace("\\n", " ").split())
+
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=4) as agent:
+        session = agent.session
+        session.settings = session.settings.with_changes(model="local:smollm2")
+        session.namespace["_agent"] = agent.run("Say hello.")
+        provider = session.provider("local:smollm2")
+        assert isinstance(provider, LocalProvider)
+        files = KeptFiles(provider.server.slots)
+        (first,) = files.all()
+        listed = said("list")
+        assert "This machine lists 1 cache object, 1 of them ours." in listed
+        assert first.name in listed
+        assert "this kernel" in listed
+        assert first.name in said("extend")
+        assert files.all()[0].until > first.until
+        assert "0 cache objects deleted. 1 cache object in use left alone" in said("prune")
+        assert "1 cache object deleted." in said("clear")
+        assert files.all() == []
+        assert "cache object" in said("warm")
+        (again,) = files.all()
+        assert (again.prefix, again.name != first.name) == (first.prefix, True)
