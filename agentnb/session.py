@@ -42,7 +42,7 @@ from agentnb.agent.tools.running.rehearsal import Rehearsal
 from agentnb.agent.tools.running.undo import Undo
 from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
-from agentnb.canonical import Clock, JsonObject, SystemClock
+from agentnb.canonical import Clock, JsonMapping, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.held import HeldNames
@@ -107,6 +107,7 @@ class Session:
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
+    tool_servers: Mapping[str, JsonMapping] = field(default_factory=dict, repr=False)  # MCP servers of the client's
     simulated: Simulator | None = None  # a simulator of the caller's own; by default one is started on first use
 
     def __post_init__(self) -> None:
@@ -452,7 +453,7 @@ class Session:
         """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
         if self._servers is None:
             root = own_root(self.project) if self.project else None
-            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set)
+            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set, given=self.tool_servers)
         return self._servers
 
     def request(self, task: str, **changes: Any) -> Request:
