@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,8 +149,10 @@ class Page:
         self.page.evaluate(CLOSE)
 
     def open(self, name: str) -> Page:
-        # `reset` drops the workspace, so that every test begins with this notebook alone.
-        self.page.goto(f"{self.lab.url}/lab/tree/{name}?reset", timeout=PATIENCE)
+        # `reset` drops the workspace, so that every test begins with this notebook alone. It has a name of its own, for
+        # a page whose workspace another has open loads itself once more under another name.
+        place = f"{self.lab.url}/lab/workspaces/{uuid.uuid4().hex}/tree/{name}?reset"
+        self.page.goto(place, timeout=PATIENCE)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
         if self.page.locator("#jp-left-stack").is_visible():
             self.page.keyboard.press("Control+b")  # the file browser takes most of a narrow window

@@ -340,6 +340,7 @@ connect(password=p, x="lit1234abcd9", y="lit1234abcd9")
 token = word, x = "lit1234abcd9"
 key, token = x == "lit1234abcd9", 2
 PWD=/home/ann/work2/project
+password_strength = 'weak7'
 "password": "string", "type": "object"
 docker run -p 8080:80 -a stdout nginx
 mysql -h db -P 3306 -u root -p

@@ -38,6 +38,8 @@ def test_of_200_lines_of_a_field_none_is_marked(field: str, seed: int) -> None:
         f"password = 'say \"hello\" to {PASSWORD}'",
         f"password: 'a \\'quoted\\' {PASSWORD}'",
         f"PGPASSWORD='my dog {PASSWORD} barks'",
+        f"mysql -uroot -p'my dog {PASSWORD} barks' db",
+        f"db_password    {PASSWORD}\ndtype: str",
     ],
 )
 def test_passwords_that_once_passed(text: str) -> None:
