@@ -77,7 +77,7 @@ def home_with_weights(home: Path) -> Path:
 def first_replies(model: str, home: Path, *, tasks: tuple[tuple[str, Judge], ...] = TASKS) -> list[tuple[str, Reply]]:
     """(task, first reply) of each task, each in a conversation of its own."""
     found: list[tuple[str, Reply]] = []
-    with agentnb.Agent(model=model, tools=list(TOOLS), home=home, context="none", max_tokens=160) as agent:
+    with agentnb.Agent(model=model, tools=list(TOOLS), home=home, context="none", max_tokens=300) as agent:
         agent.session.namespace.update(NAMESPACE)
         provider = agent.session.provider(model)
         assert isinstance(provider, LocalProvider)
