@@ -93,10 +93,11 @@ test-notebooks: env
 	$(call phase,notebooks,$(BEHIND) $(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
 		--nbval-lax --nbval-current-env notebooks)
 
-# What a newer Python does otherwise: the syntax that the context reads, and recording what cells run.
+# What a newer Python does otherwise: the syntax that the context reads, and recording what cells run. Secrets and values
+# are read without either.
 test-next: env-next
 	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
-		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
+		--ignore=tests/context/redaction --ignore=tests/context/values tests/context tests/kernel/test_trace.py \
 		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
@@ -129,6 +130,7 @@ bench-long: env
 
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_day.py
 
 # On the newest Python, where it is recorded what each cell runs.
 demo: $(if $(NEXT_PYTHON),env-next,env)

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A model that proposes what it is told to, as `scripted.py` has it; the simulator takes it from the task."""
+    import scripted
+
+    with closing(scripted.Scripted("anthropic")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from agentnb.models import prices
 from agentnb.models.layers import Block
 from agentnb.models.messages import Usage
 from agentnb.providers import latency
-from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
+from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +158,16 @@ class BuiltInAgent:
         cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
         return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
-    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
+    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, bool]:
         """Tell how the layers of the next call on this run's prompt are cached, and what of it should hit.
 
-        Also when its first token may be expected, and how often its frame was asked with.
+        Also when its first token may be expected, and whether a cache object of its frame pays.
         """
         state = self._state(run_id)
         call, prediction = self._preparing.prepare(state)
         plan = self._preparing.plan(state, call)
         first = self._preparing.expect_first_token(state, call, prediction)
-        return call, plan, prediction, first, self._preparing.reuse(state, call)
+        return call, plan, prediction, first, self._preparing.object_pays(state, call)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """Tell what would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""

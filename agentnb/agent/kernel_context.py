@@ -163,7 +163,7 @@ class Hydrator:
         `used` are names that the cells use which the task is about.
         """
         resolver = self._resolver()
-        ran = self.observed.reached if mode == "auto" else ()
+        ran, own = self.observed.reached if mode == "auto" else (), self._own_imports()
         found = select(
             task,
             resolver,
@@ -171,7 +171,7 @@ class Hydrator:
             count=count,
             budget=budget,
             ran=ran,
-            used=used,
+            used=[name for name in used if name.partition(".")[0] in own],
             code=self.cells.code(),
         )
         chosen = {item.definition.name: item for item in found.chosen}
@@ -183,6 +183,11 @@ class Hydrator:
         self.seen.update(chosen)
         kept = tuple(self._clean(item) for item in chosen.values() if not self.pins.hides(item.definition))
         return replace(found, chosen=kept, notes=tuple(notes))
+
+    def _own_imports(self) -> set[str]:
+        """Return the names that cells import from the project's modules."""
+        tops = {name: static_inspect.loaded_module(to.partition(".")[0]) for name, to in self.cells.imports().items()}
+        return {name for name, module in tops.items() if module is not None and self.of_project.is_own(module)}
 
     def why_not_in_full(self, name: str, *, count: Callable[[str], int], budget: int) -> str:
         """Return what is to be said of a name that is pinned; empty where it goes along in full."""
@@ -206,6 +211,7 @@ class Hydrator:
 
     def refresh(self, held: HeldParts, count: Callable[[str], int]) -> Freshness:
         """Return the held definitions and parts compared with what is there now."""
+        self.remembered.look_anew()
         parts = self.parts(count, held)
         current = digests_now(parts, held) | self.notebook.digests(held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
@@ -279,6 +285,7 @@ class Hydrator:
 
     def older_definitions(self, held: HeldParts) -> tuple[str, ...]:
         """Return the names of those definitions that are gone, or read otherwise now."""
+        self.remembered.look_anew()
         resolver = self._resolver()
         return tuple(name for name, item in held.items() if self._is_older(name, item, resolver))
 
@@ -357,7 +364,7 @@ class Hydrator:
         found = [item for item in self.observed.shown if item.value is None or item.value() is not None]
         if not found and open_in_pyplot() is not None:
             found = [Shown(cell="", value=open_in_pyplot)]
-        return names_of(found[-MAX_PICTURES:])
+        return names_of(found[-MAX_PICTURES:], self.cells.numbers)
 
     def _described(self, name: str) -> str:
         if self.schema_only:

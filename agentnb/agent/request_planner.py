@@ -25,7 +25,6 @@ from agentnb.providers.promptcache import (
     Call,
     Plan,
     Prediction,
-    Reuse,
     Seen,
     Sent,
     Trust,
@@ -37,6 +36,7 @@ from agentnb.providers.promptcache import (
     last_frame_index,
     layer_spans,
     layer_totals,
+    pays,
     place_marks,
     plan_layers,
     predict,
@@ -143,23 +143,23 @@ class Preparing:
         objects = self._services.objects
         if objects.find(call.prompt, call.model, call.scope) is not None:
             return ""
-        price = objects.price_of_making(call, self.reuse(state, call))
-        if price is None:
+        price = objects.price_of_making(call)
+        if price is None or not self.object_pays(state, call) or self.frame_is_warm(state, call):
             return ""
         tokens = sum(count for count, _ in layer_spans(call)[:2])
         made = f"A cache object of ≈ {tokens:,} tokens would be made first"
         return f"{made}, for ≈ ${price:.4f} of the cache budget; the call would read it."
 
-    def reuse(self, state: AgentState, call: Call) -> Reuse:
-        """Return how often this call's frame is asked with, by the pauses seen, whatever thread they belonged to."""
+    def object_pays(self, state: AgentState, call: Call) -> bool:
+        """Tell whether a cache object of this call's frame pays, by the pauses seen, whatever thread they belonged
+        to."""
         _, frame, _ = self._seen(state, call)
-        (_, end), trust = layer_spans(call)[1], self._trust(state)
+        return pays(call.model, frame.gaps[frame.supposed :], unasked=self._trust(state).lasts(UNASKED))
+
+    def frame_is_warm(self, state: AgentState, call: Call) -> bool:
+        """Tell whether what an object would hold is expected to hit now without one."""
         bare = replace(call, marks=tuple(mark for mark in call.marks if not mark.holder))
-        return Reuse(
-            pauses=frame.gaps[frame.supposed :],
-            trusted=trust.lasts(UNASKED),
-            warm=predict(bare, self._services.ledger, trust).tokens >= call.prefix_tokens(end),
-        )
+        return self.predict(state, bare).tokens >= call.prefix_tokens(layer_spans(call)[1][1])
 
     def known(self, state: AgentState, prompt: Prompt, scope: str) -> tuple[int, ...]:
         """Return the tokens of the leading blocks that an earlier reply settled."""

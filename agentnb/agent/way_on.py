@@ -48,4 +48,5 @@ def _codes(kind: type[AgentnbError]) -> set[str]:
 def with_way_on(error: AgentnbError, run_id: str) -> None:
     """Add the command to what the error says is to be done, unless that names it already."""
     if RESUME not in error.todo:
-        error.todo = f"{error.todo} {way_on(error.code, run_id)}".strip()
+        before = f"{error.todo}." if error.todo[-1:].isalnum() else error.todo
+        error.todo = f"{before} {way_on(error.code, run_id)}".strip()

@@ -26,7 +26,7 @@ from agentnb.context.notebook.cell_text import (
 )
 from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
-from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, match_words, names_in, run_key, taken_up
+from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, match_words, names_in, taken_up
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
@@ -89,6 +89,8 @@ FILLING = 6
 
 VAGUE = 4_000
 """Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
+NO_ROOM = 10
+"""Tokens that no cell goes into."""
 NEEDED, SPARE = 1.25, 0.75
 """Of the limit, for what the question needs, and for what there may be room for."""
 
@@ -122,16 +124,16 @@ def choose(
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
     for run in unsent if everything else ():
-        wants.setdefault(run_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
-    known = {run_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
+        wants.setdefault(run.identity, _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+    known = {run.identity: run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
     limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
-    taken = {run_key(item.run) for item in picked}
-    rest = tuple(run for run in unsent if run_key(run) not in taken)
+    taken = {item.run.identity for item in picked}
+    rest = tuple(run for run in unsent if run.identity not in taken)
     again = {run.number: held[run.cell].number for run in rest if run.cell in held}
     text = outline([clean(run) for run in rest], again) if rest else ""
     silent = [run for run, _ in means.cells if not run.outputs]
@@ -224,14 +226,14 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (5.2, BRIEF, _last_uses(sorted(_made([run for run, _ in worded[:2]])), runs)),
         (SOURCES, BRIEF, _sources(seeds, runs)),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
-        (7, BRIEF, [(run, "as short as its line of an outline") for run in runs if is_short(run)]),
+        (7, BRIEF, [(run, "is as short as its summary would be") for run in runs if is_short(run)]),
     )
     wants: dict[str, _Want] = {}
     for priority, form, found in offers:
         for place, (run, reason) in enumerate(found):
-            wants.setdefault(run_key(run), _Want(form, reason, priority + place / 1000))
-    for place, run in enumerate(sorted(_by_use(runs), key=lambda run: -matched[run_key(run)].weight)):
-        wants.setdefault(run_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
+            wants.setdefault(run.identity, _Want(form, reason, priority + place / 1000))
+    for place, run in enumerate(sorted(_by_use(runs), key=lambda run: -matched[run.identity].weight)):
+        wants.setdefault(run.identity, _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
 
 
@@ -279,16 +281,16 @@ SHORT_LINE = 8
 def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
     found: _Found = []
-    seen, now = {run_key(run) for run in seeds}, seeds
+    seen, now = {run.identity for run in seeds}, seeds
     for _ in range(CALLED_STEPS):
         step = [
             (maker, f"defines {name}, which cell {run.number} calls")
             for run in now
             for name in sorted(run.flow.uses | run.flow.calls)
-            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and run_key(maker) not in seen
+            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and maker.identity not in seen
         ]
-        step = list({run_key(run): (run, why) for run, why in reversed(step)}.values())[::-1]
-        seen |= {run_key(run) for run, _ in step}
+        step = list({run.identity: (run, why) for run, why in reversed(step)}.values())[::-1]
+        seen |= {run.identity for run, _ in step}
         found += step
         now = [run for run, _ in step]
     return found
@@ -313,9 +315,9 @@ def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
     later: Counter[str] = Counter()
     uses: dict[str, int] = {}
     for run in reversed(runs):
-        uses[run_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
+        uses[run.identity] = sum(later[name] for name in run.flow.binds - run.flow.imports)
         later.update(run.flow.uses)
-    return sorted(runs, key=lambda run: (-uses[run_key(run)], -run.order))
+    return sorted(runs, key=lambda run: (-uses[run.identity], -run.order))
 
 
 def _does(run: CellRun, name: str) -> str:
@@ -348,12 +350,12 @@ _Found = list[tuple[CellRun, str]]
 
 def _sources(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     """Return the cells that made what these cells use, one step back."""
-    place = {run_key(run): number for number, run in enumerate(runs)}
+    place = {run.identity: number for number, run in enumerate(runs)}
     return [
         (maker, f"{_does(maker, name)} {name}, which cell {run.number} uses")
         for run in seeds
         for name in sorted(run.flow.uses | run.flow.changes)
-        for maker in _makers(name, runs, place.get(run_key(run), len(runs)))
+        for maker in _makers(name, runs, place.get(run.identity, len(runs)))
     ]
 
 
@@ -412,6 +414,8 @@ class _Filling:
             return None
         share = NEEDED if want.priority < FILLING - 1 else SPARE
         room = (self.budget if want.priority < 1 else min(self.budget, self.limit * share)) - self.spent
+        if room < NO_ROOM:
+            return None
         clean = None
         for form in (WHOLE, FULL, BRIEF):
             if form.rank > want.form.rank:

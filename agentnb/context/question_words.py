@@ -41,10 +41,6 @@ class CellQuestion:
     above: CellRun | None = None
 
 
-def run_key(run: CellRun) -> str:
-    return f"{run.cell}:{run.number}"
-
-
 def names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) -> list[str]:
     """Return the notebook's names that the question uses: as they are, inflected, or taken apart."""
     known = dict.fromkeys(name for run in runs for name in sorted(run.flow.binds - run.flow.imports))
@@ -132,14 +128,14 @@ def match_words(question: CellQuestion, runs: Sequence[CellRun]) -> dict[str, Wo
     having |= {word: [run for run in runs if word in run.code_stems] for word in sorted(_called(task) - spoken)}
     having |= {name: [run for run in runs if name in run.letters] for name in _LETTER.findall(question.task)}
     usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
-    matched = {run_key(run): WordMatch() for run in runs}
+    matched = {run.identity: WordMatch() for run in runs}
     for word, found in having.items():
         rare = len(found) <= max(2, len(runs) * RARE)
         for run in found:
             length = min(len(run.stems) / usual, 2.0)
             weight = math.log((len(runs) + 1) / len(found)) / (0.5 + 0.5 * length)
-            known = matched[run_key(run)]
-            matched[run_key(run)] = WordMatch(
+            known = matched[run.identity]
+            matched[run.identity] = WordMatch(
                 known.weight + weight, known.rare + weight * rare, (*known.words, *([word] if rare else []))
             )
     return matched
@@ -147,9 +143,9 @@ def match_words(question: CellQuestion, runs: Sequence[CellRun]) -> dict[str, Wo
 
 def by_words(matched: Mapping[str, WordMatch], runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
     """Return the cells that share the question's rare words, the best first."""
-    best = sorted(runs, key=lambda run: (-matched[run_key(run)].rare, -run.order))[:BY_WORDS]
+    best = sorted(runs, key=lambda run: (-matched[run.identity].rare, -run.order))[:BY_WORDS]
     least = max(max((each.rare for each in matched.values()), default=0.0) * NEARLY, 0.01)
-    chosen = [(run, matched[run_key(run)].words[:4]) for run in best if matched[run_key(run)].rare >= least]
+    chosen = [(run, matched[run.identity].words[:4]) for run in best if matched[run.identity].rare >= least]
     return [(run, f"the question's word{'s' if len(words) > 1 else ''} {', '.join(words)}") for run, words in chosen]
 
 

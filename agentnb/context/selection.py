@@ -213,8 +213,7 @@ def select(
     `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the tokens
     of a text. `ran` is what a cell really executed (context/trace.py), and `used` what the cells use that the question
     is about. The user's functions among them come next, in the order of their calls. `code` is what the notebook runs:
-    which parameters it passes to a library. Marks that mean
-    nothing become notes.
+    which parameters it passes to a library. Marks that mean nothing become notes.
     """
     if mode == "none":
         return Selection()

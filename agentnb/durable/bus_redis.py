@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from agentnb.canonical import dump, load
 from agentnb.durable.events import EVENT_VERSION, JOURNALED_KINDS, Event
@@ -61,7 +61,7 @@ class RedisBus:
         self._address = address.replace("valkey", "redis", 1) if address.startswith("valkey") else address
         self.trouble: AgentnbError | None = None
         self._noted: AgentnbError | None = None
-        _check_options(self._address, self.place)
+        _check_options(self._address, parts, self.place)
         self._begin()
 
     def _begin(self) -> None:
@@ -282,10 +282,19 @@ def _package() -> Any:
     return redis
 
 
-def _check_options(address: str, place: str) -> None:
+OPTIONS = frozenset(
+    ["db", "username", "password", "protocol", "client_name", "health_check_interval", "max_connections"]
+)
+"""Options of an address, besides those of sockets and of TLS. For others the client wants objects, and takes texts."""
+
+
+def _check_options(address: str, parts: SplitResult, place: str) -> None:
     """Raise SettingsError where the address has options that the client does not know. Nothing is connected."""
     redis = _package()
+    given = (name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     try:
+        if not all(name in OPTIONS or name.startswith(("socket_timeout", "socket_connect", "ssl_")) for name in given):
+            raise ValueError
         _client(address).connection_pool.make_connection()
     except (ValueError, TypeError, LookupError, AttributeError, redis.RedisError) as error:
         raise SettingsError(
@@ -312,7 +321,7 @@ def _translated(place: str) -> Iterator[None]:
     redis = _package()
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError) as error:
+    except (redis.AuthenticationError, redis.ResponseError) as error:  # a lacking permission is one of the second
         raise BusRefused(
             "the Redis server does not let us in"
             if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error)

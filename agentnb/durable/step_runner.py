@@ -75,23 +75,32 @@ class Stepper:
         if not state.name.startswith(AWAITING):
             self._usual.add(state.name)
 
-    def advance(self, run_id: str) -> Advance:
-        journal, token = self.journal, ownership.new_token()
+    def advance(self, run_id: str, most: float = 1) -> Advance:
+        """Make at most so many steps while the run goes on by itself; hold it once for all of them."""
+        journal, token, made = self.journal, ownership.new_token(), 0
+        monotonic = journal.clock.monotonic
         try:
             hold = ownership.take(journal, run_id, token)
-            now = journal.clock.monotonic()
-            if not hold.valid or hold.asked or now > hold.renewal:
-                stopped = self._claim(hold)
-                if stopped is not None:
-                    return stopped
-            journal.active[run_id] = hold.active
-            hold.started = now
-            return self._step(hold)
+            while True:
+                now = monotonic()
+                if not hold.valid or hold.asked or now > hold.renewal:
+                    stopped = self._claim(hold, made)
+                    if stopped is not None:
+                        return stopped
+                journal.active[run_id] = hold.active
+                hold.started = now
+                reached = self._step(hold)
+                made += 1
+                if made >= most or reached[1] != records.RUNNING:
+                    return reached
         finally:
             ownership.let_go(journal, run_id, token)
 
-    def _claim(self, hold: OwnedRun) -> Advance | None:
-        """Claim the run and read it; what to answer instead where there is nothing to execute."""
+    def _claim(self, hold: OwnedRun, made: int) -> Advance | None:
+        """Claim the run and read it; what to answer instead where there is nothing to execute.
+
+        A run that stands still is an error only where no step was `made`.
+        """
         asked, hold.valid, hold.asked = hold.asked, False, False
         renewal = self.journal.clock.monotonic() + self._lease / 2
         claim = self.journal.claim(hold.run_id, self._lease)
@@ -99,7 +108,7 @@ class Stepper:
         if not claim.held:
             if asked and self.events.heard:
                 self.events.emit(self.journal.history(hold.run_id)[-1])
-            return _stopped(row)
+            return (row.summary.state, row.summary.status) if made else _stopped(row)
         ownership.keep_alive(self.journal, self._lease)
         hold.key, hold.fence, hold.step, hold.state = row.key, row.fence, row.summary.step, row.summary.state
         hold.attempt, hold.delivery, hold.renewal, hold.checked = row.attempt, claim.delivery, renewal, None
@@ -112,7 +121,7 @@ class Stepper:
         return None
 
     def _step(self, hold: OwnedRun) -> Advance:
-        entry = self.entry(hold.state)
+        entry = self.states.get(hold.state) or self.entry(hold.state)
         if hold.checked is not self._registered:
             self._check_versions(hold, self.journal.row(hold.run_id))
         while True:
@@ -148,9 +157,11 @@ class Stepper:
         encoded = deltas.encode(plain, hold.encoded, hold.nulls)
         frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes)
         status, wake_at = _GOES_ON if next_state in self._usual else self.status_of(next_state)
-        self._note_pause(hold, current)
+        if hold.started - hold.ended > PAUSE:
+            self._note_pause(hold, current)
         data = dump_exact(current.attached, "attach") if current.attached else None
-        frame, data = deltas.pack(frame, data)
+        if data or whole or len(frame) >= deltas.WORTH_DEFLATING:
+            frame, data = deltas.pack(frame, data)
         took = hold.delivery.key if hold.delivery else None
         write = StepWrite(
             hold.key, hold.run_id, current.step, hold.fence, hold.state, next_state, status, frame, whole, data, took,
@@ -169,8 +180,7 @@ class Stepper:
 
     def _note_pause(self, hold: OwnedRun, current: Current) -> None:
         """After a pause keep how long the step took: else the pause would be told as a part of it."""
-        paused = hold.started - hold.ended > PAUSE if hold.ended else hold.step > 0
-        if paused and "seconds" not in (current.attached or {}):
+        if (hold.ended or hold.step > 0) and "seconds" not in (current.attached or {}):
             current.attach(seconds=round(self.journal.clock.monotonic() - hold.started, 6))
 
     def checked(self, state: str, answer: object) -> tuple[str, Context]:

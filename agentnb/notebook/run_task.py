@@ -133,9 +133,10 @@ class AgentCall:
         missing = notebook.missing(request.task)
         if missing:
             self._notebook.warned = asked
+            told, cells = notebook.to_run()
+            there = " The button below runs them." if self._notebook.offer_run(cells) else ""
             raise InputError(
-                f"{missing}; nothing was asked",
-                todo=f"{notebook.to_run()} Run this cell again to ask all the same.",
+                f"{missing}; nothing was asked", todo=f"{told}{there} Run this cell again to ask all the same."
             )
 
     def _run_machine(self, task: str) -> None:

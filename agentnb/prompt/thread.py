@@ -134,7 +134,7 @@ def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Ma
     fresh: dict[str, list[tuple[int, float, str]]] = {}
     stale = [0.0] * len(blocks)
     for number, (block, total) in enumerate(zip(blocks, weights, strict=True)):
-        for item, weight in _weighed(block, total):
+        for item, weight in _weighed(block, total) if block.holds else ():
             name, digest = str(item["name"]), str(item["digest"])
             held = fresh.setdefault(name, [])
             _go_stale(stale, held, digest)

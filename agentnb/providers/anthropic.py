@@ -37,18 +37,9 @@ from agentnb.providers.base import Mark, Wire
 from agentnb.providers.calling import NO_KEY, Calling, whole_object
 from agentnb.providers.reading import cut_off, read_arguments
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
-from agentnb.providers.vendor import Vendor
+from agentnb.providers.vendor import ANTHROPIC as VENDOR
 
 NAME = "anthropic"
-VENDOR = Vendor(
-    name=NAME,
-    label="Anthropic",
-    keys=("ANTHROPIC_API_KEY",),
-    address="ANTHROPIC_BASE_URL",
-    example="claude-sonnet-4-6",
-    request_id="request-id",
-    files=(".config/anthropic",),
-)
 
 _STOPS = {
     "end_turn": StopReason.END,

@@ -11,7 +11,6 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from agentnb import canonical
@@ -382,14 +381,7 @@ class Calling:
         return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
 
     def _surely_without_key(self) -> bool:
-        """Tell whether nothing is set that gives the SDK a key. Then it need not be loaded, for seconds, to say so."""
-        starts = tuple({f"{name.partition('_')[0]}_" for name in self.vendor.keys})
-        given = self._key is not None or self._base_url is not None
-        return not (
-            given
-            or any(name.startswith(starts) and value for name, value in os.environ.items())
-            or any((Path.home() / file).exists() for file in self.vendor.files)
-        )
+        return self._key is None and self._base_url is None and self.vendor.surely_without_key()
 
     def _connect(self) -> Any:
         if self._client is None:

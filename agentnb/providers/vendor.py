@@ -1,9 +1,11 @@
-"""Say what a provider is called, and what its refusals and silences mean, each as an error of ours. Pure."""
+"""Say what a provider is called, and what its refusals and silences mean, each as an error of ours."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentnb.errors import (
     AccessRefused,
@@ -44,6 +46,12 @@ class Vendor:
     example: str
     request_id: str = ""  # the reply header with the request's id, where there is one
     files: tuple[str, ...] = ()  # below the home folder: where the SDK looks for credentials of its own
+
+    def surely_without_key(self) -> bool:
+        """Tell whether nothing is set that gives the SDK a key. Then it need not be loaded, for seconds, to say so."""
+        starts = tuple({f"{name.partition('_')[0]}_" for name in self.keys})
+        named = any(name.startswith(starts) and value for name, value in os.environ.items())
+        return not (named or any((Path.home() / file).exists() for file in self.files))
 
     def missing_key(self) -> KeyMissing:
         """Return the one message for a missing key."""
@@ -99,6 +107,32 @@ class Vendor:
             request_id=request_id,
         )
 
+
+ANTHROPIC = Vendor(
+    name="anthropic",
+    label="Anthropic",
+    keys=("ANTHROPIC_API_KEY",),
+    address="ANTHROPIC_BASE_URL",
+    example="claude-sonnet-4-6",
+    request_id="request-id",
+    files=(".config/anthropic",),
+)
+GOOGLE = Vendor(
+    name="google",
+    label="Google",
+    keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    address="GOOGLE_GEMINI_BASE_URL",
+    example="gemini-3.1-pro-preview",
+)
+OPENAI = Vendor(
+    name="openai",
+    label="OpenAI",
+    keys=("OPENAI_API_KEY",),
+    address="OPENAI_BASE_URL",
+    example="gpt-4.1",
+    request_id="x-request-id",
+)
+VENDORS = {vendor.name: vendor for vendor in (ANTHROPIC, GOOGLE, OPENAI)}
 
 _STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
     400: (RequestRefused, "The request itself is wrong; resuming without a change gives the same answer."),

@@ -135,7 +135,7 @@ class Progress:
             self.call_began, self.ready, self.first_token = now, None, None
             self._loaded_before = self.loading
             self.expected = number((latency.get("expected") or {}).get("middle"))
-            self.state, self.text, self.thought = "THINKING", "", ""
+            self.state, self.stage, self.text, self.thought = "THINKING", "", "", ""
             self._parts.clear()
             self.sent = _sent(last)
 

@@ -15,6 +15,7 @@ from agentnb.view.style import (
     NO_MATH,
     ROW,
     SMALL_CODE,
+    SUMMARY,
     TABLE,
     WIDTH,
     clean,
@@ -68,13 +69,17 @@ def table_html(
     notes: Sequence[str] = (),
     *,
     figure: str = "",
+    first: int | None = None,
 ) -> str:
     """Return a titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped.
 
-    `figure` is finished html between the title and the table.
+    `figure` is finished html between the title and the table. Rows after the `first` ones stand in a fold.
     """
     heading = f'<p style="margin:0 0 4px 0"><strong>{esc(title)}</strong></p>' if title else ""
-    body = plain_table(columns, rows) if rows else ""
+    body = plain_table(columns, rows[:first]) if rows[:first] else ""
+    if first is not None and (folded := rows[first:]):
+        summary = f'<summary style="{SUMMARY}">{count(len(folded))} more</summary>'
+        body += f"<details>{summary}{plain_table(columns, folded)}</details>"
     lines = "".join(line_html(note) for note in notes)
     return wrap(f'<div class="{NO_MATH}">{heading}{figure}<div style="overflow-x:auto">{body}</div>{lines}</div>')
 
@@ -98,11 +103,12 @@ def table_bundle(
     *,
     figure: str = "",
     told: Sequence[str] = (),
+    first: int | None = None,
 ) -> JsonObject:
-    """Html and plain text of one table. `told` says in the text what the figure shows in the html."""
+    """Html and plain text of one table. `told` says in the text what the figure and the fold show in the html."""
     return {
-        "text/html": table_html(title, columns, rows, notes, figure=figure),
-        "text/plain": table_text(title, columns, rows, [*notes, *told]),
+        "text/html": table_html(title, columns, rows, notes, figure=figure, first=first),
+        "text/plain": table_text(title, columns, rows[:first], [*notes, *told]),
     }
 
 
@@ -124,7 +130,10 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     last = len(columns) - 1
     body = "".join(
         f'<tr style="{FOOT}">'
-        + "".join(_cell(cell, right[i], wraps=i == last or _wraps(cell)) for i, cell in enumerate(row[: last + 1]))
+        + "".join(
+            _cell(cell, right[i], wraps=_wraps(cell) or (i == last and not right[i]))
+            for i, cell in enumerate(row[: last + 1])
+        )
         + "</tr>"
         for row in shown
     )

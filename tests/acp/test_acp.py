@@ -155,7 +155,7 @@ def test_what_is_denied_does_not_run_and_what_is_cancelled_ends_the_turn(tmp_pat
 def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: Path) -> None:
     async def scene() -> None:
         person = Person()
-        async with connected(person, tmp_path / "home", speed="0.3") as (client, _):
+        async with connected(person, tmp_path / "home", speed="1") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             prompt = asyncio.create_task(ask(client, session, "Hello"))
             while not person.told:

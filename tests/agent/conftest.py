@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,11 +58,6 @@ def book(tmp_path: Path) -> Iterator[Book]:
 @pytest.fixture(scope="session")
 def wire() -> ModuleType:
     """How the benchmark of prefix stability replays edits and reads what was received (prefix_replay.py)."""
-    place = Path(__file__).parents[1] / "benchmarks" / "prefix_replay.py"
-    spec = importlib.util.spec_from_file_location("prefix_replay", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    import prefix_replay
+
+    return prefix_replay

@@ -142,7 +142,7 @@ def test_whatever_is_proposed_runs_as_it_was_shown(desk: Callable[[str], Desk], 
     at = desk("anthropic")
     numbers = itertools.count()
 
-    @settings(max_examples=40)
+    @settings(max_examples=max(1, settings.default.max_examples // 5))  # each begins a session and asks
     @given(shown.payloads(), st.sampled_from(WAYS), st.booleans())
     @example(HIDING[0], "command", True)
     def holds(code: str, way: str, restarted: bool) -> None:

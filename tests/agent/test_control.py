@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import agentnb
 from agentnb import session
 from agentnb.agent.request import Limits
-from agentnb.errors import ActionUnsure, InputError, RunUnknown
+from agentnb.errors import ActionUnsure, AgentnbError, InputError, RunUnknown
 
 
 def loop(book: Any) -> Any:
@@ -53,6 +54,15 @@ def test_a_replay_calls_no_tool_of_the_users(book: Any) -> None:
     replays = [machine.replay(run.run_id, step) for step in range(1, machine.get(run.run_id).step + 1)]
     assert called == ["pear"]
     assert all(replay.same for replay in replays)
+
+
+def test_a_step_whose_event_was_taken_out_of_the_journal_is_not_replayed(book: Any) -> None:
+    run = loop(book)
+    machine = book.session.agent().machine
+    with sqlite3.connect(book.session.settings.home / "cache.db") as database:
+        database.execute("UPDATE agentnb_history SET run = x'ff'")
+    with pytest.raises(AgentnbError):
+        machine.replay(run.run_id, 2)
 
 
 def test_a_fork_goes_its_own_way(book: Any) -> None:

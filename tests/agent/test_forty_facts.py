@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_model import ScriptedModel
 
 from agentnb.agent.tools.tool import Unable, tool
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
-from scripted_model import ScriptedModel
 
 ASKED_AT = 400
 NOUNS = ("water", "boat", "harbour", "tide", "north", "morning", "cargo", "signal", "rope", "anchor", "mast", "storm")

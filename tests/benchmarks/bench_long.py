@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 from unittest import mock
 
@@ -34,6 +35,7 @@ from scripted_model import ScriptedModel
 from agentnb.agent import request_planner
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import tool
+from agentnb.durable.step_runner import Stepper
 from agentnb.models import catalog
 from agentnb.models.messages import Usage
 from agentnb.models.prices import cost_of
@@ -47,38 +49,47 @@ GOALS = {300: 0.45, 500: 0.35}
 REUSE = 0.99
 KEPT = 3
 """Steps that the other policies keep word for word."""
-WORDS = ("water", "boat", "harbour", "tide", "north", "morning", "cargo", "signal", "rope", "anchor", "mast", "storm")
-SUMMARY_WORDS = 550
+BYTES_A_STEP = 2_500
+TEXT = " ".join(topics.values()).split()
+SUMMARY_WORDS = 400
 
 
 def words(seed: object, count: int) -> str:
-    rng = random.Random(str(seed))
-    return " ".join(rng.choice(WORDS) for _ in range(count))
+    """So many words of real text: it deflates as such does."""
+    begin = random.Random(str(seed)).randrange(len(TEXT) - count)
+    return " ".join(TEXT[begin : begin + count])
 
 
 @tool(safe=True)
 def page(number: int) -> str:
     """Read a page of the log."""
-    return words(number, 440)
+    return words(number, 250)
 
 
 @dataclass
 class Measured:
     """A real run: the usage of each call and of each summary, in order, and the CPU seconds of the agent's thread."""
 
-    run: AgentRun
+    run: AgentRun = field(default_factory=lambda: AgentRun({}))
     calls: list[Usage] = field(default_factory=list)
     all_calls: list[Usage] = field(default_factory=list)
     first_after: set[int] = field(default_factory=set)
     cpu: list[float] = field(default_factory=list)
     sdk: list[float] = field(default_factory=list)
+    commits: list[float] = field(default_factory=list)
+    """CPU seconds of each step's encoding and commit."""
+    memory: list[int] = field(default_factory=list)
+    """Bytes of the process after each call, the simulator's own among them; empty where that is not told."""
     journal: int = 0
+    """Bytes of the run's steps in the journal."""
+    new: int = 0
+    """Bytes of what was said and found: replies, calls and results."""
 
 
 def real(calls: int, address: str, **changes: Any) -> Measured:
     """Run it, and take down what it used."""
     script = ScriptedModel(
-        lambda n: (words(-n, 100), [("page", {"number": n})]) if n <= calls - 1 else ("Done.", []),
+        lambda n: (words(-n, 55), [("page", {"number": n})]) if n <= calls - 1 else ("Done.", []),
         summary=lambda _: words("summary", SUMMARY_WORDS),
     )
     with tempfile.TemporaryDirectory() as home, Simulator(speed=0) as simulator, script.installed():
@@ -86,7 +97,7 @@ def real(calls: int, address: str, **changes: Any) -> Measured:
         session = Session(settings=settings, simulated=simulator, environment={})
         session.extra_tools["page"] = page
         agent, run_id = session.agent(), session.new_run_id()
-        clock, sdk = [time.thread_time()], [0.0]
+        clock, sdk, out = [time.thread_time()], [0.0], Measured()
         provider = session.provider(address)
         ask = provider.ask
 
@@ -101,13 +112,26 @@ def real(calls: int, address: str, **changes: Any) -> Measured:
             if event.kind == "step" and event.state == "THINKING" and event.next_state != "CONDENSING":
                 clock.append(time.thread_time())
                 sdk.append(0.0)
+                script.seen.clear()
+                out.memory += resident()
+
+        commit = Stepper._commit
+
+        def counted(*given: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return commit(*given)
+            finally:
+                out.commits.append(time.thread_time() - began)
 
         agent.machine.events.subscribe(heard)
-        with mock.patch.object(provider, "ask", timed):
+        with mock.patch.object(provider, "ask", timed), mock.patch.object(Stepper, "_commit", counted):
             agent.begin(session.request("Read the log.", **changes), run_id)
             run = agent.drive(run_id)
-        out = Measured(run=run, sdk=sdk[:-1], cpu=[b - a for a, b in itertools.pairwise(clock)])
-        out.journal = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
+        out.run, out.sdk, out.cpu = run, sdk[:-1], [b - a for a, b in itertools.pairwise(clock)]
+        stored = "SELECT sum(length(frame) + coalesce(length(data), 0)) FROM agentnb_history"
+        out.journal = agent.machine.journal._connection.execute(stored).fetchone()[0]
+        out.new = sum(len(words(-n, 55)) + len(words(n, 250)) for n in range(1, calls))
         session.close()
     assert run.state == "COMPLETED", run.error
     for step in run.steps:
@@ -119,6 +143,14 @@ def real(calls: int, address: str, **changes: Any) -> Measured:
         if step.state == "CONDENSING":
             out.first_after.add(len(out.calls))
     return out
+
+
+def resident() -> list[int]:
+    """Bytes of memory that the process holds, in a list; empty where the system does not say."""
+    try:
+        return [int(Path("/proc/self/statm").read_text().split()[1]) * 4096]
+    except OSError:
+        return []
 
 
 def dollars(model: catalog.Model, usages: Sequence[Usage]) -> float:
@@ -289,9 +321,17 @@ def main() -> int:
             f"  CPU a call around {place}: {statistics.median(own[near]) * 1000:.1f} ms of our own, "
             f"{statistics.median(ours.sdk[near]) * 1000:.1f} in the SDK"
         )
-    print(f"  data directory: {ours.journal / len(ours.run.steps):,.0f} bytes a step")
+        if ours.memory:
+            print(f"    memory: {ours.memory[place - 1] / 1e6:.0f} MB, the simulator's in it")
+    stored, new = ours.journal / len(ours.run.steps), ours.new / len(ours.run.steps)
+    print(f"  journal: {stored:,.0f} bytes a step, for {new:,.0f} of replies and results")
+    tenth = len(ours.commits) // 10
+    first, last = (statistics.median(part) * 1000 for part in (ours.commits[:tenth], ours.commits[-tenth:]))
+    print(f"  journal's CPU a step: {first:.2f} ms in the first tenth, {last:.2f} ms in the last")
     missed = [f"{mark} calls: {share:.3f}" for mark, share in shares.items() if share > GOALS.get(mark, 1.0)]
     missed += [f"reuse {shared:.2%}"] if shared < REUSE else []
+    missed += [f"{stored:,.0f} bytes a step"] if stored > BYTES_A_STEP * max(1.0, new / 1000) else []
+    missed += [f"{last:.2f} ms of journal a step"] if last > 1 else []
     print(f"  goals: {'MISSED: ' + ', '.join(missed) if missed else 'met'}")
     return int(bool(missed))
 

@@ -16,7 +16,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ BROWSER_FLAGS = [
     "--disable-sync",
 ]
 ERROR = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+THEMES = "@jupyterlab/apputils-extension/themes"
 # Each kernel of Lab's asks a simulator of its own, whose pace is that of the models unless a test wants it at once.
 SPEED = """
 import os
@@ -69,10 +72,18 @@ class Lab:
 
     def theme(self, name: str) -> None:
         """`JupyterLab Light` or `JupyterLab Dark`, from the next page load on."""
-        self.set("@jupyterlab/apputils-extension/themes", {"theme": name})
+        self.set(THEMES, {"theme": name})
+
+    def look(self) -> str:
+        """What a page that is loaded now looks like."""
+        path = self.place_of(THEMES)
+        return path.read_text() if path.exists() else ""
+
+    def place_of(self, plugin: str) -> Path:
+        return self.settings / f"{plugin}.jupyterlab-settings"
 
     def set(self, plugin: str, values: dict[str, Any]) -> None:
-        path = self.settings / f"{plugin}.jupyterlab-settings"
+        path = self.place_of(plugin)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
 
@@ -101,12 +112,25 @@ def complete(path: Path) -> bool:
     return True
 
 
+# Opens a notebook in the page that is loaded, by the page's own means, as the only one of its window.
+OPEN = """async name => {
+    const app = window.jupyterapp;
+    if (location.pathname.startsWith("/notebooks/")) history.replaceState(null, "", `/notebooks/${name}`);
+    await app.commands.execute("docmanager:open", {path: name, options: {ref: "_noref"}});
+}"""
+CLOSE = """async () => {
+    await window.jupyterapp.restored;
+    for (const open of [...window.jupyterapp.shell.widgets('main')]) open.dispose();
+}"""
+
+
 class Page:
     """One notebook open in the browser: run cells, wait for prompts, look at outputs, save."""
 
     def __init__(self, page: Any, lab: Lab) -> None:
         self.page = page
         self.lab = lab
+        page.on("dialog", lambda dialog: dialog.accept())  # whether to leave what is not saved
 
     def open_in_notebook(self, name: str) -> Page:
         """In Notebook 7, which the same server serves."""
@@ -114,9 +138,21 @@ class Page:
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
         return self
 
+    def open_next(self, name: str) -> Page:
+        """In the page as it is: a tenth of the work of loading it."""
+        self.page.bring_to_front()
+        self.page.evaluate(OPEN, name)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+        return self
+
+    def close_notebook(self) -> None:
+        self.page.evaluate(CLOSE)
+
     def open(self, name: str) -> Page:
-        # `reset` drops the workspace, so that every test begins with this notebook alone.
-        self.page.goto(f"{self.lab.url}/lab/tree/{name}?reset", timeout=PATIENCE)
+        # `reset` drops the workspace, so that every test begins with this notebook alone. It has a name of its own, for
+        # a page whose workspace another has open loads itself once more under another name.
+        place = f"{self.lab.url}/lab/workspaces/{uuid.uuid4().hex}/tree/{name}?reset"
+        self.page.goto(place, timeout=PATIENCE)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
         if self.page.locator("#jp-left-stack").is_visible():
             self.page.keyboard.press("Control+b")  # the file browser takes most of a narrow window
@@ -154,8 +190,8 @@ class Page:
 
     def reload(self) -> None:
         """Load the page anew, whatever is not saved."""
-        self.page.on("dialog", lambda dialog: dialog.accept())
-        self.page.reload()
+        place = self.page.url.partition("?")[0]
+        self.page.goto(place if "/notebooks/" in place else f"{place}?reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
     def run_all(self, *, failing: Collection[int] = ()) -> None:
@@ -200,8 +236,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     base = tmp_path_factory.mktemp("lab")
     home = Lab(url=f"http://127.0.0.1:{free_port()}", files=made(base / "files"), settings=made(base / "settings"))
     home.set("@jupyterlab/apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False})
-    with (base / "lab.log").open("wb") as log:
-        server = subprocess.Popen(lab_command(home), env=lab_environment(base), cwd=home.files, stdout=log, stderr=log)
+    environment = lab_environment(base)
+    with (base / "lab.log").open("wb") as log, forked_kernels(base, environment):
+        server = subprocess.Popen(lab_command(home), env=environment, cwd=home.files, stdout=log, stderr=log)
         try:
             wait_for_server(home.url, server, base / "lab.log")
             yield home
@@ -210,9 +247,26 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             server.wait(timeout=30)
 
 
+@contextmanager
+def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
+    """Have the server start kernels that have imported everything, where the system can tell that one has ended."""
+    if not hasattr(os, "pidfd_open"):
+        yield
+        return
+    place, script = str(base / "kernels"), str(Path(__file__).with_name("forked_kernel.py"))
+    command = [sys.executable, "-ISE", script, place, "{connection_file}"]
+    spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
+    with subprocess.Popen([sys.executable, script, "serve", place], env=environment, stdin=subprocess.PIPE):
+        yield
+
+
 def lab_command(lab: Lab) -> list[str]:
     flags = {"ip": "127.0.0.1", "port": lab.url.rpartition(":")[2], "port_retries": "0", "root_dir": str(lab.files)}
     options = [f"--ServerApp.{name}={value}" for name, value in flags.items()]
+    # Through it a test opens the next notebook in a page that is loaded.
+    options += [f"--{app}.expose_app_in_browser=True" for app in ("LabApp", "JupyterNotebookApp")]
     open_door = ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--no-browser", "--allow-root"]
     return [sys.executable, "-m", "jupyterlab", *options, *open_door]
 
@@ -258,7 +312,8 @@ def made(path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One profile on disk for all pages: there Chromium keeps what it has loaded and compiled."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -268,26 +323,60 @@ def browser() -> Iterator[Any]:
     if not found or not Path(found).exists():
         missing(f"no Chromium found ({named or 'chromium'}); install it, or name it in AGENTNB_CHROMIUM")
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
+        place = tmp_path_factory.mktemp("profile")
+        running = driver.chromium.launch_persistent_context(str(place), executable_path=found, args=BROWSER_FLAGS)
+        running.set_default_timeout(PATIENCE)
         yield running
         running.close()
 
 
 @pytest.fixture
-def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
-    """`open_page(name, width=…, height=…, in_notebook=…)` opens a notebook in a fresh context."""
-    contexts = []
+def browser(profile: Any) -> Any:
+    return profile.browser
 
-    def opened(name: str, *, width: int = 1280, height: int = 1000, in_notebook: bool = False) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = Page(context.new_page(), lab)
+
+@pytest.fixture(scope="session")
+def loaded() -> dict[tuple[str, bool], Page]:
+    """The pages that stay loaded between tests, by the look that was set when they were loaded, and by front end."""
+    return {}
+
+
+@pytest.fixture
+def open_page(
+    request: pytest.FixtureRequest, profile: Any, lab: Lab, loaded: dict[tuple[str, bool], Page]
+) -> Iterator[Any]:
+    """`open_page(name, width=…, height=…, in_notebook=…)` opens a notebook in a page that an earlier test has left.
+
+    A page is loaded where there is none of this look, after a test that failed, or where a test wants it `fresh`.
+    """
+    taken: dict[tuple[str, bool], Page] = {}
+    others: list[Page] = []
+
+    def opened(
+        name: str, *, width: int = 1280, height: int = 1000, in_notebook: bool = False, fresh: bool = False
+    ) -> Page:
+        key = (lab.look(), in_notebook)
+        if key in loaded and key not in taken and not fresh:
+            page = taken[key] = loaded[key]
+            page.page.set_viewport_size({"width": width, "height": height})
+            return page.open_next(name)
+        page = Page(profile.new_page(), lab)
+        if fresh or key in taken:
+            others.append(page)
+        else:
+            taken[key] = loaded[key] = page
+        page.page.set_viewport_size({"width": width, "height": height})
         return page.open_in_notebook(name) if in_notebook else page.open(name)
 
+    failed = request.session.testsfailed
     yield opened
-    for context in contexts:
-        context.close()
+    if request.session.testsfailed > failed:
+        others += [loaded.pop(key) for key in taken]
+    else:
+        for page in taken.values():
+            page.close_notebook()
+    for page in others:
+        page.page.close()
     lab.end_kernels()  # Lab gives a notebook that is opened again its old one; a test must not inherit it
 
 

@@ -109,7 +109,14 @@ def test_a_stopped_question_is_asked_again(front: Any) -> None:
     page.output(2).get_by_text("writes").first.wait_for()
     page.page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.page.get_by_role("menuitem", name="Interrupt Kernel").click()
-    page.output(2).get_by_role("button", name="Ask again").click()
+    again = page.output(2).get_by_role("button", name="Ask again")
+    again.wait_for()
+    said = page.output(2).inner_text()
+    assert "Stopped by you after" in said
+    assert "Traceback" not in said
+    assert page.output(2).get_by_role("button", name="Resume").count() == 1
+    page.picture(f"stopped-{path.stem}", of=page.output(2))
+    again.click()
     page.output(2).get_by_text("✓", exact=True).wait_for()
     assert page.output(2).locator("button").count() == 0
     first, *_ = page.save(path)["cells"][2]["outputs"]

@@ -27,12 +27,39 @@ THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "J
 WIDTHS = (1600, 1280, 640, 400)
 """640 pixels are also what a window of 1280 has at 200 % zoom."""
 
+AT_A_GLANCE = {
+    2: {"did it work": "✓", "what did it cost": "$0.0", "what did it see": "1 cell", "is it real": "simulated"},
+    4: {"what was sent": "Your notebook", "was it cached": "97 %", "where did the time go": "write the answer"},
+    5: {
+        "does it wait for me": "Run this in your kernel?",
+        "did it run": "Nothing of it has run",
+        "what": "log.append(1)",
+    },
+    6: {
+        "what did I ask": "What does gauge give",
+        "what did it cost": "3 questions, $0.0",
+        "did the cache pay": "saved",
+    },
+    7: {"will the next call hit": "of the next call's", "until when": "warm for", "why so": "is cheapest at your pace"},
+    8: {"did it hit": "input tokens read from the prompt cache", "what stayed warm": "end of Instructions (1h)"},
+    9: {"how long until words come": "first token expected in", "from what": "8 of 10 times"},
+    10: {
+        "was it sent": "Nothing was sent",
+        "what would it cost": "plus up to $0.0",
+        "would it hit": "Prompt cache, expected",
+    },
+}
+"""What a person must know of each view within three seconds, by cell, and the words that say it with nothing opened."""
+
 
 def test_in_every_theme_and_width(lab: Any, open_page: Any, light: None, at_once: None) -> None:
     path = lab.put("everywhere.ipynb", CELLS)
     page = open_page(path.name, height=3600)
     page.wait_idle()
     page.run_all()
+    for index, asked in AT_A_GLANCE.items():
+        told = " ".join(page.output(index).inner_text().split())
+        assert {question: said for question, said in asked.items() if said not in told} == {}, index
     page.save(path)
     for name, theme in THEMES.items():
         lab.theme(theme)

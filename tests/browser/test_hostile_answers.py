@@ -36,7 +36,7 @@ RAN = """() => {
 def test_nothing_that_a_model_writes_runs_or_loads(lab: Any, open_page: Any, light: None) -> None:
     payloads = lab.files / "hostile.json"
     payloads.write_text(json.dumps(HOSTILE))
-    page = open_page(lab.put("hostile.ipynb", [CELL.format(payloads=str(payloads))]).name, height=4000)
+    page = open_page(lab.put("hostile.ipynb", [CELL.format(payloads=str(payloads))]).name, height=4000, fresh=True)
     outside: list[str] = []
     page.page.on("request", lambda request: outside.append(request.url) if not at_home(request.url) else None)
     page.page.on("dialog", lambda dialog: outside.append(dialog.message))

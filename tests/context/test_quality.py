@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
+import bench_hydration
+import bench_resolution
 import pytest
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
-def test_names_resolve_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    totals = script("bench_resolution", monkeypatch).main(show=False)
+def test_names_resolve_as_published() -> None:
+    totals = bench_resolution.main(show=False)
     live, text = totals["live"], totals["text"]
     assert sum(live.values()) >= 60
     assert live["right"] >= 0.97 * sum(live.values())
@@ -34,8 +18,8 @@ def test_names_resolve_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_question_s_hydration_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_s_hydration_can_be_measured() -> None:
     """The times are the benchmark's to judge: a loaded machine would fail them here."""
-    median, high, nowhere = script("bench_hydration", monkeypatch).main(10, show=False)
+    median, high, nowhere = bench_hydration.main(10, show=False)
     assert 0 < median <= high
     assert nowhere > 0

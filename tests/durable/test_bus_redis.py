@@ -213,7 +213,19 @@ def test_a_wrong_password_is_told_without_it(locked_server, machine, caplog):
     assert SECRET not in repr(Settings(bus=right))
 
 
-@pytest.mark.parametrize("option", ["foo=1", "db=x", "socket_timeout=soon", "ssl_cert_reqs=none", "protocol=9"])
+TEXTS = (
+    "foo=1",
+    "db=x",
+    "socket_timeout=soon",
+    "ssl_cert_reqs=none",
+    "protocol=9",
+    "retry=1",
+    "encoding=x",
+    "encoding=",
+)
+
+
+@pytest.mark.parametrize("option", TEXTS)
 def test_an_option_that_the_client_does_not_take_is_refused_when_it_is_set(option, caplog):
     """It once ended the thread that sends, with the client's own error."""
     with pytest.raises(SettingsError, match=r"redis://h:6379/0.*AGENTNB_BUS") as caught:

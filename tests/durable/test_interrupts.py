@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -97,3 +99,42 @@ def test_an_interrupt_at_any_moment_leaves_a_run_that_goes_on(machine, interrupt
             thread.join(20)
     assert not any(thread.is_alive() for thread in threads), "the interrupt left another thread waiting"
     assert hits > rounds / 3
+
+
+CUT_SHORT = """
+import asyncio, contextlib, sys
+from agentnb.durable.bus_redis import RedisBus, _translated
+from agentnb.durable.journal.open import open_journal
+from agentnb.errors import AgentnbError
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == CUT_AT:
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+def use():
+    if CUT_AT.startswith("psycopg"):
+        open_journal("postgresql://u:p@127.0.0.1:9/none")
+    with _translated("there"):
+        import redis
+        redis.Redis.from_url("redis://127.0.0.1:9/0").ping()
+
+sys.meta_path.insert(0, Interrupt())
+with contextlib.suppress(KeyboardInterrupt):
+    use()
+    print("was not interrupted")
+try:
+    use()
+except AgentnbError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.parametrize("cut_at", ["psycopg.transaction", "redis.retry"])
+def test_a_package_whose_import_was_interrupted_is_of_use_at_the_next_try(cut_at: str) -> None:
+    """Python forgets the package then, but keeps those of its modules that were whole: nothing names them any more."""
+    pytest.importorskip(cut_at.partition(".")[0])
+    code = f"CUT_AT = {cut_at!r}\n{CUT_SHORT}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout in ("journal.unreachable\n", "bus.unreachable\n"), done.stdout + done.stderr

@@ -165,7 +165,8 @@ def test_addresses(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="mysql"):
         open_journal("mysql://x")
     monkeypatch.chdir(tmp_path)
-    for settings in ("host=db user=ann password=hunter2", "password='hunter2'", "postgres:ann:hunter2@db/runs"):
+    forms = ("host=db user=ann password=hunter2", "password='hunter2'", "postgres:ann:hunter2@db/runs")
+    for settings in (*forms, "postgresql//ann:hunter2@db/runs", "ann:hunter2@db/runs"):
         with pytest.raises(InputError, match="postgresql://user@host") as caught:
             open_journal(settings)
         assert "hunter2" not in str(caught.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -318,14 +318,6 @@ def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -
 
 
 HIDDEN = "x = '''-----BEGIN PRIVATE KEY-----\na'''\nlog.append(1)\ny = '''-----END PRIVATE KEY-----'''\nlen(log)"
-
-
-@pytest.fixture
-def server() -> Iterator[scripted.Scripted]:
-    """A model that proposes what it is told to; the simulator proposes only what stands in the task."""
-    made = scripted.Scripted("anthropic")
-    yield made
-    made.close()
 
 
 @pytest.fixture

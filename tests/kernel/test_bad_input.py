@@ -49,7 +49,9 @@ def test_a_missing_key_is_one_message_that_names_the_variable(start: Callable[..
     text = message_of(kernel.run("%agent -m anthropic:claude-sonnet-4-6 hello"))
     assert "ANTHROPIC_API_KEY" in text
     assert "sim:" in text
-    assert kernel.value("_agent.state") == "FAILED"
+    assert kernel.value("'agentnb.session' in __import__('sys').modules") is False, "told before anything is loaded"
+    assert kernel.value("'_agent' in globals()") is False, "no run was begun"
+    assert kernel.ok("%agent -m anthropic:claude-sonnet-4-6 --dry-run hello").run["state"] == "DRY_RUN"
 
 
 @pytest.mark.parametrize(

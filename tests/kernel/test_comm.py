@@ -211,7 +211,7 @@ def test_outputs_that_were_cleared_long_ago_do_not_come_back(kernel: Any) -> Non
     task = ("c", "code", "%%agent\nHello")
     FakePage(kernel, order=lines(task)).tell([task], asking="c")
     run = kernel.ok("%%agent\nHello", "c").run["run_id"]
-    kernel.ok(f"{SHELL}.on_page._places[{run!r}].ended -= 60")
+    kernel.ok(f"{SHELL}.on_page._places[{run!r}].ended -= 600")
     assert FakePage(kernel, order=lines(task), since=1.0).received == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -214,6 +215,18 @@ def test_runs_are_told_after_a_restart(start: Callable[..., Any]) -> None:
     assert shown["steps"] == run["steps"]
 
 
+def test_twenty_runs_are_listed_and_those_before_them_stand_in_a_fold(kernel: Any) -> None:
+    kernel.ok("for n in range(22): get_ipython().run_line_magic('agent', f'Say {n}')")
+    (listed,) = kernel.ok("%agent_runs").displays
+    shown, fold = listed["text/html"].split("<details>")
+    assert [int(n) for n in re.findall(r"✓ Say (\d+)", shown)] == [*range(21, 1, -1)]
+    assert ">2 more</summary>" in fold
+    assert [int(n) for n in re.findall(r"✓ Say (\d+)", fold)] == [1, 0]
+    assert "22 questions" in listed["text/plain"], "all of them are in the account"
+    assert listed["text/plain"].endswith("More: %agent_runs list 50")
+    assert "<details>" not in kernel.ok("%agent_runs list 22").displays[0]["text/html"]
+
+
 def test_runs_can_be_replayed_forked_and_taken_up_again(kernel: Any) -> None:
     kernel.ok("import shapes")
     run = kernel.ok("%agent --context none Inspect `shapes.scale`").run
@@ -340,7 +353,10 @@ def test_the_context_magics(kernel: Any) -> None:
     assert "schema.sql" in shown
     assert "pinned" in kernel.ok("%agent_context why scale").text
     assert "only its signature, in the project's outline" in kernel.ok("%agent_context why shapes.Box").text
-    assert "Nothing is pinned" in kernel.ok("%agent_context unpin shapes.scale\n%agent_context unpin schema.sql").text
+    assert (
+        "Nothing is pinned, added"
+        in kernel.ok("%agent_context unpin shapes.scale\n%agent_context unpin schema.sql").text
+    )
     assert "cannot be pinned" in kernel.run("%agent_context pin no_such_thing").error
     assert "there is no such file" in kernel.run("%agent_context add missing.sql").error
 

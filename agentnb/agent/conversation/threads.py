@@ -198,7 +198,9 @@ class Threads:
     def _as_it_went(self, turn: Turn) -> Turn:
         """The turn, in the segment that it ended in: a run may begin one in its middle."""
         state = self._state(turn.run_id)
-        return replace(turn, kind=state.kind or turn.kind, segment_root=state.segment.root)
+        kind, root = state.kind or turn.kind, state.segment.root
+        same = (kind, root) == (turn.kind, turn.segment_root)
+        return turn if same else replace(turn, kind=kind, segment_root=root)
 
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
         """Return the turns before this one."""

@@ -121,7 +121,7 @@ class ProjectContext:
         for target in self.cells.imports().values():
             top = target.partition(".")[0]
             module = sys.modules.get(top)
-            if module is not None and top not in sys.stdlib_module_names and not self._is_own(module):
+            if module is not None and top not in sys.stdlib_module_names and not self.is_own(module):
                 found[top] = _version(module)
         return found
 
@@ -171,9 +171,10 @@ class ProjectContext:
         ]
 
     def _own_modules(self) -> Iterable[str]:
-        return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
+        return modules_in_use(self.cells, self.namespace, self.is_own) if self.project is not None else ()
 
-    def _is_own(self, module: ModuleType) -> bool:
+    def is_own(self, module: ModuleType) -> bool:
+        """Tell whether a module is one of the project's."""
         return self._own_file(module) is not None
 
     def _own_file(self, module: ModuleType) -> Path | None:

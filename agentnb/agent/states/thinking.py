@@ -29,6 +29,7 @@ from agentnb.agent.states.other_model import with_model
 from agentnb.agent.states.pacing import Pacing
 from agentnb.agent.states.warming import WarmFirst
 from agentnb.agent.tools.typed_answer import answer_text
+from agentnb.durable.journal.transactions import no_step
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -164,7 +165,8 @@ class Thinking:
             provider,
             call,
             thread=state.thread,
-            reuse=self._preparing.reuse(state, call),
+            worth=self._preparing.object_pays(state, call),
+            warm=self._preparing.frame_is_warm(state, call),
             replaced=state.segment.replaced,
         )
         if held is not None and objects.spent > before:
@@ -411,7 +413,9 @@ class Thinking:
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
-        event = next(event for event in events if event.kind == "step" and event.step == current.step)
+        event = next((event for event in events if event.kind == "step" and event.step == current.step), None)
+        if event is None:  # the journal was tampered with
+            raise no_step(current.run_id, current.step)
         if after.address != state.address:
             state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)

@@ -42,6 +42,11 @@ class CellRun:
         return f"cell:{self.cell}"
 
     @cached_property
+    def identity(self) -> str:
+        """Return what tells this run from any other of the notebook."""
+        return f"{self.cell}:{self.number}"
+
+    @cached_property
     def flow(self) -> Dataflow:
         return dataflow(self.source)
 

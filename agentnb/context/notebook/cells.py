@@ -61,6 +61,7 @@ class CellIndex:
         self._transform = transform
         self._bound: dict[str, _Bound] = {}
         self._texts: dict[str, str] = {}
+        self._joined: tuple[object, str] = None, ""  # the version, and its cells as one text
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
         self._order = 0
         self._targets: dict[str, str] = {}
@@ -90,6 +91,7 @@ class CellIndex:
         else:
             self._texts.pop(label, None)
             self._texts[label] = "\n".join(cell.parsed or cell.lines)
+            self._joined = None, ""
             self._forget(code)
         self._bind(cell, ran=not (cell.error or failed_at))
         if failed_at and not cell.error:
@@ -108,12 +110,15 @@ class CellIndex:
 
     def code(self, limit: int = CODE_LIMIT) -> str:
         """Return the newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
-        kept: list[str] = []
-        for text in reversed(self._texts.values()):
-            if len(text) <= limit:
-                limit -= len(text)
-                kept.append(text)
-        return "\n".join(reversed(kept))
+        key = self.version, limit
+        if self._joined[0] != key:
+            kept: list[str] = []
+            for text in reversed(self._texts.values()):
+                if len(text) <= limit:
+                    limit -= len(text)
+                    kept.append(text)
+            self._joined = key, "\n".join(reversed(kept))
+        return self._joined[1]
 
     def _python(self, code: str) -> str:
         # The transformer drops blank lines at the start; they keep later lines on the lines that the user sees.

@@ -222,6 +222,7 @@ _ABOUT = (
     r"types?|ids?|names?|patterns?|zero|ur[li]s?|files?|filename|path|dir|headers?|fields?|endpoint|providers?|count|"
     r"counts|length|limit|size|format|expir\w*|ttl|params?|prefix|suffix|class|cls|var|style|index|requests?|response|"
     r"encoding|codec|schemes?|methods?|algorithms?|alg|versions?|backend|domain|service|plugin|flow|regex|label|help|"
+    r"strength|scores?|"
     r"error|errors|event|marker|usage|cost|price|kind|mode|scopes?|state|list|map|dict|set|func|callback|handler|factory"
 )
 _SUFFIX = rf"(?:[_-](?!(?:{_ABOUT})(?![a-z0-9]))[a-z0-9]{{1,20}})?"
@@ -321,12 +322,12 @@ _IN_PLACE = (
         judge=_is_default,
     ),
     _named(  # a row of a table that is printed: a Series, the settings of a client
-        rf"(?m)^[ \t]{{0,40}}(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
+        rf"(?m)^[ \t]{{0,40}}(?:\w{{1,20}}[_-])?(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
         r"(?P<secret>[^\s\"']{6,200})[ \t]*$",
         *_PASSWORD_HINTS,
         *_KEY_HINTS,
         judge=_is_default,
-        before=40 + _LONGEST_NAME,
+        before=40 + 21 + _LONGEST_NAME,
     ),
     _named(
         r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:for|of)[ \t]{1,4}[^\n]{1,80}?(?::|[ \t]is)[ \t]{1,4})"
@@ -340,6 +341,12 @@ _IN_PLACE = (
         r"(?:[\"'][ \t]{0,4},[ \t]{0,4}[\"']|[ \t]{0,2}[\"']?)(?P<secret>[^\s\"']{6,100})",
         *("sshpass", "mysql", "mariadb", "docker login", "podman login", "mongo", "redis-cli"),
         judge=_is_argument,
+    ),
+    _named(
+        rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t]-[pa][ \t]{{0,2}}(?P<quote>[\"'])"
+        r"(?P<secret>[^\"'\n]{6,100})(?P=quote)",
+        *("sshpass", "mysql", "mariadb", "docker login", "podman login", "mongo", "redis-cli"),
+        judge=_is_quoted_password,
     ),
     _named(
         r"(?i:\b(?:curl|wget|https?)[ \t])[^\n|;&]{0,200}?(?:-u|--user)[ \t=]{0,2}[\"']?[^\s:\"']{1,80}:"

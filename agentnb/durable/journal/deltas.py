@@ -39,8 +39,8 @@ _GONE = struct.Struct("<cI")
 _NEW = struct.Struct("<cII")
 _COUNT = struct.Struct("<I")
 _CHUNK = 4096
-_SHORT = 24
-_WORTH_DEFLATING = 512
+_SHORT = 64
+WORTH_DEFLATING = 512
 """Bytes of a step; fewer are stored as they are, for the time of a small step."""
 
 
@@ -77,7 +77,7 @@ def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[byt
 
     `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe.
     """
-    if chain >= SHORTEST_CHAIN and (chain + 1 >= LONGEST_CHAIN or chain_bytes >= 2 * size(new)):
+    if chain >= SHORTEST_CHAIN and (chain + 1 >= LONGEST_CHAIN or _outweighs(chain_bytes, new)):
         return keyframe(new), True
     delta = difference(old, new)
     if len(delta) > 64 and len(delta) >= size(new):
@@ -85,10 +85,14 @@ def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[byt
     return delta, False
 
 
+def _outweighs(chain_bytes: int, new: Encoded) -> bool:
+    return chain_bytes > WORTH_DEFLATING and chain_bytes >= 2 * size(new)
+
+
 def pack(frame: bytes, data: bytes | None) -> tuple[bytes, bytes | None]:
     """Return a frame and its event's data as they are stored: a long step's as one deflated frame."""
     size = len(frame) + len(data or b"")
-    if size < _WORTH_DEFLATING:
+    if size < WORTH_DEFLATING:
         return frame, data
     packed = b"Z" + _COUNT.pack(len(data or b"")) + zlib.compress((data or b"") + frame, 1)
     return (packed, None) if len(packed) < size else (frame, data)

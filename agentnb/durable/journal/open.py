@@ -91,8 +91,10 @@ def _known(address: str) -> str:
     return address
 
 
-_SETTINGS = re.compile(r"^postgres(?:ql)?:|(?:^|\s)(?:host|hostaddr|port|dbname|user|password|passfile|service)\s*=")
-"""The beginning of libpq's own form of an address: a directory of that name would show its password."""
+_SETTINGS = re.compile(
+    r"^postgres(?:ql)?(?::|//)|:[^/\\]+@|(?:^|\s)(?:host|hostaddr|port|dbname|user|password|passfile|service)\s*="
+)
+"""An address without its beginning, or in libpq's own form: a directory of that name would show its password."""
 
 
 def _directory(address: str) -> Path:

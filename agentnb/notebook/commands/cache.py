@@ -20,21 +20,21 @@ from agentnb.notebook.kernel import last_run
 from agentnb.providers import latency
 from agentnb.providers.promptcache import (
     LAYERS,
+    RULE,
     Call,
     Choice,
     HeldObject,
     Plan,
     Prediction,
-    Reuse,
     Warm,
+    is_free,
     kept_at,
     layer_spans,
+    life_of,
     ours,
     plan_layers,
     seen,
     span,
-    stays_worth,
-    weighed,
 )
 from agentnb.view import number_format
 from agentnb.view.panels import prefix_html
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
     from agentnb.session import Session
 
-Outlook = tuple[Call, Plan, Prediction, latency.Expected, Reuse]
+Outlook = tuple[Call, Plan, Prediction, latency.Expected, bool]
 
 
 def agent_cache(session: Session, line: str) -> None:
@@ -132,23 +132,27 @@ def _policy_before_the_first_call(session: Session) -> None:
 
 def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
     """Show how each layer is cached, of its kind, until when it is kept warm, and why."""
-    call, plan, _, _, reuse = outlook
+    call, plan, _, _, worth = outlook
     spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
     lives = held.until - now if held else None
     warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), lives=lives) for tokens, end in spans]
     begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
-    objects = _object_notes(call.model, reuse, held)
+    objects = _object_notes(call.model, held, worth=worth)
     _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
 
 
-def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[str]:
-    """Tell whether a cache object would pay, or what becomes of the one that there is."""
+def _object_notes(model: Model, held: HeldObject | None, *, worth: bool) -> list[str]:
+    """Tell the rule of cache objects, whether one is due by it, and what becomes of one that there is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []
+    if is_free(model):
+        return ["What a model on this machine has read is kept on its disk, at no cost."]
+    rule = RULE.format(life=span(life_of(model)))
     if held is None:
-        return [weighed(model, reuse)]
-    how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
+        return [f"{rule} By the pauses seen, one {'is due' if worth else 'is not due'}."]
+    how = "extended as calls use it" if worth else "not extended"
     return [
+        rule,
         "Where what is cached unasked is likely worth more, the cache object is left aside; else it is read.",
         f"By the pauses seen it is {how}.",
     ]
@@ -387,7 +391,7 @@ def _loss_notes(run: AgentRun) -> list[str]:
 
 
 def _dollars(sum_: float | None) -> str:
-    return "an unknown sum" if sum_ is None else f"${sum_:.6f}"
+    return "an unknown sum" if sum_ is None else number_format.dollars(sum_)
 
 
 def _segment_notes(run: AgentRun) -> list[str]:

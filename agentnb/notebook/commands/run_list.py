@@ -17,30 +17,40 @@ from agentnb.view.plots.latency_plot import picture_html
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
 
-ROWS = 20
+ROWS, FOLDED = 20, 30
+"""Runs that are listed, and that stand in a fold below them."""
 COLUMNS = ("when", "question and run", "cost", "cached", "worked")
 """`worked` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
 
 
 def list_runs(notebook: Notebook, rest: str) -> None:
-    """Show the runs of this kernel first, newest first; then those before them. `rest` is how many in all."""
+    """Show the runs of this kernel first, newest first; then those before them. `rest` is how many stand in no fold."""
     if rest and not rest.isdigit():
         raise InputError(
             f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
         )
     wanted = int(rest or ROWS)
-    found = notebook.session.runs(wanted + 1)
-    more = [f"More: %agent_runs list {max(50, 2 * wanted)}"] if len(found) > wanted else []
-    ours = [run for run in found[:wanted] if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
-    others = [run for run in found[:wanted] if run not in ours]
-    documents = {run.run_id: notebook.session.find_run(run.run_id).receipt for run in found[:wanted]}
+    found = notebook.session.runs(wanted + FOLDED + 1)
+    shown = found[: wanted + FOLDED]
+    more = [f"More: %agent_runs list {len(shown) + FOLDED}"] if len(found) > len(shown) else []
+    told = [f"More: %agent_runs list {wanted + FOLDED}"] if len(found) > wanted and not more else []
+    ours = [run for run in shown if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
+    others = [run for run in shown if run not in ours]
+    documents = {run.run_id: notebook.session.find_run(run.run_id).receipt for run in shown}
+
+    def show(title: str, runs: list[RunSummary], notes: list[str], *, last: bool) -> None:
+        rows = [_row(run, documents[run.run_id]) for run in runs]
+        first = sum(run in found[:wanted] for run in runs)
+        asked = [documents[run.run_id] for run in runs] if runs is ours else []
+        notes, told_too = [*notes, *(more if last else [])], told if last else []
+        show_table(title, COLUMNS, rows, notes, figure=_figure(asked), told=told_too, first=first)
+
     if ours:
-        told = [documents[run.run_id] for run in ours]
-        title, rows = "This notebook, since its kernel began", [_row(run, documents[run.run_id]) for run in ours]
-        show_table(title, COLUMNS, rows, [_account(told)], figure=_figure(told))
+        account = _account([documents[run.run_id] for run in ours])
+        show("This notebook, since its kernel began", ours, [account], last=not others)
     if others or not ours:
-        rows = [_row(run, documents[run.run_id]) for run in others]
-        show_table("Earlier runs" if ours else "Runs, newest first", COLUMNS, rows, more if rows else ["No run yet."])
+        title = "Earlier runs" if ours else "Runs, newest first"
+        show(title, others, [] if others else ["No run yet."], last=True)
 
 
 def _figure(documents: Sequence[Doc]) -> str:

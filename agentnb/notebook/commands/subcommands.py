@@ -21,9 +21,13 @@ def show_table(
     *,
     figure: str = "",
     told: Sequence[str] = (),
+    first: int | None = None,
 ) -> None:
-    """One table as html and as text. A `figure` is finished html above the html's table; `told` says it in the text."""
-    display(table_bundle(title, columns, rows, notes, figure=figure, told=told), raw=True)
+    """One table as html and as text. A `figure` is finished html above the html's table; `told` says it in the text.
+
+    Rows after the `first` ones stand in a fold.
+    """
+    display(table_bundle(title, columns, rows, notes, figure=figure, told=told, first=first), raw=True)
 
 
 def show_guide() -> None:

@@ -14,8 +14,8 @@ from agentnb.notebook.lab.protocol import Hello
 if TYPE_CHECKING:
     from agentnb.session import Session
 
-MARGIN = 5.0
-"""Seconds before a page was there in which its former self may have been gone already."""
+MARGIN = 60.0
+"""Seconds that a page may take to load. So long before it came, its former self may have been gone."""
 
 
 @dataclass(slots=True)

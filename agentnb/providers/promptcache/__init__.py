@@ -27,17 +27,15 @@ from agentnb.providers.promptcache.diagnosis import (
     worth_unasked,
 )
 from agentnb.providers.promptcache.explicit_caches import (
+    RULE,
     CacheObjects,
     ObjectProvider,
-    Reuse,
     address_of,
     is_free,
     life_of,
     maker,
     ours,
     pays,
-    stays_worth,
-    weighed,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
 from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm, kept_at
@@ -66,6 +64,7 @@ from agentnb.providers.promptcache.prompt_diff import changed_line, first_change
 
 __all__ = [
     "LAYERS",
+    "RULE",
     "SLACK",
     "STEP",
     "TTL_SECONDS",
@@ -83,7 +82,6 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rates",
-    "Reuse",
     "Seen",
     "Sent",
     "Trust",
@@ -123,9 +121,7 @@ __all__ = [
     "settle_tokens",
     "shared",
     "span",
-    "stays_worth",
     "warm_entries",
-    "weighed",
     "worth_unasked",
     "written_for",
 ]

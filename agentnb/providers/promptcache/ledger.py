@@ -133,9 +133,9 @@ class Ledger:
         return _read(self._storage.get(f"sent/{thread}"), _sent)
 
     def remember_sent(self, thread: str, sent: Sent) -> None:
-        """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""
-        for name in (thread, _newest(sent.model, sent.simulated)):
-            self._storage.set(f"sent/{name}", canonical.dump(vars(sent)))
+        """Keep what was sent under its thread, and the thread's name as the newest of its model."""
+        self._storage.set(f"sent/{thread}", canonical.dump(vars(sent)))
+        self._storage.set(_newest_key(sent.model, sent.simulated), canonical.dump({"thread": thread}))
 
     def remember_cut(self, thread: str, sent: Sent) -> None:
         """Keep what was sent by a call that brought no reply: the provider may have read it all the same."""
@@ -149,10 +149,12 @@ class Ledger:
 
         What the simulator counted is no count of the real model's.
         """
-        own = self.last_sent(thread)
-        if own is not None and (own.model, own.simulated) == (model, simulated):
-            return own
-        return self.last_sent(_newest(model, simulated))
+        newest = _read(self._storage.get(_newest_key(model, simulated)), _thread_of)
+        for name in (thread, newest):
+            found = None if name is None else self.last_sent(name)
+            if found is not None and (found.model, found.simulated) == (model, simulated):
+                return found
+        return None
 
     # --- cache objects --------------------------------------------------------------------------------------------
 
@@ -200,5 +202,9 @@ def _warm_key(scope: str, model: str, prefix: str) -> str:
     return f"warm/{canonical.digest(scope)}/{model}/{prefix}"
 
 
-def _newest(model: str, simulated: bool) -> str:
-    return f"model/{'sim:' if simulated else ''}{model}"
+def _thread_of(value: JsonObject) -> str:
+    return str(value["thread"])
+
+
+def _newest_key(model: str, simulated: bool) -> str:
+    return f"sent/model/{'sim:' if simulated else ''}{model}"

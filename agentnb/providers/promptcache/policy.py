@@ -6,11 +6,9 @@ g1 … gn (seconds) between them, costs
     not cached         1 + n
     cached for T       w + sum(r if g <= T else w)
     kept warm by pings w + sum(r * (pings(g) + 1) if pings(g) <= most else r * most + w)
-    as an object       w + r + sum(r + s g / 3600 if g <= T else w + r + s T / 3600)
 
-where w is the rate of a write, r that of a read, and s that of an hour's storage. pings(g) = ceil(g / period) - 1 is
-how many calls in between it takes so that no pause outlives T. An object is made, then read by the call that it is made
-for. It is stored through a pause, or to its end T and then made anew.
+where w is the rate of a write and r that of a read. pings(g) = ceil(g / period) - 1 is
+how many calls in between it takes so that no pause outlives T.
 """
 
 from __future__ import annotations
@@ -77,30 +75,22 @@ def break_even(rates: Rates, *, ttl: float) -> BreakEven:
 
 @dataclass(frozen=True, kw_only=True)
 class CachingOption:
-    """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause.
-
-    `lasts` are the seconds that were learned, where they differ from the published TTL.
-    """
+    """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause."""
 
     ttl: str
     rates: Rates
     pings: int = 0
-    stored: bool = False
-    lasts: float | None = None
 
     @property
     def seconds(self) -> float:
-        return TTL_SECONDS.get(self.ttl, 0.0) if self.lasts is None else self.lasts
+        return TTL_SECONDS.get(self.ttl, 0.0)
 
 
 def cost(option: CachingOption, gaps: Sequence[float]) -> float:
     """Return a prefix token's cost over one call and one more after each gap, by the module's formula."""
-    w, r = option.rates.write, option.rates.read
-    if option.stored:
-        return w + r + sum(_stored_through(option, gap) for gap in gaps)
     if not option.ttl:
         return 1.0 + len(gaps)
-    return w + sum(_after_gap(option, gap) for gap in gaps)
+    return option.rates.write + sum(_after_gap(option, gap) for gap in gaps)
 
 
 def _after_gap(option: CachingOption, gap: float) -> float:
@@ -109,17 +99,6 @@ def _after_gap(option: CachingOption, gap: float) -> float:
         return r
     needed = pings_needed(option.seconds, gap)
     return r * (needed + 1) if needed <= option.pings else r * option.pings + w
-
-
-def _stored_through(option: CachingOption, gap: float) -> float:
-    stored = option.rates.storage * min(gap, option.seconds) / 3600.0
-    return stored + option.rates.read + (option.rates.write if gap > option.seconds else 0.0)
-
-
-def saved_by_storing(stored: CachingOption, unasked: CachingOption, gap: float) -> float:
-    """Return what a token of an object saves at the call after one pause, against what is cached unasked. Below zero it
-    costs more."""
-    return _after_gap(unasked, gap) - _stored_through(stored, gap)
 
 
 def pings_needed(ttl: float, gap: float) -> int:

@@ -51,15 +51,6 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[scripted.Scripted]:
-    made = scripted.Scripted("anthropic")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "any")
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", made.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def session(tmp_path: Path, project: Path, server: scripted.Scripted) -> Iterator[Session]:
     settings = Settings(model=scripted.MODELS["anthropic"], home=tmp_path / "home", stream=False)
     made = Session(settings=settings, environment={}, project=project, cell_text={1: "value = 1"}.get)

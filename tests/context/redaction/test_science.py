@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import science
+import secret_corpus
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.context.redaction.redactor import redact
@@ -40,6 +38,8 @@ def test_of_200_lines_of_a_field_none_is_marked(field: str, seed: int) -> None:
         f"password = 'say \"hello\" to {PASSWORD}'",
         f"password: 'a \\'quoted\\' {PASSWORD}'",
         f"PGPASSWORD='my dog {PASSWORD} barks'",
+        f"mysql -uroot -p'my dog {PASSWORD} barks' db",
+        f"db_password    {PASSWORD}\ndtype: str",
     ],
 )
 def test_passwords_that_once_passed(text: str) -> None:
@@ -82,14 +82,7 @@ def judge() -> Any:
 
 @pytest.fixture(scope="module")
 def cases() -> list[Any]:
-    place = Path(__file__).parents[2] / "benchmarks" / "secret_corpus.py"
-    spec = importlib.util.spec_from_file_location("secret_corpus", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return [*module.corpus(each=2)]
+    return [*secret_corpus.corpus(each=2)]
 
 
 @pytest.mark.slow

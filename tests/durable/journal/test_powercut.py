@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 import threading
-from pathlib import Path
 
 import pytest
+import sqlite_trace
 
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import AgentnbError
 
-SOURCE = Path(__file__).parents[2] / "benchmarks" / "sqlite_trace.py"
-
 
 @pytest.fixture(scope="module")
 def layer():
-    spec = importlib.util.spec_from_file_location("sqlite_trace", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    if not module.available():
+    if not sqlite_trace.available():
         pytest.skip("this Python's SQLite cannot be traced")
-    return module
+    return sqlite_trace
 
 
 def counting(context):

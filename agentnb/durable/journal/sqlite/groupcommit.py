@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from agentnb.errors import AgentnbError
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 PATIENCE = 0.0003
 """Seconds without an arrival after which the leader no longer waits: a fraction of a flush on disk."""
@@ -67,13 +66,6 @@ class GroupCommit:
     def crowded(self) -> bool:
         """Tell whether others are about to write, so that it is worth going together."""
         return len(self._active) > 1 or self._leader is not None
-
-    def single(self, work: Callable[[T], U], argument: T) -> U:
-        """Return the result of one statement, which is a transaction by itself, executed at once."""
-        with self.turn:
-            if self.connection.in_transaction:
-                self._mend()
-            return work(argument)
 
     def run(self, work: Callable[[], T]) -> T:
         """Return the result of `work`, once it is durable. sqlite3's errors come as they are."""
@@ -160,8 +152,7 @@ class GroupCommit:
         """Do all of the batch in one transaction. Raises sqlite3.Error, and then nothing of it is kept."""
         execute, committing = self.connection.execute, False
         with self.turn:
-            if self.connection.in_transaction:
-                self._mend()
+            self.mend()
             try:
                 execute("BEGIN IMMEDIATE")
                 _do_all(batch)
@@ -175,9 +166,10 @@ class GroupCommit:
                     _finish(batch)  # an interrupt, just after the commit or in the midst of saying so
                 raise
 
-    def _mend(self) -> None:
-        """An interrupt has hit the thread that was here before, just when it was about to roll back."""
-        self.connection.execute("ROLLBACK")
+    def mend(self) -> None:
+        """Roll back what a thread left that an interrupt hit just before it did so. For who has the turn."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
 
 def _wake(pending: _Pending) -> None:

@@ -134,10 +134,13 @@ class EmbeddedJournal:
     def commit(self, write: StepWrite) -> Committed:
         if write.status != RUNNING or write.keyframe or write.took is not None:
             return self._write(lambda: self._tables.commit(write))
+        group = self._group
         try:
-            if self._group.crowded:
-                return self._group.run(lambda: self._commit_usual(write))
-            return self._group.single(self._commit_usual, write)
+            if group.crowded:
+                return group.run(lambda: self._commit_usual(write))
+            with group.turn:
+                group.mend()
+                return self._commit_usual(write)
         except StepConflict:  # or a pause was asked for, or the run was waiting: the long way knows
             return self._write(lambda: self._tables.commit(write))
         except sqlite3.Error as error:

@@ -21,15 +21,6 @@ SECRET = "xK9-vv31-Qp7z-88aL"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[scripted.Scripted]:
-    made = scripted.Scripted("anthropic")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "any")
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", made.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def session(tmp_path: Path, server: scripted.Scripted) -> Iterator[Session]:
     settings = Settings(model=scripted.MODELS["anthropic"], home=tmp_path / "home", stream=False, approval="ask")
     made = Session(settings=settings, environment={}, namespace={"db_password": SECRET, "log": []})
