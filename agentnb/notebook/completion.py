@@ -128,10 +128,12 @@ def _servers(notebook: Notebook) -> tuple[str, ...]:
 
 def _models() -> Words:
     """Return the models with their prices. Where no prices are loaded yet, none: loading takes too long here."""
-    from agentnb.models.catalog import rows
+    from agentnb.models.catalog import LOCAL, rows
 
     real = {f"{row.provider}:{row.name}": _price(f"{row.provider}:{row.name}") for row in rows()}
-    return real | {f"sim:{row.name}": "model: the simulator as it, free of charge" for row in rows()}
+    return real | {
+        f"sim:{row.name}": "model: the simulator as it, free of charge" for row in rows() if row.provider != LOCAL
+    }
 
 
 def _price(model: str) -> str:
