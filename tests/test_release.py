@@ -68,7 +68,7 @@ PART = (
     *("agent/test_three_providers.py", "providers/test_recorded_over_http.py", "models/test_prices.py", "view/answer"),
     *("test_storage.py", "agent/tools/test_files.py", "agent/tools/test_arguments.py", "notebook/test_dashboard.py"),
 )
-"""Tests of what is asked of the packages: SDKs on their wires, prices, Markdown, widgets, storage, schemas, patterns."""
+"""Tests of what packages are asked for: SDKs on their wires, prices, Markdown, widgets, storage, schemas, patterns."""
 
 
 @pytest.mark.slow
