@@ -14,7 +14,7 @@ WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 # The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
+.PHONY: bench-answers bench-local env env-lab env-next test test-python test-browser test-notebooks test-next search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
@@ -115,6 +115,15 @@ soak: env
 fuzz: env
 	$(OFFLINE) $(BIN)/python tests/soak/fuzz.py --seconds 60
 
+# A real model on this machine, fetched before by `python -m agentnb local get qwen2.5-coder-1.5b`: an hour on two cores.
+bench-answers: env
+	$(BIN)/python tests/benchmarks/bench_answers.py
+
+bench-local: env
+	$(BIN)/python tests/benchmarks/bench_local_latency.py
+	$(BIN)/python tests/benchmarks/bench_local_rules.py
+	$(BIN)/python tests/benchmarks/bench_local_tools.py
+
 bench-trace: env-next
 	$(NEXT)/bin/python tests/benchmarks/bench_trace.py
 
@@ -123,6 +132,7 @@ bench-long: env
 
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_day.py
 
 # On the newest Python, where it is recorded what each cell runs.
 demo: $(if $(NEXT_PYTHON),env-next,env)

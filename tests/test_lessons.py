@@ -18,7 +18,7 @@ import agentnb
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
-FIGURES = ("02", "03", "04", "05", "06")
+FIGURES = ("02", "03", "04", "05", "06", "08")
 """Lessons about figures, which show a run with all its panels."""
 PLAIN = TransformerManager()
 

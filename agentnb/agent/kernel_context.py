@@ -364,7 +364,7 @@ class Hydrator:
         found = [item for item in self.observed.shown if item.value is None or item.value() is not None]
         if not found and open_in_pyplot() is not None:
             found = [Shown(cell="", value=open_in_pyplot)]
-        return names_of(found[-MAX_PICTURES:])
+        return names_of(found[-MAX_PICTURES:], self.cells.numbers)
 
     def _described(self, name: str) -> str:
         if self.schema_only:

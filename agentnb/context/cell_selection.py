@@ -226,7 +226,7 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (5.2, BRIEF, _last_uses(sorted(_made([run for run, _ in worded[:2]])), runs)),
         (SOURCES, BRIEF, _sources(seeds, runs)),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
-        (7, BRIEF, [(run, "as short as its line of an outline") for run in runs if is_short(run)]),
+        (7, BRIEF, [(run, "is as short as its summary would be") for run in runs if is_short(run)]),
     )
     wants: dict[str, _Want] = {}
     for priority, form, found in offers:

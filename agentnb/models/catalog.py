@@ -330,5 +330,5 @@ def _row(item: JsonMapping, profiles: Mapping[str, LatencyProfile]) -> Model:
         pictures = dict(fields["images"])
         fields["images"] = ImageRules(**(pictures | {"rule": ImageRule(pictures["rule"])}))
     if "effort" in fields:
-        fields["effort"] = EffortRules(**(fields["effort"] | {"levels": tuple(fields["effort"]["levels"])}))
+        fields["effort"] = EffortRules(**(fields["effort"] | {"levels": tuple(fields["effort"].get("levels", ()))}))
     return Model(cache=CacheRules(**rules), **fields)

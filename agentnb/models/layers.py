@@ -38,6 +38,7 @@ _WORDS = {
     "SEMI_STATIC": "Project",
     "HYDRATION": "Your notebook",
     "DYNAMIC": "Conversation",
+    "EFFORT": "Effort",  # by which recorded replies are told apart
     "THREAD": "Conversation",  # where the prompt cache's policy takes what grows as one
 }
 

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import dropwhile
@@ -235,6 +235,12 @@ class Notebook:
             asking=self.cell_id or "",
         )
         self._ran = ()
+
+    def offer_run(self, cells: Collection[str]) -> bool:
+        """Show a button on the page that runs these cells; return whether the page has such cells."""
+        told, below = self.front_end.notebook(), self.whole_cell_id
+        whole = [cell.id for cell in told.cells if short_cell_id(cell.id) in cells] if told is not None else []
+        return bool(whole and below) and self.front_end.offer_run(whole, below=below or "")
 
     def _text(self) -> NotebookText | None:
         """Return the notebook as it is written: as the front end told it last, else as it was saved."""

@@ -133,9 +133,10 @@ class AgentCall:
         missing = notebook.missing(request.task)
         if missing:
             self._notebook.warned = asked
+            told, cells = notebook.to_run()
+            there = " The button below runs them." if self._notebook.offer_run(cells) else ""
             raise InputError(
-                f"{missing}; nothing was asked",
-                todo=f"{notebook.to_run()} Run this cell again to ask all the same.",
+                f"{missing}; nothing was asked", todo=f"{told}{there} Run this cell again to ask all the same."
             )
 
     def _run_machine(self, task: str) -> None:
@@ -146,7 +147,8 @@ class AgentCall:
         given = self._given
         thread = given.get("thread")
         if thread == "new":
-            self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+            thread = f"session-{secrets.token_hex(4)}"
+            self._session.begin_thread(thread)
             self._session.servers.list_anew()
         self._check_out()
         origin = self._session.origin(str(given["from"])) if "from" in given else None

@@ -27,6 +27,8 @@ from agentnb.providers.transport import CallTrace
 
 FILE = "agentnb-cassette.json"
 FORMAT = 1
+EFFORT = "EFFORT"
+"""Stands beside the layers where an effort was asked for: a reply of another one is another reply."""
 PART_DIGEST = 8  # hex digits: enough to tell two versions of one definition apart
 LONGEST_REPLY = 86_400  # seconds
 PACE_STEP = 0.1  # seconds: what comes in shorter time is recorded as one piece
@@ -267,7 +269,8 @@ class Replaying:
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         wire = self._inner.encode(prompt, marks, previous_message=previous_message)
-        return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))
+        layers = layer_digests(prompt) | ({EFFORT: prompt.effort} if prompt.effort else {})
+        return replace(wire, layers=layers, parts=layer_parts(prompt))
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """Return the recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones

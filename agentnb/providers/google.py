@@ -84,8 +84,9 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
     config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
     if (wanted := prompt.answer_format) is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(wanted.parameters)}
-    if prompt.effort:
-        config["thinkingConfig"] = {"thinkingLevel": prompt.effort.upper()}
+    thinking: JsonObject = {"thinkingLevel": prompt.effort.upper()} if prompt.effort else {}
+    if thinking or prompt.show_thinking:
+        config["thinkingConfig"] = thinking | ({"includeThoughts": True} if prompt.show_thinking else {})
     if held:
         config["cachedContent"] = held.holder
     return {"model": prompt.model, "contents": _contents(blocks), "config": config}
@@ -138,7 +139,9 @@ def encode_content(content: Content) -> JsonObject:
             response = {"error" if is_error else "result": text}
             return {"functionResponse": {"name": name, "response": response} | _call_id(call_id)}
         case Opaque(provider, as_it_came):
-            return dict(as_it_came) if provider == NAME else {}
+            # A summary of thoughts is for people; the thoughts themselves come back by their signature.
+            for_people = as_it_came.get("thought") and not as_it_came.get("thoughtSignature")
+            return dict(as_it_came) if provider == NAME and not for_people else {}
         case Image(media_type, data):
             return {"inlineData": {"mimeType": media_type, "data": data}}
         case _:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from agentnb.canonical import JsonMapping
@@ -12,7 +14,7 @@ from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
-from agentnb.providers.base import Decoder, Mark, Wire
+from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.calling import NO_KEY, Calling, no_api, whole_object
 from agentnb.providers.transport import ATTEMPTS, Transport
 from agentnb.providers.vendor import OPENAI as VENDOR
@@ -21,6 +23,8 @@ from agentnb.providers.vendor import Vendor
 INSTALL = 'pip install "agentnb-jupyter[openai]"'
 RESPONSES, CHAT = "responses", "chat"
 _NO_SUCH_PATH = (404, 405, 501)
+_NO_SUMMARY = re.compile(r"reasoning[. ]summar", re.IGNORECASE)
+"""In what OpenAI says to an organization that it has not verified, and to a model without summaries."""
 
 
 class OpenAIProvider(Calling):
@@ -28,15 +32,31 @@ class OpenAIProvider(Calling):
 
     vendor = VENDOR
     _speaks_chat_only = False
+    _sums_up = True  # until it is refused: summaries of reasoning are for organizations that OpenAI has verified
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         chat = Wire(body=openai_chat.encode(prompt), form=CHAT)
         if self._speaks_chat_only:
             return chat
+        if self._own_address() or not self._sums_up:
+            prompt = replace(prompt, show_thinking=False)
         body = openai_responses.encode(
             prompt, marks, breakpoints=self.model.cache.breakpoints > 0, previous_message=previous_message
         )
         return Wire(body=body, marks=marks, form=RESPONSES, fallback=chat if self._own_address() else None)
+
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
+        """Ask; once more without a summary of the reasoning, where that is what is refused."""
+        try:
+            return super().ask(wire, on_text)
+        except ProviderError as error:
+            asked = inside(wire.body, "reasoning")
+            if error.status != 400 or "summary" not in asked or not _NO_SUMMARY.search(str(error)):
+                raise
+            self._sums_up = False
+            left = {name: value for name, value in asked.items() if name != "summary"}
+            rest = {name: value for name, value in wire.body.items() if name != "reasoning"}
+            return super().ask(replace(wire, body=rest | ({"reasoning": left} if left else {})), on_text)
 
     def decoder(self, wire: Wire | None = None) -> Decoder:
         if wire is not None and wire.form == CHAT:
@@ -61,7 +81,7 @@ class OpenAIProvider(Calling):
 
     def close(self) -> None:
         super().close()
-        self._speaks_chat_only = False  # the next call may go to another server
+        self._speaks_chat_only, self._sums_up = False, True  # the next call may go to another server
 
     def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}

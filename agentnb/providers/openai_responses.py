@@ -72,8 +72,10 @@ def encode(
         body["tools"] = tools
     if (wanted := prompt.answer_format) is not None:
         body["text"] = {"format": {"type": "json_schema", **named_schema(wanted)}}
-    if prompt.effort:
-        body["reasoning"] = {"effort": prompt.effort}
+    asked = {"effort": prompt.effort} if prompt.effort else {}
+    asked |= {"summary": "auto"} if prompt.show_thinking else {}
+    if asked:
+        body["reasoning"] = asked
     if REASONING.match(prompt.model):
         body["include"] = ["reasoning.encrypted_content"]
     if breakpoints:

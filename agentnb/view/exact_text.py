@@ -50,8 +50,13 @@ class ArgumentText(NamedTuple):
 
 
 def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
-    """Return a call's arguments in their order. Of a change to a file, return every line of both texts, as a
-    difference."""
+    """Return a call's arguments in their order.
+
+    Of a change to a file, return every line of both texts, as a difference. Of a question to the person, return its
+    choices by number.
+    """
+    if tool == "ask_user":
+        return _question_shown(arguments)
     old, new = arguments.get("old"), arguments.get("new")
     if tool != "edit_file" or not isinstance(old, str) or not isinstance(new, str):
         return arguments_shown(arguments)
@@ -60,6 +65,13 @@ def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
     gone, come = (sum(line.startswith(sign) for line in lines) for sign in "-+")
     label = f"Change, {plural(gone, 'line')} out, {plural(come, 'line')} in:"
     return [*arguments_shown(rest), ArgumentText(label, exact("\n".join(lines)), "diff")]
+
+
+def _question_shown(arguments: JsonMapping) -> list[ArgumentText]:
+    choices = arguments.get("choices")
+    lines = [f"{number}. {choice}" for number, choice in enumerate(choices, 1)] if isinstance(choices, list) else []
+    listed = [ArgumentText("Choices, or an answer of your own:", exact("\n".join(lines)), "")] if lines else []
+    return [ArgumentText("Question:", exact(str(arguments.get("question"))), ""), *listed]
 
 
 def whole_difference(old: str, new: str) -> Iterator[str]:

@@ -130,7 +130,10 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     last = len(columns) - 1
     body = "".join(
         f'<tr style="{FOOT}">'
-        + "".join(_cell(cell, right[i], wraps=i == last or _wraps(cell)) for i, cell in enumerate(row[: last + 1]))
+        + "".join(
+            _cell(cell, right[i], wraps=_wraps(cell) or (i == last and not right[i]))
+            for i, cell in enumerate(row[: last + 1])
+        )
         + "</tr>"
         for row in shown
     )

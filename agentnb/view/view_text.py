@@ -87,7 +87,8 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
         return "■", "Stopped by you", STATES["PAUSED"][2]
     if state == "WAITING" and questions(doc):
         mark, _, colour = STATES[state]
-        return mark, f"Waiting for your approval of {plural(len(questions(doc)), 'call')}", colour
+        calls = [item for item in questions(doc) if not item.get("asks")]
+        return mark, f"Waiting for your approval of {plural(len(calls), 'call')}" if calls else ANSWER, colour
     return STATES.get(state) or ("●", state or "Starting", BLUE)
 
 
@@ -516,9 +517,14 @@ def questions(doc: Doc) -> list[Doc]:
     return dicts(part(doc, "approvals"), "waiting")
 
 
+ANSWER = "Waiting for your answer"
+
+
 def question_heading(doc: Doc) -> str:
     """`Run this in your kernel? Nothing of it has run.`"""
     found = questions(doc)
+    if all(item.get("asks") for item in found):
+        return "The model asks you:"
     if len(found) == 1:
         return f"{_HEADINGS.get(str(found[0].get('tool')), 'Run this?')} Nothing of it has run."
     return f"Run these {count(len(found))} calls? Nothing of them has run."
@@ -528,12 +534,13 @@ _HEADINGS = {
     "run_code": "Run this in your kernel?",
     "edit_file": "Change this file?",
     "run_tests": "Run the project's tests?",
-    "ask_user": "The model has a question.",
 }
 
 
 def question_title(question: Doc) -> str:
-    """`1. run_code, in your kernel and with your rights`"""
+    """`1. run_code, in your kernel and with your rights`; a question to the person needs none."""
+    if question.get("asks"):
+        return ""
     name = clean(question.get("tool") or "tool")
     return f"{count(question.get('number'))}. {name}" + (
         ", in your kernel and with your rights" if name == "run_code" else ""

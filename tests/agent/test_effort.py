@@ -9,13 +9,15 @@ import pytest
 
 from agentnb.errors import SettingsError
 from agentnb.models import catalog
+from agentnb.simulator.openai import wire
+from agentnb.simulator.openai.checks import refuse
 from agentnb.view.progress import Progress
 from agentnb.view.render import details_text, run_html
 
 WIRES = {
     "sim:claude-sonnet-4-6": ("output_config", {"effort": "low"}),
     "sim:claude-sonnet-5-5": ("output_config", {"effort": "low"}),
-    "sim:gpt-6.2-sol": ("reasoning", {"effort": "low"}),
+    "sim:gpt-6.2-sol": ("reasoning", {"effort": "low", "summary": "auto"}),
 }
 WITHOUT = ("sim:claude-haiku-4-5", "sim:gpt-4.1", "sim:gemini-2.5-flash")
 
@@ -33,7 +35,10 @@ def test_the_effort_goes_out_where_the_model_takes_it(book: Any, model: str) -> 
 def test_gemini_calls_it_a_level(book: Any) -> None:
     run = book.ask("Hello?", model="sim:gemini-3.8-flash", effort="medium")
     assert run.state == "COMPLETED"
-    assert book.bodies[-1]["generationConfig"]["thinkingConfig"] == {"thinking_level": "MEDIUM"}
+    assert book.bodies[-1]["generationConfig"]["thinkingConfig"] == {
+        "thinking_level": "MEDIUM",
+        "include_thoughts": True,
+    }
 
 
 @pytest.mark.parametrize("model", WITHOUT)
@@ -84,6 +89,43 @@ def test_a_model_that_hides_its_thinking_is_asked_to_show_it(book: Any) -> None:
     plain = book.ask("Hello?", model="sim:claude-sonnet-4-6", thread="other")
     assert "thinking" not in book.bodies[-1]
     assert plain.receipt["thinking"] == []
+
+
+@pytest.mark.parametrize("model", ["sim:gpt-6.2-sol", "sim:gemini-3.8-flash", "sim:gemini-2.5-flash"])
+def test_summaries_of_hidden_thinking_are_asked_for_and_shown_and_the_next_call_hits(book: Any, model: str) -> None:
+    first = book.ask("Run `1 + 1`.", model=model, allow=("run_code",), tools=("run_code",))
+    assert (first.state, first.usage.calls) == ("COMPLETED", 2)
+    assert first.receipt["thinking"], "what the model thought before the call"
+    again = book.ask("And now?", model=model, tools=("run_code",))
+    assert again.cache.read == pytest.approx(again.cache.expected, abs=129)
+    assert again.cache.read > first.cache.prefix / 2 or again.cache.prefix < again.cache["minimum"]
+    sent_back = [part for turn in book.bodies[-1].get("contents", ()) for part in turn["parts"] if part.get("thought")]
+    assert not sent_back, "a summary is for people; the thoughts come back by their signature"
+
+
+def test_an_organization_that_gets_no_summaries_is_asked_without(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unverified(asked: Any, row: object, *, param: str) -> None:
+        if isinstance(asked, dict) and asked.get("summary"):
+            said = "Your organization must be verified to generate reasoning summaries. Please go to: (address)"
+            raise refuse(said, param="reasoning.summary")
+
+    monkeypatch.setattr(wire, "check_reasoning", unverified)
+    run = book.ask("Hello?", model="sim:gpt-6.2-sol", effort="low")
+    assert run.state == "COMPLETED"
+    assert [body.get("reasoning") for body in book.bodies] == [
+        {"effort": "low", "summary": "auto"},
+        {"effort": "low"},
+    ]
+    book.ask("And now?", model="sim:gpt-6.2-sol", effort="low")
+    assert book.bodies[2]["reasoning"] == {"effort": "low"}, "once refused, it is not asked for again"
+
+
+def test_a_recorded_reply_of_another_effort_is_another_reply(book: Any) -> None:
+    book.ask("Hello?", model="sim:claude-sonnet-4-6", effort="low", replay="record")
+    other = book.ask("Hello?", model="sim:claude-sonnet-4-6", effort="high", replay="replay", thread="other")
+    assert "this request is not recorded: Effort changed" in other.receipt["error"]["message"]
+    same = book.ask("Hello?", model="sim:claude-sonnet-4-6", effort="low", replay="replay", thread="third")
+    assert same.receipt["recorded"]
 
 
 class Delta:

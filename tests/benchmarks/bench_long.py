@@ -112,6 +112,7 @@ def real(calls: int, address: str, **changes: Any) -> Measured:
             if event.kind == "step" and event.state == "THINKING" and event.next_state != "CONDENSING":
                 clock.append(time.thread_time())
                 sdk.append(0.0)
+                script.seen.clear()
                 out.memory += resident()
 
         commit = Stepper._commit

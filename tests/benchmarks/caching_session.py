@@ -2,8 +2,9 @@
 
 The turns are made by make_prefix_edits.py: a small project, edits between the turns, and tasks that name six
 definitions each, of which about 60 % are as before, 25 % changed and 15 % new. Each task also asks for tool steps,
-which the simulated model makes: `inspect` of names whose results are given here. Pauses between the turns are 1 to 25
-minutes, 12 s pass with each tool step, all on a virtual clock.
+which the simulated model makes: `inspect` of names whose results are given here. Beside that a notebook grows: some
+cells have run before the first task, two more run before each, and each seventh is an earlier one that runs again.
+Pauses between the turns are 1 to 25 minutes, 12 s pass with each tool step, all on a virtual clock.
 
 The sizes are those of the session by which the goals of bench_caching.py were set: what every call begins with has
 6.4k tokens, the definitions that a task touches 1.5k of source. How much a tool step brings was not said of it. Its
@@ -31,6 +32,7 @@ from make_prefix_edits import synthetic
 
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.tools.tool import tool
+from agentnb.context.notebook.outputs import Output
 from agentnb.models.catalog import lookup
 from agentnb.models.messages import Usage
 from agentnb.providers import anthropic, google, openai_responses
@@ -38,6 +40,7 @@ from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 
+CELLS_BEFORE = 8
 RESULT = 170  # tokens, about, that the tools of one step bring together
 STATEMENTS = (2, 4)  # in the loop of each function: a definition has some 135 tokens
 STEP_SECONDS = 12.0
@@ -58,15 +61,26 @@ _DECODE = {
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One run of a cell: its id, its number, its source and what it printed."""
+
+    id: str
+    number: int
+    source: str
+    output: str
+
+
+@dataclass(frozen=True)
 class Turn:
     """`edits` come before the task; `pause` seconds pass before both; `named` are the definitions that the task names
-    as they are then, `sources` all of the project's by their names."""
+    as they are then, `sources` all of the project's by their names. `cells` run right before the task."""
 
     edits: Sequence[Sequence[Any]]
     task: str
     pause: float
     named: Sequence[str]
     sources: Mapping[str, str]
+    cells: Sequence[Cell] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,8 @@ def story(turns: int, steps: int, parallel: int, *, result: int = RESULT, seed: 
     first, *rest = itertools.islice(synthetic(statements=STATEMENTS), turns + 1)
     files = {path: list(lines) for path, lines in first["files"].items()}
     present = {path: list(lines) for path, lines in files.items()}
-    out = []
+    out: list[Turn] = []
+    notebook = _notebook(seed)
     for number, turn in enumerate(rest):
         for path, start, stop, lines in turn["edits"]:
             present.setdefault(path, [])[start:stop] = lines
@@ -102,9 +117,24 @@ def story(turns: int, steps: int, parallel: int, *, result: int = RESULT, seed: 
                 pause=rng.uniform(FIRST, LAST) if number else 0.0,
                 named=[sources[name] for name in re.findall(r"`([\w.]+)`", question)],
                 sources=sources,
+                cells=[next(notebook) for _ in range(2 if number else CELLS_BEFORE)],
             )
         )
     return Story(files, out, parallel, steps, result)
+
+
+def _notebook(seed: int) -> Iterator[Cell]:
+    """Cells in the order of running. Each seventh run is one of an earlier cell, which prints something else."""
+    rng = random.Random(seed)
+    sources: dict[str, str] = {}
+    for number in itertools.count(1):
+        cell = rng.choice(list(sources)) if number % 7 == 0 else f"cell-{number}"
+        words = [rng.choice(WORDS) for _ in range(6)]
+        sources.setdefault(
+            cell, f"{words[0]}_{number} = table.groupby('{words[1]}').{words[2]}.mean()\n{words[0]}_{number}"
+        )
+        rows = (f"{rng.choice(WORDS):8} {rng.uniform(0, 99):8.3f}" for _ in range(6))
+        yield Cell(cell, number, sources[cell], "\n".join([words[1], *rows]))
 
 
 def sources_of(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
@@ -137,6 +167,8 @@ class Told:
     chosen: list[dict[str, str]]
     segments: int = 0
     pings: int = 0
+    cells: Sequence[Sequence[str]] = ()
+    """The cells that were told in each turn, as they would be pasted."""
 
 
 def by_agentnb(given: Story, address: str, home: Path, **settings: Any) -> Told:
@@ -171,6 +203,7 @@ def by_agentnb(given: Story, address: str, home: Path, **settings: Any) -> Told:
             chosen=[_chosen(run) for run in runs],
             segments=sum(any("New segment" in note for note in run.receipt["notes"]) for run in runs),
             pings=session.keepalive.sent,
+            cells=[_cells_told(run, session) for run in runs],
         )
 
 
@@ -219,6 +252,10 @@ def _with_probes(session: Session, given: Story, clock: SimClock) -> None:
 
 
 def _turn(session: Session, project: pr.Project, turn: Turn, number: int) -> Any:
+    for cell in turn.cells:
+        session.cells.record(cell.source, cell_id=cell.id, number=cell.number)
+        outputs = [Output(kind="result", text=cell.output)]
+        session.log.record(cell.source, cell=cell.id, number=cell.number, outputs=outputs)
     touched = project.apply(turn.edits)
     if touched or not number:
         pr.import_again(session, project)
@@ -237,13 +274,19 @@ def _chosen(run: Any) -> dict[str, str]:
     return {item["name"]: item["form"] for item in held if not item["reason"].endswith("(earlier turn)")}
 
 
+def _cells_told(run: Any, session: Session) -> list[str]:
+    told = (item["execution_count"] for item in run.receipt["cells"] if item["new"] and item["form"] != "outline")
+    runs = (session.log.by_number[number] for number in told)
+    return ["\n".join([each.source, *(output.text for output in each.outputs)]) for each in runs]
+
+
 def one_text_each(given: Story, told: Told) -> Iterator[tuple[float, str]]:
     """Each call of the session in the blueprint's order, with the pause before it: system, outlines, the definitions
     of the turn, then everything that was said, tool calls too."""
     system = _system(told)
     said: list[str] = []
     for number, (turn, answer) in enumerate(zip(given.turns, told.answers, strict=True)):
-        said.append(turn.task)
+        said += [*told.cells[number], turn.task]
         for step in range(given.steps + 1):
             yield (turn.pause if step == 0 else STEP_SECONDS), "\n\n".join([system, *turn.named, *said])
             if step < given.steps:
@@ -279,8 +322,8 @@ def for_peers(given: Story, told: Told) -> dict[str, Any]:
     return {
         "system": _system(told),
         "turns": [
-            {"pause": turn.pause, "text": "\n\n".join([*_pasted(turn, chosen), turn.task])}
-            for turn, chosen in zip(given.turns, told.chosen, strict=True)
+            {"pause": turn.pause, "text": "\n\n".join([*cells, *_pasted(turn, chosen), turn.task])}
+            for turn, chosen, cells in zip(given.turns, told.chosen, told.cells, strict=True)
         ],
         "results": {
             name: result_of(name, given) for turn in given.turns for name in re.findall(r"probe_\w+", turn.task)

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
-# Wide enough that a loaded two-core machine passes; a healthy one needs a tenth of it.
-PATIENCE = 60_000  # milliseconds
+# Wide enough that a loaded two-core machine passes; a healthy one needs a twentieth of it.
+PATIENCE = 120_000  # milliseconds
 BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -147,9 +148,16 @@ class Page:
     def close_notebook(self) -> None:
         self.page.evaluate(CLOSE)
 
+    def theme(self, name: str) -> None:
+        """Change the theme of this page, as its settings menu does."""
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+        self.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=name)
+
     def open(self, name: str) -> Page:
-        # `reset` drops the workspace, so that every test begins with this notebook alone.
-        self.page.goto(f"{self.lab.url}/lab/tree/{name}?reset", timeout=PATIENCE)
+        # `reset` drops the workspace, so that every test begins with this notebook alone. It has a name of its own, for
+        # a page whose workspace another has open loads itself once more under another name.
+        place = f"{self.lab.url}/lab/workspaces/{uuid.uuid4().hex}/tree/{name}?reset"
+        self.page.goto(place, timeout=PATIENCE)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
         if self.page.locator("#jp-left-stack").is_visible():
             self.page.keyboard.press("Control+b")  # the file browser takes most of a narrow window

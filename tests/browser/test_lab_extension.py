@@ -162,6 +162,19 @@ def test_a_task_about_a_cell_that_has_not_run_names_it_before_it_is_asked(front:
     assert "nothing was asked" not in page.ran(3)
 
 
+def test_a_button_runs_exactly_the_cells_above_that_have_not_run(front: Any) -> None:
+    cells = [LOAD, CONNECTED, "ran = []", "ran.append(1)", "ran.append(2)", "%%agent\nExplain the cell above."]
+    page, _ = front("offer", [*cells, "ran"], upto=3)
+    page.run(5)
+    page.output(5).get_by_text("The button below runs them.").wait_for()
+    button = page.cell(5).get_by_role("button", name="Run the 2 cells above")
+    button.click()
+    button.wait_for(state="detached")
+    assert page.ran(6).endswith("[1, 2]")
+    assert "nothing was asked" not in page.ran(5)
+    assert page.cell(5).get_by_role("button", name="Run the").count() == 0
+
+
 def test_run_all_from_a_fresh_kernel_tells_the_notebook_too(front: Any) -> None:
     ask = "%agent --dry-run Hello\nprint('position', front_end.notebook().position)"
     page, _ = front("all", [LOAD, "1 + 1", ask], upto=0)

@@ -134,7 +134,7 @@ def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> N
     kernel.ok("private = 'my own business'\nprivate", cell="private")
     kernel.ok("shared = 2\nprint('shared words')", cell="shared")
     told = kernel.ok("%agent_context hide private", cell="hide").text
-    assert "Kept out with it, for they say private: 1 cell [" in told
+    assert "Kept out with it is every cell that says private: [" in told
     assert "my own business" not in kernel.ok("%agent_context prompt What is shared?", cell="before").text
     number = kernel.client.execute(
         "", silent=True, store_history=False, user_expressions={"n": "len(In) - 4"}, reply=True, timeout=30
@@ -151,6 +151,8 @@ def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> N
     assert "shared words" in told.text
     assert "my own business" not in told.text
     assert "<details" in told.displays[-1]["text/html"]
+    kernel.ok("%%agent -t new\nWhat is here?", cell="ask new")
+    assert "my own business" not in kernel.ok("%agent_context prompt", cell="last 2").text
     shown = kernel.ok("%agent_context show", cell="show").text
     assert "Cells in the conversation" in shown
     assert "Hidden: private, cell [" in shown

@@ -17,7 +17,7 @@ from agentnb.providers.google import GoogleProvider
 from agentnb.simulator import Simulator
 
 SPEC = ToolSpec("inspect", "Look up.", {"type": "object", "properties": {"some_name": {"type": "string"}}})
-THOUGHT = {"text": "I think.", "thought": True}
+THOUGHT = {"text": "I think.", "thought": True, "thoughtSignature": "aGVsbG8="}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 

@@ -59,7 +59,7 @@ TASKS: tuple[tuple[str, Judge], ...] = (
         calls("propose_cell", source=r"sort.*reverse|reverse.*sort"),
     ),
     ("Propose a cell that draws `prices` as a bar chart with matplotlib.", calls("propose_cell", source=r"\.bar\(")),
-    ("What is 17 times 3? Answer at once.", answers("51")),
+    ("What does the abbreviation CSV stand for?", answers("comma.separated")),
     ("In one sentence: what is the median of a list of numbers?", answers("middle|50")),
 )
 

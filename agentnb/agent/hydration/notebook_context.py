@@ -13,7 +13,7 @@ from agentnb.context.cell_selection import CellChoice, HeldCell, Picked, choose
 from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
-from agentnb.context.notebook.missing import what_is_missing, what_to_run
+from agentnb.context.notebook.missing import cells_to_run, what_is_missing, what_to_run
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
 from agentnb.context.notebook.outputs import steady
@@ -107,10 +107,10 @@ class NotebookContext:
         """Return the notebook's text without what the person keeps out."""
         return self.text.without(self.log.keeps_out, asking=self.asking) if self.text is not None else None
 
-    def to_run(self) -> str:
-        """Return the cells to run first, in a sentence."""
-        text = self._text_sent()
-        return self.scrub(what_to_run(text, self.log.runs, asking=self.asking))
+    def to_run(self) -> tuple[str, list[str]]:
+        """Return the cells to run first, in a sentence, and their ids."""
+        cells = cells_to_run(self._text_sent(), self.log.runs, asking=self.asking)
+        return self.scrub(what_to_run(cells)), [cell.cell for cell in cells]
 
     def clean(self, run: CellRun) -> CellRun:
         told = without_values(run, WITHHELD) if self.schema_only else run

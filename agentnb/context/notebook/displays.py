@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -124,11 +124,12 @@ def _plain(bundle: JsonMapping) -> str:
     return " ".join(found[:WORDS].split()) if type(found) is str else "a picture"
 
 
-def names_of(shown: Sequence[Shown]) -> dict[str, Shown]:
-    """Return the figures of one cell by what the model and the receipt call them."""
+def names_of(shown: Sequence[Shown], numbers: Mapping[str, int]) -> dict[str, Shown]:
+    """Return the figures of one cell by what the model and the receipt call them: by the cell's number."""
+    cells = [str(numbers.get(item.cell, item.cell)) for item in shown]
     if len(shown) == 1:
-        return {f"figure shown by cell {item.cell}" if item.cell else "figure open in pyplot": item for item in shown}
-    return {f"figure {i} of {len(shown)} shown by cell {item.cell}": item for i, item in enumerate(shown, 1)}
+        return {f"figure shown by cell {cells[0]}" if cells[0] else "figure open in pyplot": shown[0]}
+    return {f"figure {i + 1} of {len(shown)} shown by cell {cells[i]}": item for i, item in enumerate(shown)}
 
 
 # whether a task speaks of a figure ------------------------------------------------------------------------------------

@@ -38,9 +38,13 @@ def what_is_missing(
     return ""
 
 
-def what_to_run(text: NotebookText | None, runs: Sequence[CellRun], *, asking: str = "") -> str:
-    """Return the cells above the asking one that have not run, in a sentence: their number and their first lines."""
-    cells = _not_run(text.above(asking), runs) if text is not None else []
+def cells_to_run(text: NotebookText | None, runs: Sequence[CellRun], *, asking: str = "") -> list[TextCell]:
+    """Return the cells above the asking one that have not run."""
+    return _not_run(text.above(asking), runs) if text is not None else []
+
+
+def what_to_run(cells: Sequence[TextCell]) -> str:
+    """Return these cells in a sentence: their number and their first lines."""
     if not cells:
         return "Run the cells above it (Run > Run All Above)."
     named = ", ".join(f"`{first_line(cell.source, NAMED)}`" for cell in cells[:SHOWN])

@@ -142,7 +142,7 @@ def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]
 
 
 def _object_notes(model: Model, held: HeldObject | None, *, worth: bool) -> list[str]:
-    """Tell the rule for cache objects, whether the pauses seen allow one, and what becomes of one that there is."""
+    """Tell the rule of cache objects, whether one is due by it, and what becomes of one that there is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []
     if is_free(model):

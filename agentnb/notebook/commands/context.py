@@ -27,7 +27,7 @@ from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.prompt.project_parts import OutlinePart
 from agentnb.session import working_directory
-from agentnb.view.number_format import dollars, plural
+from agentnb.view.number_format import dollars
 from agentnb.view.prompt_view import PromptPart, cached_shares, prompt_bundle
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
@@ -236,9 +236,7 @@ def _hide(session: Session, rest: str) -> None:
     pins = session.pins
     if name not in pins.hidden:
         pins.hidden.append(name)
-    notes = (
-        [f"Kept out with it, for they say {name}: {plural(len(saying), 'cell')} {', '.join(saying)}."] if saying else []
-    )
+    notes = [f"Kept out with it is every cell that says {name}: {', '.join(saying)}."] if saying else []
     notes.append("What was sent before stays in the conversation; -t new begins one without it.")
     _show_pins(session, pins, notes)
 
@@ -388,8 +386,8 @@ def _show_pins(session: Session, pins: Pins, notes: Sequence[str] = ()) -> None:
     rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
     rows += [("schema", Code(name)) for name in pins.schemas] + [("allowed", Code(name)) for name in pins.allow]
     rows += [("hidden", Code(_hidden_word(session, name))) for name in pins.hidden]
-    notes = notes if rows else ["Nothing is pinned."]
-    show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
+    notes = notes if rows else ["Nothing is pinned, added, allowed or hidden."]
+    show_table(f"What you chose for the conversation {session.thread}", ("kind", "name"), rows, notes)
 
 
 def _hidden_word(session: Session, name: str) -> str:

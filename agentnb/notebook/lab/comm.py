@@ -170,6 +170,10 @@ class FrontEnd:
         """Say that a press is dealt with, where to look, and why nothing came of it, if so."""
         return self._send({"type": "said", "run": pressed.run, "block": pressed.block, "text": text, "cell": cell})
 
+    def offer_run(self, cells: list[str], *, below: str) -> bool:
+        """Show a button below a cell, by which a person runs these cells."""
+        return self._send({"type": "offer", "cell": below, "run": cells})
+
     def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None]) -> bool:
         name = secrets.token_hex(8)
         message = message | {"id": name}

@@ -27,6 +27,7 @@ To the page. Requests have an `id`. One that is not `done` is sent again to the 
   Null for `data` says that no widget of it is alive.
 - `said {run, block, text, cell}`: the press on that block is dealt with; `text` says why not, if so. `cell` is where to
   look.
+- `offer {cell, run}`: shows a button below `cell` that runs the cells `run`, when a person presses it.
 
 `mark` is `{run, model}`; the page adds `accepted` and keeps it in the cell's metadata under `agentnb`. Digests are
 SHA-256 of UTF-8, in hex. No message of the kernel runs a cell, and the page acts on none but these.

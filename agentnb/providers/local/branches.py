@@ -7,6 +7,7 @@ write nothing else. It is told like every other provider's reply: calls, and tex
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -31,10 +32,10 @@ ANSWER = "final_answer"
 _HOW = """\
 # How you reply
 
-Every reply is one JSON object and nothing else. It calls a tool, whose result comes in the next message, or calls \
-`final_answer`, which ends the task. The tools:
+Every reply is one JSON object and nothing else. It calls one of these tools, and the next message tells the result. \
+`final_answer` ends the task.
 """
-_LAST = '- final_answer: Tell the person the answer, in Markdown. Arguments: {"text": {"type": "string"}}'
+_LAST = "- final_answer(text: string): Tell the person the answer, in Markdown. It needs no tool before it."
 
 
 def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> JsonObject:
@@ -85,9 +86,15 @@ def in_words(prompt: Prompt) -> Prompt:
 
 
 def _lines(specs: Sequence[ToolSpec]) -> Iterator[str]:
+    """Yield each tool as a signature with its first sentence: a small model loses its way in more."""
     for spec in specs:
-        fields = json.dumps(spec.parameters.get("properties", {}), ensure_ascii=False)
-        yield f"- {spec.name}: {' '.join(spec.description.split())} Arguments: {fields}"
+        fields = ", ".join(f"{name}: {_kind(field)}" for name, field in spec.parameters.get("properties", {}).items())
+        sentence = re.split(r"(?<=[a-z)])\.\s(?=[A-Z])", " ".join(spec.description.split()), maxsplit=1)[0].rstrip(".")
+        yield f"- {spec.name}({fields}): {sentence}."
+
+
+def _kind(field: JsonMapping) -> str:
+    return str(field.get("type") or "value")
 
 
 def _as_text(content: Content, role: Role) -> Content:

@@ -1,7 +1,7 @@
 """The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
-An object holds what every call of a segment begins with. It costs storage by the hour. So it is made only within a
-budget that the user set, by one rule (RULE). Ours are known by their label, which says who made them; the ledger
+An object holds what every call of a segment begins with. It costs storage by the hour. So it is made by one rule (RULE)
+and within a budget that the user set. Ours are known by their label, which says who made them; the ledger
 says who uses them. The last one to leave an object deletes it; one that nobody asks for lapses. A vanished one is
 forgotten; the call goes out without it.
 """
@@ -70,19 +70,19 @@ def life_of(model: Model) -> float:
 
 
 def pays(model: Model, pauses: Sequence[float], *, unasked: float = UNASKED) -> bool:
-    """Tell whether an object is worth its storage, by RULE. `pauses` are the seconds between calls with its text.
+    """Tell whether an object is worth its storage, by RULE. `pauses` in seconds are those between calls with its text.
+    `unasked` is how long such a text is expected to stay cached without it.
 
-    For `unasked` seconds such a text stays cached without it. The longest pause seen stands for the next one. On 200
-    drawn sessions this costs 2 % more than weighing all pauses against their spread. Where they are alike it costs up
-    to a quarter less (tests/benchmarks/bench_objects.py).
+    The longest pause seen stands for the next one. On 200 drawn sessions this costs 2 % more than weighing all pauses.
+    Where pauses are alike it costs up to a quarter less (tests/benchmarks/bench_objects.py).
     """
     outlasted = [pause for pause in pauses if pause > unasked][-LOOKED_AT:]
     return is_free(model) or (len(outlasted) >= 2 and max(outlasted) <= life_of(model))
 
 
 RULE = (
-    "Once two pauses have outlasted what is cached unasked, a cache object is made within the budget, and extended. "
-    "One pause of the last five over {life}, in which storing costs more than sending anew, forbids that."
+    "A cache object pays once two pauses outlasted what is cached unasked, none of the last five lasting over {life}. "
+    "So long storing costs less than sending anew."
 )
 
 

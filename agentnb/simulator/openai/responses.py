@@ -85,7 +85,10 @@ class Response:
         return [{**item, "id": f"{item['id']}{made}"} for item, made in zip(found, self.ids, strict=False)]
 
     def _reasoning(self) -> WireObject:
+        told = "".join(self.said.thinking) if (self.body.get("reasoning") or {}).get("summary") else ""
         item: WireObject = {"id": "rs_", "type": "reasoning", "summary": []}
+        if told:
+            item["summary"] = [{"type": "summary_text", "text": told}]
         if "reasoning.encrypted_content" in (self.body.get("include") or []):
             sealed = base64.b64encode("".join(self.said.thinking).encode("utf-8", "replace")).decode()
             item["encrypted_content"] = sealed
@@ -128,10 +131,22 @@ class Response:
         kinds = {"message": self._message_values, "function_call": self._call_values}
         spell = kinds.get(item["type"])
         if spell is None:
-            yield {"type": "response.output_item.added", "item": {**item, "summary": []}}, 0
-            yield {"type": "response.output_item.done", "item": item}, len(self.said.thinking)
+            yield from self._reasoning_values(item)
         else:
             yield from spell(item)
+
+    def _reasoning_values(self, item: WireObject) -> Iterator[tuple[WireObject, int]]:
+        """Reasoning comes sealed; a summary that was asked for comes whole, when the reasoning is over."""
+        yield {"type": "response.output_item.added", "item": {**item, "summary": []}}, 0
+        where, made = {"item_id": item["id"], "summary_index": 0}, len(self.said.thinking)
+        for part in item["summary"]:
+            begun = {"type": "response.reasoning_summary_part.added", **where, "part": {**part, "text": ""}}
+            yield begun, made
+            yield {"type": "response.reasoning_summary_text.delta", **where, "delta": part["text"]}, 0
+            yield {"type": "response.reasoning_summary_text.done", **where, "text": part["text"]}, 0
+            yield {"type": "response.reasoning_summary_part.done", **where, "part": part}, 0
+            made = 0
+        yield {"type": "response.output_item.done", "item": item}, made
 
     def _message_values(self, item: WireObject) -> Iterator[tuple[WireObject, int]]:
         where = {"item_id": item["id"], "content_index": 0}

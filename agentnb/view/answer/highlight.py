@@ -69,13 +69,14 @@ def code_ansi(source: str, language: str) -> str:
 def _runs(lexer: Lexer, source: str) -> list[tuple[str, str]]:
     """(style, text) in order, neighbours of one style joined; together they are the source."""
     runs: list[tuple[str, str]] = []
-    for kind, text in lexer.get_tokens(source):
+    for kind, text in lexer.get_tokens(f"{source}\n"):  # some see a last line only where it ends
         style = _style(kind)
         if runs and (runs[-1][0] == style or not text.strip()):
             runs[-1] = (runs[-1][0], runs[-1][1] + text)
         elif text:
             runs.append((style, text))
-    return runs
+    style, text = runs.pop()
+    return [*runs, (style, text.removesuffix("\n"))]
 
 
 @lru_cache(1024)

@@ -16,10 +16,17 @@ from agentnb.view.view_text import Doc, dicts
 ADDED, REMOVED = f"{TEAL}24", f"{RED}24"
 
 
+OFFERED = ' class="agentnb-offered"'
+
+
 def proposals_html(doc: Doc) -> str:
-    """Return the proposals below the answer; an empty text where there are none."""
+    """Return the proposals below the answer; an empty text where there are none.
+
+    A page that has our extension leaves a new cell out here (class `agentnb-offered`) while it offers it with buttons.
+    """
     return "".join(
-        f'<div style="margin:8px 0;padding:2px 0 2px 10px;border:0;border-left:4px solid {BLUE}">'
+        f'<div{"" if item.get("replaces") else OFFERED} style="margin:8px 0;padding:2px 0 2px 10px;border:0;'
+        f'border-left:4px solid {BLUE}">'
         f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {esc(item.get("why") or "")}</p>'
         f"{_body_html(item)}</div>"
         for item in dicts(doc, "proposals")

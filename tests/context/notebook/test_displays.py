@@ -139,9 +139,10 @@ def test_a_display_that_is_shown_anew_replaces_itself() -> None:
 
 def test_figures_have_names_of_their_own() -> None:
     one, two = Shown(cell="c"), Shown(cell="c", text="2")
-    assert list(names_of([one])) == ["figure shown by cell c"]
-    assert list(names_of([one, two])) == ["figure 1 of 2 shown by cell c", "figure 2 of 2 shown by cell c"]
-    assert list(names_of([Shown(cell="")])) == ["figure open in pyplot"]
+    assert list(names_of([one], {})) == ["figure shown by cell c"], "its number is not known"
+    assert list(names_of([one], {"c": 3})) == ["figure shown by cell 3"]
+    assert list(names_of([one, two], {})) == ["figure 1 of 2 shown by cell c", "figure 2 of 2 shown by cell c"]
+    assert list(names_of([Shown(cell="")], {})) == ["figure open in pyplot"]
 
 
 def test_seeing_a_figure_imports_no_drawing_library() -> None:

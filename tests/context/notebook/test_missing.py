@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentnb.context.notebook.cell_runs import CellLog
-from agentnb.context.notebook.missing import what_is_missing, what_to_run
+from agentnb.context.notebook.missing import cells_to_run, what_is_missing, what_to_run
 from agentnb.context.notebook.notebook_text import NotebookText, TextCell
 
 BOOK = NotebookText(
@@ -54,8 +54,12 @@ def test_the_cell_above_that_did_not_run() -> None:
 
 
 def test_the_cells_to_run_first_are_named() -> None:
-    assert what_to_run(BOOK, log_of("a").runs, asking="ask").endswith("not run (Run > Run All Above): `x + 1`.")
-    assert "the 2 cells above that have not run (Run > Run All Above): `x = 1`, `x + 1`." in what_to_run(BOOK, ())
+    assert what_to_run(cells_to_run(BOOK, log_of("a").runs, asking="ask")).endswith(
+        "not run (Run > Run All Above): `x + 1`."
+    )
+    assert "the 2 cells above that have not run (Run > Run All Above): `x = 1`, `x + 1`." in what_to_run(
+        cells_to_run(BOOK, ())
+    )
     many = NotebookText(cells=tuple(TextCell(str(i), "code", f"x{i} = {i}") for i in range(9)))
-    assert what_to_run(many, ()).endswith("`x0 = 0`, `x1 = 1`, `x2 = 2` and 6 more.")
-    assert what_to_run(None, ()) == "Run the cells above it (Run > Run All Above)."
+    assert what_to_run(cells_to_run(many, ())).endswith("`x0 = 0`, `x1 = 1`, `x2 = 2` and 6 more.")
+    assert what_to_run(cells_to_run(None, ())) == "Run the cells above it (Run > Run All Above)."

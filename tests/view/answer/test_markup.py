@@ -333,3 +333,9 @@ def test_a_terminal_gets_lists_tables_and_quotes_within_its_width() -> None:
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured).replace("Tides\n\n", "Tides\n-----\n\n") == answer_text(
         text, width=40
     )
+
+
+def test_the_last_line_of_a_difference_has_its_colour_too() -> None:
+    gone, come = STYLES["Generic.Deleted"], STYLES["Generic.Inserted"]
+    shown = f'<span style="{gone}">-two\n</span><span style="{come}">+three</span>'
+    assert code_html("-two\n+three", "diff") == shown

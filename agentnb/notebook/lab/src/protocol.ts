@@ -29,7 +29,9 @@ export type Propose = {
 export type Repaint = { type: 'repaint'; run: string; cell: string | null; data: Bundle | null };
 /** A press on a block of an answer's code is dealt with. */
 export type Said = { type: 'said'; run: string; block: number; text: string; cell: string | null };
-export type FromKernel = { type: 'read' } | Insert | Propose | Repaint | Said;
+/** Cells that have not run, for a person to run: the button stands below the cell that points at them. */
+export type Offer = { type: 'offer'; cell: string; run: string[] };
+export type FromKernel = { type: 'read' } | Insert | Propose | Repaint | Said | Offer;
 
 export type CellLine = { id: string; kind: string; count: number | null; digest: string };
 export type Texts = Record<string, string>;
@@ -55,7 +57,8 @@ const SHAPES: Record<string, Record<string, Check>> = {
   insert: { id: text, below: text, kind: v => v === 'code' || v === 'markdown', source: text, mark },
   propose: { id: text, cell: text, digest: maybeText, source: text, why: text, mark },
   repaint: { run: text, cell: maybeText, data: painted },
-  said: { run: text, block: Number.isInteger, text, cell: maybeText }
+  said: { run: text, block: Number.isInteger, text, cell: maybeText },
+  offer: { cell: text, run: value => Array.isArray(value) && value.every(text) }
 };
 
 /** The kernel's message, or null where it is none of those that this page acts on. */

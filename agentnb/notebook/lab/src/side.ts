@@ -12,6 +12,7 @@ import { insertBelow, replace } from './editing';
 import { watchFailure } from './failed';
 import { Link } from './link';
 import { belowInput, belowOutputs } from './mount';
+import { Offers } from './offer';
 import { Outputs } from './outputs';
 import { Proposal } from './proposal';
 import { watchProse } from './prose';
@@ -27,6 +28,7 @@ export class Side {
   private _cells = new Cells(() => this._panel.model);
   private _outputs = new Outputs(() => this._panel.model);
   private _code: CodeTools;
+  private _offers: Offers;
   private _proposals = new Map<string, Proposal>();
   /** Cells that this page has put in, and which message of the kernel asked for each. */
   private _put = new Map<string, number>();
@@ -50,6 +52,7 @@ export class Side {
       message => this._take(message)
     );
     this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
+    this._offers = new Offers(_panel);
     watchApproval(content);
     this._code = new CodeTools(content, this._link, press => {
       this._link.send(this._cells.message(null)); // what would be replaced is the text that stands there now
@@ -112,6 +115,7 @@ export class Side {
   /** Before a cell is sent: the kernel is told of the notebook if the cell asks. */
   private _scheduled(_: unknown, { notebook, cell }: { notebook: unknown; cell: Cell }): void {
     if (notebook === this._panel.content && ASKS.test(cell.model.sharedModel.getSource())) {
+      this._offers.drop(cell);
       this._link.open();
       this._link.send(this._cells.message(cell.model.id));
     }
@@ -140,6 +144,9 @@ export class Side {
       case 'said':
         this._show(message.cell); // first: what is said goes when the focus leaves the buttons
         this._code.said(message);
+        break;
+      case 'offer':
+        this._offers.show(message);
     }
   }
 

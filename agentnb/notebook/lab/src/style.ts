@@ -12,6 +12,7 @@ export const STYLE = `
   color: var(--jp-ui-font-color1);
   font-size: var(--jp-ui-font-size1);
 }
+.jp-Cell:has(.agentnb-proposal) .agentnb-offered { display: none; }
 .agentnb-heading, .agentnb-note { margin: 0 0 6px 0; }
 .agentnb-note:empty { display: none; }
 .agentnb-note { margin-top: 6px; font-weight: 600; }
