@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -394,6 +394,13 @@ class Session:
         """Return what is pinned and added in this session's thread."""
         raw = self.storage.get(f"pins/{self.thread}")
         return Pins(**canonical.load(raw)) if raw else Pins()
+
+    def begin_thread(self, name: str) -> None:
+        """Go on in a conversation of this name. What a person keeps out stays out there too."""
+        hidden = self.pins.hidden
+        self.thread = name
+        if hidden:
+            self.keep_pins(replace(self.pins, hidden=hidden))
 
     def keep_pins(self, pins: Pins) -> None:
         self.storage.set(f"pins/{self.thread}", canonical.dump(vars(pins)))
