@@ -60,12 +60,12 @@ class Soak:
     told: collections.Counter[str] = field(default_factory=collections.Counter)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def run(self, seconds: float) -> None:
-        """Let the workers work, and do something to them every now and then."""
+    def run(self, seconds: float, least: int) -> None:
+        """Let the workers work, and do something to them every now and then, until they have begun `least` runs too."""
         until = time.monotonic() + seconds
         self.workers = [self.start() for _ in range(WORKERS)]
         acts = self.acts()
-        while time.monotonic() < until:
+        while time.monotonic() < until or len(self.lines("begun")) < least:
             time.sleep(self.dice.uniform(0.1, 0.7))
             act = self.dice.choice(acts)
             self.told[act.__name__] += 1
@@ -186,7 +186,7 @@ class Soak:
 
 
 @contextlib.contextmanager
-def soaking(seconds: float, *, seed: int = 0, servers: bool = False) -> Iterator[Soak]:
+def soaking(seconds: float, *, seed: int = 0, servers: bool = False, least: int = 0) -> Iterator[Soak]:
     """A soak that has run, and whose directory and servers are there until the end."""
     dice = random.Random(seed)
     with contextlib.ExitStack() as stack:
@@ -205,7 +205,7 @@ def soaking(seconds: float, *, seed: int = 0, servers: bool = False) -> Iterator
             bus = f"redis://127.0.0.1:{soak.valkey.port}/0"
             settings = {"journal": soak.postgres.url(soak.postgres.new_database()), "bus": bus}
         (place / "setup.json").write_text(json.dumps({"url": simulator.url, "settings": settings}))
-        soak.run(seconds)
+        soak.run(seconds, least)
         yield soak
 
 

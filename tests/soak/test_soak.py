@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def check(seconds: float, *, servers: bool) -> None:
-    with soak.soaking(seconds, seed=11, servers=servers) as one:
+    with soak.soaking(seconds, seed=11, servers=servers, least=20) as one:
         wrong, left = soak.left_over(one.settle)
         assert wrong == [], one.told
         assert left == []
