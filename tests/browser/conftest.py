@@ -27,8 +27,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
-# Wide enough that a loaded two-core machine passes; a healthy one needs a tenth of it.
-PATIENCE = 60_000  # milliseconds
+# Wide enough that a loaded two-core machine passes; a healthy one needs a twentieth of it.
+PATIENCE = 120_000  # milliseconds
 BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -147,6 +147,11 @@ class Page:
 
     def close_notebook(self) -> None:
         self.page.evaluate(CLOSE)
+
+    def theme(self, name: str) -> None:
+        """Change the theme of this page, as its settings menu does."""
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+        self.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=name)
 
     def open(self, name: str) -> Page:
         # `reset` drops the workspace, so that every test begins with this notebook alone. It has a name of its own, for

@@ -123,21 +123,23 @@ def test_a_stopped_question_is_asked_again(front: Any) -> None:
     assert first["data"][MIME]["state"] == "COMPLETED"
 
 
-@pytest.mark.parametrize("order", [(0, 0, 0), (2, 0, 0), (1, 1, 0)], ids=["in order", "last first", "middle first"])
-def test_accepted_cells_stand_in_the_order_in_which_they_were_proposed(front: Any, order: tuple[int, ...]) -> None:
+def test_accepted_cells_stand_in_the_order_in_which_they_were_proposed(front: Any) -> None:
     offer = """%agent --dry-run Hello
 for source in ("one", "two", "three"):
-    front_end.propose_cell(source, below="cell-1", why=source, mark=mark)"""
-    page, path = front(f"order-{order[0]}", [LOAD, offer, "1"], upto=2)
-    proposals = page.cell(1).locator(".agentnb-proposal")
-    proposals.nth(2).wait_for()
-    assert [text.strip() for text in proposals.locator("ins").all_inner_texts()] == ["one", "two", "three"]
-    for number, which in enumerate(order):
-        proposals.nth(which).get_by_role("button", name="Insert").click()
-        page.page.wait_for_function(
-            "left => document.querySelectorAll('.agentnb-proposal').length === left", arg=2 - number
-        )
-    assert ["".join(cell["source"]) for cell in page.save(path)["cells"][2:]] == ["one", "two", "three", "1"]
+    front_end.propose_cell(source, below="cell-{n}", why=source, mark=mark)"""
+    page, path = front("order", [LOAD, *(offer.format(n=n) for n in (1, 2, 3)), "1"])
+    for at, order in ((1, (0, 0, 0)), (5, (2, 0, 0)), (9, (1, 1, 0))):
+        page.ran(at)
+        proposals = page.cell(at).locator(".agentnb-proposal")
+        proposals.nth(2).wait_for()
+        assert [text.strip() for text in proposals.locator("ins").all_inner_texts()] == ["one", "two", "three"]
+        for number, which in enumerate(order):
+            proposals.nth(which).get_by_role("button", name="Insert").click()
+            page.page.wait_for_function(
+                "left => document.querySelectorAll('.agentnb-proposal').length === left", arg=2 - number
+            )
+        made = ["".join(cell["source"]) for cell in page.save(path)["cells"][at + 1 : at + 4]]
+        assert made == ["one", "two", "three"], order
 
 
 @pytest.fixture
@@ -179,17 +181,6 @@ def test_code_of_an_answer_is_inserted_below_by_the_keyboard(written: Any) -> No
     assert "2.0" in page.output(2).inner_text()
 
 
-def test_code_of_an_answer_is_copied(written: Any) -> None:
-    page, path, block, code = written("copy")
-    block.hover()
-    tool(block, "Copy").click()
-    block.locator("xpath=..").get_by_text("Copied.").wait_for()
-    page.cell(2).locator(".cm-content").click()
-    for keys in ("Control+a", "Control+v"):
-        page.page.keyboard.press(keys)
-    assert "".join(page.save(path)["cells"][2]["source"]) == code
-
-
 def test_code_of_an_answer_is_shown_as_a_change_to_the_cell_that_defines_the_same(written: Any) -> None:
     page, path, block, code = written("instead", "values = [1, 2]", MEAN)
     block.hover()
@@ -205,20 +196,21 @@ def test_code_of_an_answer_is_shown_as_a_change_to_the_cell_that_defines_the_sam
     page.page.get_by_text("The cell has this text already.").wait_for()
 
 
-def test_where_no_cell_fits_the_button_says_so(written: Any) -> None:
-    page, _, block, _ = written("none")
+def test_without_a_cell_that_fits_or_the_kernels_extension_code_can_only_be_copied(written: Any) -> None:
+    page, path, block, code = written("copy")
     block.hover()
     tool(block, "Replace…").click()
     page.page.get_by_text("No cell defines what this code defines. Insert it below instead.").wait_for()
     assert page.page.locator(".agentnb-proposal").count() == 0
-
-
-def test_without_the_kernels_extension_code_can_only_be_copied(written: Any) -> None:
-    page, _, block, _ = written("unlinked")
     page.cell(2).locator(".cm-content").click()
     page.page.keyboard.press("Control+a")
     page.page.keyboard.type("%unload_ext agentnb")
     page.ran(2)
     block.hover()
-    tool(block, "Copy").wait_for()
     tool(block, "Insert below").wait_for(state="hidden")
+    tool(block, "Copy").click()
+    block.locator("xpath=..").get_by_text("Copied.").wait_for()
+    page.cell(2).locator(".cm-content").click()
+    for keys in ("Control+a", "Control+v"):
+        page.page.keyboard.press(keys)
+    assert "".join(page.save(path)["cells"][2]["source"]) == code

@@ -61,10 +61,12 @@ def test_in_every_theme_and_width(lab: Any, open_page: Any, light: None, at_once
         told = " ".join(page.output(index).inner_text().split())
         assert {question: said for question, said in asked.items() if said not in told} == {}, index
     page.save(path)
+    page.close_notebook()
+    page.open_next(path.name)
     for name, theme in THEMES.items():
-        lab.theme(theme)
-        look(open_page(path.name, height=3600), name, WIDTHS)
-    lab.theme(THEMES["light"])
+        page.theme(theme)
+        look(page, name, WIDTHS)
+    page.theme(THEMES["light"])
     look(open_page(path.name, height=3600, in_notebook=True), "notebook", (1280, 400))
 
 
