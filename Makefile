@@ -104,10 +104,12 @@ test-next: env-next
 search: env
 	env -u CI $(OFFLINE) AGENTNB_EXAMPLES=3000 $(BIN)/python $(PYTEST) $(WORKERS) --timeout 7200 -m hypothesis tests
 
-# Real processes that are killed, stopped and short of disk, with servers that come and go: SOAK=3600 by hand.
+# Real processes that are killed, stopped and short of disk: half the time with servers that come and go, half the time
+# with a journal of files. SOAK=3600 by hand.
 SOAK ?= 300
 soak: env
-	$(OFFLINE) $(BIN)/python tests/soak/soak.py --seconds $(SOAK) --servers
+	$(OFFLINE) $(BIN)/python tests/soak/soak.py --seconds $$(($(SOAK) / 2)) --servers
+	$(OFFLINE) $(BIN)/python tests/soak/soak.py --seconds $$(($(SOAK) / 2))
 
 # Damaged streams, cassettes, lines, documents, addresses and journals: a minute of each.
 fuzz: env

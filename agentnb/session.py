@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ from agentnb.agent.tools.running.rehearsal import Rehearsal
 from agentnb.agent.tools.running.undo import Undo
 from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
-from agentnb.canonical import Clock, JsonObject, SystemClock
+from agentnb.canonical import Clock, JsonMapping, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.held import HeldNames
@@ -107,6 +107,7 @@ class Session:
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
+    tool_servers: Mapping[str, JsonMapping] = field(default_factory=dict, repr=False)  # MCP servers of the client's
     simulated: Simulator | None = None  # a simulator of the caller's own; by default one is started on first use
 
     def __post_init__(self) -> None:
@@ -394,6 +395,13 @@ class Session:
         raw = self.storage.get(f"pins/{self.thread}")
         return Pins(**canonical.load(raw)) if raw else Pins()
 
+    def begin_thread(self, name: str) -> None:
+        """Go on in a conversation of this name. What a person keeps out stays out there too."""
+        hidden = self.pins.hidden
+        self.thread = name
+        if hidden:
+            self.keep_pins(replace(self.pins, hidden=hidden))
+
     def keep_pins(self, pins: Pins) -> None:
         self.storage.set(f"pins/{self.thread}", canonical.dump(vars(pins)))
 
@@ -445,7 +453,7 @@ class Session:
         """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
         if self._servers is None:
             root = own_root(self.project) if self.project else None
-            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set)
+            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set, given=self.tool_servers)
         return self._servers
 
     def request(self, task: str, **changes: Any) -> Request:

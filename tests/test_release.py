@@ -41,7 +41,7 @@ def uv(*arguments: str) -> str:
 def said(python: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
-        [python, *arguments], capture_output=True, text=True, timeout=120, env=environment, cwd=python.parent
+        [python, *arguments], capture_output=True, text=True, timeout=400, env=environment, cwd=python.parent
     )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
     return done.stdout
@@ -62,6 +62,29 @@ def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest
     found = home / "bin" / "python"
     uv("pip", "install", "--quiet", "--python", str(found), "--resolution", request.param, str(wheel))
     return found
+
+
+PART = (
+    *("agent/test_three_providers.py", "providers/test_recorded_over_http.py", "models/test_prices.py", "view/answer"),
+    *("test_storage.py", "agent/tools/test_files.py", "agent/tools/test_arguments.py", "notebook/test_dashboard.py"),
+)
+"""Tests of what packages are asked for: SDKs on their wires, prices, Markdown, widgets, storage, schemas, patterns."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_is_asked_of_the_packages_holds_at_the_lowest_versions(wheel: Path, tmp_path: Path) -> None:
+    """The suite itself runs at the newest."""
+    uv("venv", "--quiet", "--python", sys.executable, str(tmp_path / "lowest"))
+    python = tmp_path / "lowest" / "bin" / "python"
+    wanted = [f"agentnb-jupyter[openai] @ {wheel.as_uri()}", "pytest>=8.4", "pytest-timeout>=2.4", "hypothesis>=6.140"]
+    wanted += ["ipykernel>=6.31", "nbconvert>=7.16"]  # what else its tests of widgets import
+    uv("pip", "install", "--quiet", "--python", str(python), "--resolution", "lowest-direct", *wanted)
+    where = said(python, "-c", "import agentnb; print(agentnb.__file__)")
+    assert where.startswith(str(tmp_path)), "the wheel, not the tree"
+    files = [str(ROOT / "tests" / name) for name in PART]
+    options = ("-q", "-p", "no:cacheprovider", "-m", "not slow and not kernel and not server", f"--rootdir={ROOT}")
+    assert " passed" in said(python, "-P", "-m", "pytest", *options, *files)
 
 
 def test_it_asks_about_a_cell(python: Path) -> None:

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +22,8 @@ from agentnb.acp.transcript import CalledTool, ReturnedResult, SaidPiece, Transc
 from agentnb.agent.approvals import BUTTON, Answer, Question
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.run_document import AgentRun, state_of
+from agentnb.agent.tools.servers.mcp import ENTRY
+from agentnb.canonical import JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import RUNNING, WAITING
 from agentnb.errors import AgentnbError, PackageMissing, RunInterrupted
@@ -46,10 +48,24 @@ class OpenSession:
     session: Session
     thread: str
     cancelled: bool = False
+    servers: tuple[str, ...] | None = None
+    """The client's MCP servers that answer, as entries of `--tools`; None before they were tried."""
 
     def tools(self) -> tuple[str, ...]:
         named = self.session.settings.tools
-        return named if named != IN_A_NOTEBOOK else TOOLS
+        return (*(named if named != IN_A_NOTEBOOK else TOOLS), *(self.servers or ()))
+
+    def try_servers(self) -> list[str]:
+        """Start the client's MCP servers; what is to be said of those that do not."""
+        works, said = [], []
+        for name in self.session.tool_servers:
+            try:
+                self.session.servers.expanded((f"{ENTRY}{name}",))
+                works.append(f"{ENTRY}{name}")
+            except AgentnbError as error:
+                said.append(f"The tools of the MCP server {name} are not at hand: {error}\n\n")
+        self.servers = tuple(works)
+        return said
 
 
 class AcpAgent:
@@ -70,38 +86,47 @@ class AcpAgent:
 
     async def initialize(self, protocol_version: int, **_: object) -> InitializeResponse:
         from acp import PROTOCOL_VERSION, InitializeResponse
-        from acp.schema import AgentCapabilities, Implementation, PromptCapabilities
+        from acp.schema import AgentCapabilities, Implementation, McpCapabilities, PromptCapabilities
 
         return InitializeResponse(
             protocol_version=min(protocol_version, PROTOCOL_VERSION),
             agent_capabilities=AgentCapabilities(
-                load_session=True, prompt_capabilities=PromptCapabilities(embedded_context=True)
+                load_session=True,
+                prompt_capabilities=PromptCapabilities(embedded_context=True),
+                mcp_capabilities=McpCapabilities(http=True),
             ),
             agent_info=Implementation(name="agentnb", title="agentnb", version=__version__),
         )
 
-    async def new_session(self, cwd: str, **_: object) -> NewSessionResponse:
+    async def new_session(self, cwd: str, mcp_servers: Sequence[Any] | None = None, **_: object) -> NewSessionResponse:
         from acp import NewSessionResponse
 
         thread = f"acp-{secrets.token_hex(6)}"
-        self._begin(thread, cwd)
+        self._begin(thread, cwd, mcp_servers)
         return NewSessionResponse(session_id=thread)
 
-    async def load_session(self, cwd: str, session_id: str, **_: object) -> LoadSessionResponse:
+    async def load_session(
+        self, cwd: str, session_id: str, mcp_servers: Sequence[Any] | None = None, **_: object
+    ) -> LoadSessionResponse:
         """Tell the whole conversation again, from the journal."""
         from acp import LoadSessionResponse
 
-        opened = self._begin(session_id, cwd)
+        opened = self._begin(session_id, cwd, mcp_servers)
         for run_id in await asyncio.to_thread(_path, opened):
             state = state_of(opened.session.machine().get(run_id).context)
             for told in Transcript(run_id).whole(state):
                 await self._tell(session_id, told)
         return LoadSessionResponse()
 
-    def _begin(self, thread: str, cwd: str) -> OpenSession:
+    def _begin(self, thread: str, cwd: str, servers: Sequence[Any] | None) -> OpenSession:
         if thread in self._open:
             self._open.pop(thread).session.close()
-        session = Session(settings=self._settings, project=Path(cwd), namespace={"__name__": "__main__"})
+        session = Session(
+            settings=self._settings,
+            project=Path(cwd),
+            namespace={"__name__": "__main__"},
+            tool_servers={server.name: _entry(server) for server in servers or ()},
+        )
         self._open[thread] = OpenSession(session=session, thread=thread)
         return self._open[thread]
 
@@ -116,6 +141,9 @@ class AcpAgent:
             raise RequestError.invalid_params({"sessionId": f"no session is open under {session_id}"})
         opened.cancelled = False
         agent = await asyncio.to_thread(opened.session.agent)
+        if opened.servers is None:
+            for said in await asyncio.to_thread(opened.try_servers):
+                await self._tell(session_id, SaidPiece(channel="text", text=said))
         try:
             for run_id in await asyncio.to_thread(_cut_off, opened):
                 await self._carry(opened, agent, run_id)
@@ -201,6 +229,14 @@ class AcpAgent:
             await asyncio.get_running_loop().shutdown_default_executor()
             for opened in self._open.values():
                 opened.session.close()
+
+
+def _entry(server: Any) -> JsonObject:
+    """Return an MCP server of the client's as `.mcp.json` has it: a command, or a url."""
+    if getattr(server, "url", ""):
+        return {"url": server.url, "headers": {each.name: each.value for each in server.headers}}
+    variables = {each.name: each.value for each in server.env}
+    return {"command": server.command, "args": list(server.args), "env": variables}
 
 
 def _path(opened: OpenSession) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from agentnb.durable.events import COMPLETED, FAILED, Event
+from agentnb.durable.events import COMPLETED, FAILED, NOTED, Event
 
 Moves = Counter[tuple[str, str]]
 """Counts of each transition by (state, next_state); "" is the beginning."""
@@ -170,11 +170,11 @@ def draw_timeline(events: Sequence[Event]) -> Drawing:
     beginning.
 
     Between two bars nobody worked on the run: it was paused, waited for a person, or for a worker. A clock that was set
-    back gives bars of no length; the order is the journal's.
+    back gives bars of no length; the order is the journal's. What a step noted lies within its bar.
     """
     began = events[0].at if events else 0.0
     spans, before = [], began
-    for event in events:
+    for event in (event for event in events if event.kind != NOTED):
         took = event.data.get("seconds")
         begun = max(before, event.at - took) if isinstance(took, int | float) else before
         spans.append((max(0.0, begun - began), max(0.0, event.at - began), event))

@@ -18,9 +18,10 @@ from agentnb.canonical import JsonMapping, JsonObject
 
 EVENT_VERSION = 1
 COMPLETED, FAILED = "COMPLETED", "FAILED"
+NOTED = "noted"
 
 JOURNALED_KINDS = frozenset(
-    {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "delayed", "woken", "noted", "answered"}
+    {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "delayed", "woken", NOTED, "answered"}
 )
 """Kinds that the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
 

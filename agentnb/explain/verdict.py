@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from dataclasses import dataclass
+from functools import cached_property
 
 from agentnb.explain.causes import cause_of, shared_pieces, text_of
 from agentnb.explain.judge import JudgedCall
@@ -48,43 +49,53 @@ class Comparison:
     """Compares each call with those before it."""
 
     def __init__(self) -> None:
-        self._earlier: deque[tuple[int, JudgedCall, Counter[str]]] = deque(maxlen=REMEMBERED)
+        self._earlier: deque[Numbered] = deque(maxlen=REMEMBERED)
         self._number = 0
 
     def verdict(self, call: JudgedCall) -> Verdict:
         """Return what is to be said of the next call, and remember it for those that follow."""
         self._number += 1
-        words = _words(call)
-        found = self._goes_on_from(call, words)
-        self._earlier.append((self._number, call, words))
-        return _verdict(self._number, call, *(found or (0, None)))
+        now = Numbered(self._number, call)
+        verdict = _verdict(now, self._goes_on_from(now))
+        self._earlier.append(now)
+        return verdict
 
-    def _goes_on_from(self, call: JudgedCall, words: Counter[str]) -> tuple[int, JudgedCall] | None:
+    def _goes_on_from(self, now: Numbered) -> Numbered | None:
         """Return the earlier call with the longest common beginning, the newest of several; else the most alike."""
-        kin = [one for one in self._earlier if one[1].judged.row.provider == call.judged.row.provider]
-        begun = max(kin, key=lambda one: (_begun(one[1], call), one[0]), default=None)
-        if begun is not None and 2 * _begun(begun[1], call) >= min(begun[1].judged.total, call.judged.total):
-            return begun[:2]
-        alike = max(kin, key=lambda one: ((one[2] & words).total(), one[0]), default=None)
-        if alike is None or (alike[2] & words).total() < _ALIKE * min(alike[2].total(), words.total()):
+        kin = [one for one in self._earlier if one.call.judged.row.provider == now.call.judged.row.provider]
+        begun = max(kin, key=lambda one: (_begun(one.call, now.call), one.number), default=None)
+        if begun is None:
             return None
-        return alike[:2]
+        if 2 * _begun(begun.call, now.call) >= min(begun.call.judged.total, now.call.judged.total):
+            return begun
+        alike = max(kin, key=lambda one: ((one.words & now.words).total(), one.number))
+        least = _ALIKE * min(alike.words.total(), now.words.total())
+        return alike if (alike.words & now.words).total() >= least else None
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A call, its number in the log, and its words, which are counted where its beginning alone does not do."""
+
+    number: int
+    call: JudgedCall
+
+    @cached_property
+    def words(self) -> Counter[str]:
+        return Counter(word for piece in self.call.judged.pieces for word in re.findall(r"\w+", text_of(piece)))
 
 
 def _begun(before: JudgedCall, now: JudgedCall) -> int:
     return sum(piece.tokens for piece in now.judged.pieces[: shared_pieces(before, now)])
 
 
-def _words(call: JudgedCall) -> Counter[str]:
-    return Counter(word for piece in call.judged.pieces for word in re.findall(r"\w+", text_of(piece)))
-
-
-def _verdict(number: int, call: JudgedCall, before_number: int, before: JudgedCall | None) -> Verdict:
+def _verdict(now: Numbered, earlier: Numbered | None) -> Verdict:
+    call, before = now.call, earlier.call if earlier is not None else None
     could = _could(before, call) if before is not None else 0
     short = could - call.read
     missed = before is not None and short > max(could // 20, STEP * (call.judged.row.cache.kind is CacheKind.AUTOMATIC))
     return Verdict(
-        number=number,
+        number=now.number,
         at=call.judged.at,
         model=call.judged.row.name,
         total=call.total,
@@ -93,7 +104,7 @@ def _verdict(number: int, call: JudgedCall, before_number: int, before: JudgedCa
         read=call.used.cache_read if call.used is not None else None,
         cause=cause_of(before, call) if missed and before is not None else "",
         dollars=lost_dollars(call.judged.row, short, call.used, at=call.judged.at) if missed else None,
-        goes_on_from=before_number,
+        goes_on_from=earlier.number if earlier is not None else 0,
     )
 
 

@@ -39,7 +39,7 @@ _FLAGS = {"resume": RESUME_FLAGS, **dict.fromkeys(("approve", "deny", "answer"),
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
 RECENT = 20
-SHOWN = 60
+SHOWN = 48
 """Characters of what a word is."""
 
 Words = Mapping[str, str]
@@ -128,10 +128,12 @@ def _servers(notebook: Notebook) -> tuple[str, ...]:
 
 def _models() -> Words:
     """Return the models with their prices. Where no prices are loaded yet, none: loading takes too long here."""
-    from agentnb.models.catalog import rows
+    from agentnb.models.catalog import LOCAL, rows
 
     real = {f"{row.provider}:{row.name}": _price(f"{row.provider}:{row.name}") for row in rows()}
-    return real | {f"sim:{row.name}": "model: the simulator as it, free of charge" for row in rows()}
+    return real | {
+        f"sim:{row.name}": "model: the simulator as it, free of charge" for row in rows() if row.provider != LOCAL
+    }
 
 
 def _price(model: str) -> str:
@@ -220,6 +222,6 @@ def matcher_for(notebook: Notebook) -> Callable[[Any], dict[str, Any]]:
 
 
 def _short(what: str) -> str:
-    """Return the words that front ends show beside a completion: one line."""
-    line = " ".join(what.split()) or "param"
+    """Return the words beside a completion: one line. JupyterLab would break it at spaces and hyphens."""
+    line = "\u00a0".join(what.replace("-", "\u2011").split()) or "param"
     return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

@@ -237,7 +237,7 @@ class Notebook:
         self._ran = ()
 
     def offer_run(self, cells: Collection[str]) -> bool:
-        """Show a button on the page that runs these cells; return whether there is a page, and such cells on it."""
+        """Show a button on the page that runs these cells; return whether the page has such cells."""
         told, below = self.front_end.notebook(), self.whole_cell_id
         whole = [cell.id for cell in told.cells if short_cell_id(cell.id) in cells] if told is not None else []
         return bool(whole and below) and self.front_end.offer_run(whole, below=below or "")

@@ -31,8 +31,8 @@ def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
     from agentnb.providers.vendor import VENDORS
 
     address = str(given.get("model") or settings.model)
-    played = str(given.get("replay") or settings.replay) in ("replay", "auto")
-    if not address or address.startswith(("sim:", "local:")) or played or {"machine", "dry-run"} & {*given}:
+    kept = settings.rerun == "keep" or str(given.get("replay") or settings.replay) in ("replay", "auto")
+    if not address or address.startswith(("sim:", "local:")) or kept or {"machine", "dry-run"} & {*given}:
         return
     vendor = VENDORS.get(catalog.lookup(address).provider)
     if vendor is not None and vendor.surely_without_key():

@@ -147,7 +147,8 @@ class AgentCall:
         given = self._given
         thread = given.get("thread")
         if thread == "new":
-            self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+            thread = f"session-{secrets.token_hex(4)}"
+            self._session.begin_thread(thread)
             self._session.servers.list_anew()
         self._check_out()
         origin = self._session.origin(str(given["from"])) if "from" in given else None

@@ -355,7 +355,12 @@ class Transport:
 
 def _place(response: httpx2.Response) -> str:
     """Return where a redirect leads, without what an address may hide: a name, a password, parameters."""
-    url = response.url.join(response.headers["location"])
+    import httpx2
+
+    try:
+        url = response.url.join(response.headers["location"])
+    except httpx2.InvalidURL:
+        return "one that cannot be read"
     return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}"[:200]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from agentnb.canonical import JsonObject
+from agentnb.errors import in_sight
 from agentnb.view.style import FOLD, NO_MATH, PRE, SUMMARY, TEAL, esc, line_html, wrap
 
 
@@ -52,7 +53,7 @@ def _head(parts: Sequence[PromptPart]) -> str:
 
 
 def _text(parts: Sequence[PromptPart]) -> str:
-    return "\n\n".join(f"--- {part.role}: {part.label} ---\n{part.text}" for part in parts)
+    return "\n\n".join(in_sight(f"--- {part.role}: {part.label} ---\n{part.text}") for part in parts)
 
 
 def _fold(parts: Sequence[PromptPart]) -> str:

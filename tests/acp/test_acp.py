@@ -12,7 +12,7 @@ from typing import Any
 
 import acp
 import pytest
-from acp.schema import AllowedOutcome, DeniedOutcome, RequestPermissionResponse
+from acp.schema import AllowedOutcome, DeniedOutcome, McpServerStdio, RequestPermissionResponse
 
 pytestmark = pytest.mark.slow
 ASKED = "Run `print(6 * 7)` please"
@@ -189,5 +189,40 @@ def test_a_session_that_is_not_open_is_said_so(tmp_path: Path) -> None:
         async with connected(Person(), tmp_path / "home") as (client, _):
             with pytest.raises(acp.RequestError):
                 await ask(client, "nobody's")
+
+    run(scene)
+
+
+NOTES = '''
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("notes")
+
+@server.tool()
+def count() -> str:
+    """Count the notes."""
+    return "seventeen notes"
+
+server.run()
+'''
+
+
+def test_mcp_servers_of_the_client_bring_tools_and_one_that_fails_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    (tmp_path / "notes.py").write_text(NOTES)
+    given = [
+        McpServerStdio(name="notes", command=sys.executable, args=[str(tmp_path / "notes.py")], env=[]),
+        McpServerStdio(name="lost", command=str(tmp_path / "no-such-program"), args=[], env=[]),
+    ]
+
+    async def scene() -> None:
+        person = Person()
+        async with connected(person, tmp_path / "home") as (client, _):
+            session = (await client.new_session(cwd=str(tmp_path), mcp_servers=given)).session_id
+            answer = await ask(client, session, "Call `mcp_notes_count` please.")
+        assert answer.stop_reason == "end_turn"
+        assert person.transcript[0][2].startswith("The tools of the MCP server lost are not at hand")
+        assert [question.title for question in person.questions] == ["mcp_notes_count"]
+        assert "seventeen notes" in next(text for kind, _, text in person.transcript if kind == "tool_call_update")
 
     run(scene)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,7 +121,10 @@ def test_an_organization_that_gets_no_summaries_is_asked_without(book: Any, monk
     assert book.bodies[2]["reasoning"] == {"effort": "low"}, "once refused, it is not asked for again"
 
 
-def test_a_recorded_reply_of_another_effort_is_another_reply(book: Any) -> None:
+def test_a_recorded_reply_of_another_effort_is_another_reply(
+    book: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # recordings lie where the kernel works
     book.ask("Hello?", model="sim:claude-sonnet-4-6", effort="low", replay="record")
     other = book.ask("Hello?", model="sim:claude-sonnet-4-6", effort="high", replay="replay", thread="other")
     assert "this request is not recorded: Effort changed" in other.receipt["error"]["message"]

@@ -3,8 +3,8 @@
 The turns are made by make_prefix_edits.py: a small project, edits between the turns, and tasks that name six
 definitions each, of which about 60 % are as before, 25 % changed and 15 % new. Each task also asks for tool steps,
 which the simulated model makes: `inspect` of names whose results are given here. Beside that a notebook grows: some
-cells have run before the first task, two more run before each, and every third time one runs again. Pauses between the turns are 1 to 25
-minutes, 12 s pass with each tool step, all on a virtual clock.
+cells have run before the first task, two more run before each, and each seventh is an earlier one that runs again.
+Pauses between the turns are 1 to 25 minutes, 12 s pass with each tool step, all on a virtual clock.
 
 The sizes are those of the session by which the goals of bench_caching.py were set: what every call begins with has
 6.4k tokens, the definitions that a task touches 1.5k of source. How much a tool step brings was not said of it. Its
@@ -128,13 +128,13 @@ def _notebook(seed: int) -> Iterator[Cell]:
     rng = random.Random(seed)
     sources: dict[str, str] = {}
     for number in itertools.count(1):
-        id = rng.choice(list(sources)) if number % 7 == 0 else f"cell-{number}"
+        cell = rng.choice(list(sources)) if number % 7 == 0 else f"cell-{number}"
         words = [rng.choice(WORDS) for _ in range(6)]
         sources.setdefault(
-            id, f"{words[0]}_{number} = table.groupby('{words[1]}').{words[2]}.mean()\n{words[0]}_{number}"
+            cell, f"{words[0]}_{number} = table.groupby('{words[1]}').{words[2]}.mean()\n{words[0]}_{number}"
         )
         rows = (f"{rng.choice(WORDS):8} {rng.uniform(0, 99):8.3f}" for _ in range(6))
-        yield Cell(id, number, sources[id], "\n".join([words[1], *rows]))
+        yield Cell(cell, number, sources[cell], "\n".join([words[1], *rows]))
 
 
 def sources_of(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:

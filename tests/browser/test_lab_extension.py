@@ -164,7 +164,7 @@ def test_a_task_about_a_cell_that_has_not_run_names_it_before_it_is_asked(front:
 
 def test_a_button_runs_exactly_the_cells_above_that_have_not_run(front: Any) -> None:
     cells = [LOAD, CONNECTED, "ran = []", "ran.append(1)", "ran.append(2)", "%%agent\nExplain the cell above."]
-    page, path = front("offer", [*cells, "ran"], upto=3)
+    page, _ = front("offer", [*cells, "ran"], upto=3)
     page.run(5)
     page.output(5).get_by_text("The button below runs them.").wait_for()
     button = page.cell(5).get_by_role("button", name="Run the 2 cells above")

@@ -112,9 +112,12 @@ def test_what_a_model_does_and_a_person_sees_of_it(front: Any) -> None:
     proposals = page.cell(AT["propose"]).locator(".agentnb-proposal")
     proposals.nth(1).wait_for()
     page.picture(f"parts-proposed-{path.stem}", of=page.cell(AT["propose"]))
+    told = output("propose").locator(".agentnb-offered").first
+    assert told.is_hidden(), "it stands below, with its buttons"
     proposals.nth(0).get_by_role("button", name="Insert").click()
     proposals.get_by_role("button", name="Reject").click()
     proposals.first.wait_for(state="detached")
+    told.wait_for()
     asking, made = page.save(path)["cells"][AT["propose"] : AT["propose"] + 2]
     assert "".join(made["source"]) == "first = 1"
     assert made["metadata"]["agentnb"]["run"] == asking["outputs"][0]["data"][MIME]["run_id"]

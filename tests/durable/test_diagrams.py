@@ -74,6 +74,25 @@ def test_a_pause_between_two_steps_is_a_gap_and_no_long_step() -> None:
     assert "(0.250 s)" in lines[1], "the user thought for two seconds"
 
 
+def test_what_a_step_noted_takes_none_of_its_time() -> None:
+    clock = ManualClock()
+    machine = AgentStateMachine(clock=clock)
+
+    def work(context):
+        clock.advance(2.0)
+        machine.current.note(used=3)
+        clock.advance(0.25)
+        return "COMPLETED", context
+
+    machine.register_state("WORK", work)
+    machine.initialize_run("r", "WORK", {})
+    machine.run_to_end("r")
+    assert [event.kind for event in machine.history("r")] == ["created", "noted", "step"]
+    lines = machine.timeline("r").plain.splitlines()
+    assert len(lines) == 2
+    assert "(2.250 s)" in lines[1]
+
+
 def test_a_machine_knows_its_users_pause() -> None:
     clock = ManualClock()
     machine = AgentStateMachine(clock=clock)

@@ -151,6 +151,8 @@ def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> N
     assert "shared words" in told.text
     assert "my own business" not in told.text
     assert "<details" in told.displays[-1]["text/html"]
+    kernel.ok("%%agent -t new\nWhat is here?", cell="ask new")
+    assert "my own business" not in kernel.ok("%agent_context prompt", cell="last 2").text
     shown = kernel.ok("%agent_context show", cell="show").text
     assert "Cells in the conversation" in shown
     assert "Hidden: private, cell [" in shown

@@ -64,6 +64,19 @@ def test_nothing_follows_a_redirect(answering: Any, wire: str, stream: bool, sta
     assert "hidden" not in str(caught.value)
 
 
+@WIRES
+@pytest.mark.parametrize(
+    "to", ["http://[::1", "http://127.0.0.1/\x1b[2J", "http://xn--\u00e9/", "//", "javascript:x", ""]
+)
+def test_an_address_that_is_none_is_a_redirect_all_the_same(answering: Any, wire: str, to: str) -> None:
+    with (
+        answering(307, b"", {"location": to}) as first,
+        pytest.raises(RequestRefused, match="asked at another address") as caught,
+    ):
+        ask(wire, first.url, stream=False)
+    assert "\x1b" not in str(caught.value)
+
+
 @lru_cache
 def packed(sign: bytes, form: str) -> bytes:
     """So many of a sign, compressed about a thousand times."""

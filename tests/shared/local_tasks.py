@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import agentnb
+from agentnb.agent.tools.run_code import run_in
 from agentnb.errors import StepLimitReached
 from agentnb.models.messages import Reply
 from agentnb.providers.local import weights
@@ -40,15 +41,27 @@ def calls(name: str, /, **patterns: str) -> Judge:
     return judge
 
 
+def computes(value: float) -> Judge:
+    """The first call runs code that works on the notebook's variables as they are, and shows this value."""
+
+    def judge(reply: Reply) -> bool:
+        if not calls("run_code")(reply):
+            return False
+        outcome = run_in(dict(NAMESPACE), str(reply.calls[0].arguments.get("code", "")))
+        return not outcome.is_error and str(value) in outcome.text
+
+    return judge
+
+
 def answers(pattern: str) -> Judge:
     """It is an answer at once, which says this."""
     return lambda reply: not reply.calls and re.search(pattern, reply.text, re.IGNORECASE) is not None
 
 
 TASKS: tuple[tuple[str, Judge], ...] = (
-    ("Run code that computes the mean of the list `prices`.", calls("run_code", code=r"prices")),
-    ("Run code that finds the largest value in `prices`.", calls("run_code", code=r"max\(prices|sort")),
-    ("How many characters does the text in `shop` have? Run code to find out.", calls("run_code", code=r"len\(shop")),
+    ("Run code that computes the mean of the list `prices`.", computes(4.5)),
+    ("Run code that finds the largest value in `prices`.", computes(9.0)),
+    ("How many characters does the text in `shop` have? Run code to find out.", computes(7)),
     ("Inspect the variable `stations` and tell me what it holds.", calls("inspect", name=r"^stations$")),
     ("Look up the source of the function `tide_height`.", calls("inspect", name=r"^tide_height$")),
     ("What does the method `Model.fit` of my module do? Look at its source.", calls("inspect", name=r"^Model\.fit$")),
@@ -77,7 +90,7 @@ def home_with_weights(home: Path) -> Path:
 def first_replies(model: str, home: Path, *, tasks: tuple[tuple[str, Judge], ...] = TASKS) -> list[tuple[str, Reply]]:
     """(task, first reply) of each task, each in a conversation of its own."""
     found: list[tuple[str, Reply]] = []
-    with agentnb.Agent(model=model, tools=list(TOOLS), home=home, context="none", max_tokens=160) as agent:
+    with agentnb.Agent(model=model, tools=list(TOOLS), home=home, context="none", max_tokens=300) as agent:
         agent.session.namespace.update(NAMESPACE)
         provider = agent.session.provider(model)
         assert isinstance(provider, LocalProvider)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agentnb.canonical import JsonMapping, JsonObject
-from agentnb.durable.events import Event
+from agentnb.durable.events import NOTED, Event
 from agentnb.models import prices
 from agentnb.models.messages import Usage
 from agentnb.models.prices import Cost
@@ -170,7 +170,7 @@ def lost_calls(events: Iterable[Event]) -> list[Lost]:
     noted: JsonMapping | None = None
     for event in events:
         said = event.data.get(LOST)
-        if event.kind == "noted" and said:
+        if event.kind == NOTED and said:
             found += [noted] if noted else []
             noted = said
         elif event.kind == "step":

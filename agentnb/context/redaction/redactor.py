@@ -160,7 +160,10 @@ class Places:
             return
         done = 0
         for place in self.all_of(shape.hints):
-            starts = range(max(done, place - shape.before), place + 1)
+            starts: Iterable[int] = range(max(done, place - shape.before), place + 1)
+            if shape.at_line:
+                line = self.text.rfind("\n", max(0, place - shape.before - 1), place) + 1
+                starts = [line] if line >= done and (line or place <= shape.before) else []
             match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)
             done = max(done, place + 1) if match is None else match.end()
             if match is not None:

@@ -44,7 +44,8 @@ class Shape:
     """`pattern`'s group `secret` is what is taken out. Any match contains one of the literals `hints`.
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
-    hint is common. `named`: a name or a place gives the secret away, not what it looks like.
+    hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
+    it looks like.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Shape:
     hints: tuple[str, ...]
     judge: Callable[[str], bool]
     before: int | None = 0
+    at_line: bool = False
     named: bool = False
 
 
@@ -321,13 +323,16 @@ _IN_PLACE = (
         "identified by",
         judge=_is_default,
     ),
-    _named(  # a row of a table that is printed: a Series, the settings of a client
-        rf"(?m)^[ \t]{{0,40}}(?:\w{{1,20}}[_-])?(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
-        r"(?P<secret>[^\s\"']{6,200})[ \t]*$",
-        *_PASSWORD_HINTS,
-        *_KEY_HINTS,
-        judge=_is_default,
-        before=40 + 21 + _LONGEST_NAME,
+    replace(  # a row of a table that is printed: a Series, the settings of a client
+        _named(
+            rf"(?m)^[ \t]{{0,40}}(?:\w{{1,20}}[_-])?(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
+            r"(?P<secret>[^\s\"']{6,200})[ \t]*$",
+            *_PASSWORD_HINTS,
+            *_KEY_HINTS,
+            judge=_is_default,
+            before=40 + 21 + _LONGEST_NAME,
+        ),
+        at_line=True,
     ),
     _named(
         r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:for|of)[ \t]{1,4}[^\n]{1,80}?(?::|[ \t]is)[ \t]{1,4})"

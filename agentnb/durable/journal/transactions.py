@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from agentnb.canonical import dump, load
-from agentnb.durable.events import Event
+from agentnb.durable.events import NOTED, Event
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.records import (
     AWAITING,
@@ -158,7 +158,7 @@ class Rules(ABC):
         return row
 
     def note(self, run_id: str, fence: int, data: bytes) -> None:
-        self._tell(self._row_under(run_id, fence), "noted", data)
+        self._tell(self._row_under(run_id, fence), NOTED, data)
 
     def _tell(self, row: RunRow, kind: str, data: bytes) -> None:
         """Add an event that changes nothing of the run."""

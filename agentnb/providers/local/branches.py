@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from agentnb.canonical import JsonMapping, JsonObject
@@ -30,12 +30,21 @@ from agentnb.providers.reading import read_arguments, unreadable
 
 ANSWER = "final_answer"
 _HOW = """\
-# How you reply
+# Tools
 
-Every reply is one JSON object and nothing else. It calls one of these tools, and the next message tells the result. \
-`final_answer` ends the task.
+You may call one of these functions to assist with the task:
+<tools>
 """
-_LAST = "- final_answer(text: string): Tell the person the answer, in Markdown. It needs no tool before it."
+_THEN = """
+</tools>
+
+Every reply is one JSON object with the function's name and its arguments: {"name": …, "arguments": {…}}. The next \
+message tells the result. Where no other function is asked for, call final_answer."""
+_LAST = ToolSpec(
+    ANSWER,
+    "Tell the person the answer, in Markdown, and end the task.",
+    {"properties": {"text": {"type": "string"}}, "required": ["text"]},
+)
 
 
 def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> JsonObject:
@@ -78,23 +87,21 @@ def in_words(prompt: Prompt) -> Prompt:
         return prompt
     rest = [block for block in prompt.blocks if block.role is not Role.TOOLS]
     static = sum(block.layer is Layer.STATIC for block in rest)
-    said = Block(
-        layer=Layer.STATIC, role=Role.SYSTEM, content=Text("\n".join((_HOW, *_lines(specs), _LAST))), label="tools"
-    )
+    listed = "\n".join(map(_line, (*specs, _LAST)))
+    said = Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(f"{_HOW}{listed}{_THEN}"), label="tools")
     told = [replace(block, content=_as_text(block.content, block.role)) for block in rest]
     return replace(prompt, blocks=(*told[:static], said, *told[static:]))
 
 
-def _lines(specs: Sequence[ToolSpec]) -> Iterator[str]:
-    """Yield each tool as a signature with its first sentence: a small model loses its way in more."""
-    for spec in specs:
-        fields = ", ".join(f"{name}: {_kind(field)}" for name, field in spec.parameters.get("properties", {}).items())
-        sentence = re.split(r"(?<=[a-z)])\.\s(?=[A-Z])", " ".join(spec.description.split()), maxsplit=1)[0].rstrip(".")
-        yield f"- {spec.name}({fields}): {sentence}."
-
-
-def _kind(field: JsonMapping) -> str:
-    return str(field.get("type") or "value")
+def _line(spec: ToolSpec) -> str:
+    """Return a tool in the form that models are trained on, told by its first sentence."""
+    sentence = re.split(r"(?<=[a-z)])\.\s(?=[A-Z])", " ".join(spec.description.split()), maxsplit=1)[0].rstrip(".")
+    fields = {
+        name: {"type": field.get("type", "string")} for name, field in spec.parameters.get("properties", {}).items()
+    }
+    parameters = {"type": "object", "properties": fields, "required": spec.parameters.get("required", [])}
+    function = {"name": spec.name, "description": f"{sentence}.", "parameters": parameters}
+    return json.dumps({"type": "function", "function": function}, ensure_ascii=False)
 
 
 def _as_text(content: Content, role: Role) -> Content:

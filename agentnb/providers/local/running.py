@@ -7,7 +7,6 @@ reading. The lock goes with the process, however that ends. The server ends when
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -110,6 +109,8 @@ class LocalServer:
 
     @contextlib.contextmanager
     def _alone_starting(self) -> Iterator[None]:
+        import fcntl  # not everywhere: asked for only where a server is started
+
         with self._private("lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -119,6 +120,8 @@ class LocalServer:
 
     def _hold(self) -> None:
         """Lock the file of users for reading. A server that is ending has it for itself: that is waited for."""
+        import fcntl
+
         if self._users is None:
             self._users = self._private("users")
             fcntl.flock(self._users, fcntl.LOCK_SH)

@@ -6,7 +6,6 @@ Source: xllamacpp 2026.10, which runs the server inside its process. It caches p
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -93,6 +92,8 @@ def main() -> None:
 
 def _is_alone(users: Any) -> bool:
     """Tell whether no kernel holds the file. Each has it locked for reading while it uses the server."""
+    import fcntl
+
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

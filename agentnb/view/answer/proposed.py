@@ -25,7 +25,8 @@ def proposals_html(doc: Doc) -> str:
     A page that has our extension leaves a new cell out here (class `agentnb-offered`) while it offers it with buttons.
     """
     return "".join(
-        f'<div{"" if item.get("replaces") else OFFERED} style="margin:8px 0;padding:2px 0 2px 10px;border:0;border-left:4px solid {BLUE}">'
+        f'<div{"" if item.get("replaces") else OFFERED} style="margin:8px 0;padding:2px 0 2px 10px;border:0;'
+        f'border-left:4px solid {BLUE}">'
         f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {esc(item.get("why") or "")}</p>'
         f"{_body_html(item)}</div>"
         for item in dicts(doc, "proposals")

@@ -128,7 +128,7 @@ def test_what_was_sent_begins_what_is_sent_next() -> None:
     texts = [each.content.text for each in second.blocks if isinstance(each.content, Text)]
     assert first.blocks == second.blocks[: len(first.blocks)]
     assert texts[0] == "Rules."
-    assert "- inspect(name: string): Bring a definition." in texts[1]
+    assert "Bring a definition." in texts[1]
     assert texts[2:4] == ["Project.", "What is tide?"]
     assert texts[4] == '{"name": "inspect", "arguments": {"name": "tide"}}'
     assert texts[5] == "Result of inspect (an error):\nno such name"

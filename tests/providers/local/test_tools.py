@@ -39,7 +39,7 @@ def test_the_half_billion_model_inspects_runs_approved_code_and_answers(tmp_path
         agent.session.namespace["prices"] = [3.5, 4.25, 9.0, 1.25]
         run: AgentRun = agent.run(task)
         asked = 0
-        while run.state == "AWAITING_APPROVAL":
+        while run.state == "WAITING":
             asked += 1
             run = agent.approve(run)
     used = [tool["name"] for step in run.steps for tool in step.tools]

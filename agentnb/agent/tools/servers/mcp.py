@@ -80,7 +80,9 @@ class McpServers:
         home: Path | None = None,
         stopped: Callable[[], bool] = lambda: False,
         call_seconds: float = CALL_SECONDS,
+        given: Mapping[str, JsonMapping] | None = None,
     ) -> None:
+        self._given = dict(given or {})
         self._files = [folder / FILE for folder in (root, home or Path.home()) if folder is not None]
         self._environment = environment
         self._root = root
@@ -90,9 +92,13 @@ class McpServers:
         self._open: dict[str, _Connection] = {}
         self._lock = threading.RLock()
 
+    def _entries(self) -> dict[str, JsonMapping]:
+        """Return what the files say, and before that what the client of this session gave."""
+        return entries_of(self._files) | self._given
+
     def known(self) -> tuple[str, ...]:
         """The entries that `--tools` takes. Raises SettingsError where a file is not right."""
-        return tuple(f"{ENTRY}{name}" for name in sorted(entries_of(self._files)))
+        return tuple(f"{ENTRY}{name}" for name in sorted(self._entries()))
 
     def expanded(self, tools: Iterable[str]) -> tuple[str, ...]:
         """The tools by name, with those of a server in the place of `mcp:NAME`, sorted.
@@ -113,7 +119,7 @@ class McpServers:
         if kind != "mcp" or "_" not in rest:
             return None
         plain = rest.partition("_")[0]
-        server = next((each for each in entries_of(self._files) if plain_name(each) == plain), None)
+        server = next((each for each in self._entries() if plain_name(each) == plain), None)
         found = self._list(server).get(name) if server is not None else None
         return self._tool(server, found) if server is not None and found is not None else None
 
@@ -142,7 +148,7 @@ class McpServers:
         """The open connection to a server, or a new one."""
         with self._lock:
             if server not in self._open:
-                entries = entries_of(self._files)
+                entries = self._entries()
                 if server not in entries:
                     hint = f"{nearest(server, list(entries))} Known: {', '.join(sorted(entries)) or 'none'}.".strip()
                     raise InputError(f"no MCP server is called {server!r}", about=FILE, todo=hint)
