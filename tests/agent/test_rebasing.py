@@ -79,7 +79,7 @@ def test_stale_text_goes_where_everything_is_paid_for_anyway(desk: Desk, model: 
     assert ("New segment" in notes) == anew
     if anew:
         assert "out of date" in notes
-        assert "the prompt cache had let the conversation go" in notes
+        assert "The prompt cache had let the conversation go" in notes
 
 
 def test_a_limit_of_one_never_begins_a_segment(desk: Desk) -> None:

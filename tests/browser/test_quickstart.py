@@ -65,7 +65,7 @@ def test_the_dashboard_is_seen_while_the_run_goes_on(quickstart: Path, open_page
 def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
     quickstart: Path, open_page: Any, light: None, at_once: None
 ) -> None:
-    page = open_page(quickstart.name, width=1060, height=1400)
+    page = open_page(quickstart.name, width=1060, height=1400, fresh=True)
     page.wait_idle()
     page.run_all(failing={failing(quickstart)})
     asked = asking(quickstart)

@@ -67,6 +67,8 @@ def go_on(machine):
         machine.execute_step("r")
 
 
+# One that hits a callback of the garbage collector, which Dask has set, is told of as a warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("company", [0, 3])
 def test_an_interrupt_at_any_moment_leaves_a_run_that_goes_on(machine, interrupts, company, home):
     """Alone, and while other threads write (so that this one leads and follows)."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ended import wait_until_gone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,7 +92,9 @@ def asked(task: str) -> tuple[agentnb.AgentRun, list[Path]]:
         provider = agent.session.provider("local:smollm2")
         assert isinstance(provider, LocalProvider)
         files = [each for each in provider.server.slots.iterdir() if each.suffix != ".json"]
-        return run, files
+        served = provider.server.ensure().pid
+    wait_until_gone(served)  # else the next run would meet it, and what it has in its memory
+    return run, files
 
 
 @pytest.mark.slow
