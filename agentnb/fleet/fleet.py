@@ -29,7 +29,7 @@ from agentnb.view.tables import Code, table_bundle
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting, or more:
-LOOKING = 0.02  # a look takes at most this part of the time
+LOOKING = 0.01  # a look takes at most this part of the time
 MOST_SHOWN = 100  # runs in the table, those with an error first
 LONGEST_RESULT = 240  # characters of a result in the table
 
@@ -87,10 +87,8 @@ class Fleet:
         """Return how far the fleet has come by now: counts, errors, steps, cost. Reads only what is new of its
         events."""
         tally, clock = self._tally(), self.journal.clock
-        if not self._spent.seq:  # a journal may hold much that is older
-            self._spent = Spent(self.journal.history(self.rows[0].summary.run_id)[0].seq - 1)
-        while events := self.journal.follow(self._spent.seq, tags={TAG: self.name}):
-            self._spent = self._spent.after(events)
+        if any(each.begun for each in tally):
+            self._read_events()
         return FleetProgress(
             counts=counts_of(tally, clock),
             errors=errors_of(tally, clock),
@@ -99,6 +97,12 @@ class Fleet:
             spent=self._spent,
             budget=self._budget(),
         )
+
+    def _read_events(self) -> None:
+        if not self._spent.seq:  # a journal may hold much that is older
+            self._spent = Spent(self.journal.history(self.rows[0].summary.run_id)[0].seq - 1)
+        while events := self.journal.follow(self._spent.seq, tags={TAG: self.name}):
+            self._spent = self._spent.after(events)
 
     def _budget(self) -> float | None:
         try:
