@@ -68,7 +68,7 @@ class FileText:
         return hashlib.sha256(self.text.encode()).hexdigest()[:VERSION]
 
     def with_its_line_ends(self, part: str) -> str:
-        """Return a part of the text with CRLF, where all lines of the file end so: models write plain line ends."""
+        """Return a part of the text with CRLF where all lines of the file end so. Models write plain ends."""
         uses_crlf = "\r\n" in self.text and not re.search(r"(?<!\r)\n", self.text)
         return re.sub(r"\r?\n", "\r\n", part) if uses_crlf else part
 
