@@ -111,7 +111,8 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
         if flag is None:
             raise InputError(f"unknown flag {name}", todo=f"{nearest(name, list(by_name))} {_listing(known)}".strip())
         if not flag.value:
-            _check_switch(flag, equals)
+            if equals:
+                raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
             flags[flag.name], rest = True, after
         elif equals:
             flags[flag.name], rest = inline, after
@@ -133,11 +134,6 @@ def _take(text: str) -> tuple[str, str]:
     if match is None:
         return "", ""
     return next(group for group in match.groups() if group is not None), text[match.end() :]
-
-
-def _check_switch(flag: Flag, equals: str) -> None:
-    if equals:
-        raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
 
 
 def _value(flag: Flag, after: str) -> tuple[str, str]:

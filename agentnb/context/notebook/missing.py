@@ -20,7 +20,7 @@ def what_is_missing(
 ) -> str:
     """Return in a sentence what the task points at and the kernel does not have. Empty where it has it all."""
     means = pointed(task, runs, by_number=by_number)
-    waiting = _waiting(text, runs)
+    waiting = len(_not_run(text.cells, runs)) if text is not None else 0
     if not runs and (means.above or means.missing or (means.entire and not waiting)):
         if waiting:
             cells = "1 cell" if waiting == 1 else f"{waiting} cells"
@@ -55,11 +55,6 @@ def what_to_run(cells: Sequence[TextCell]) -> str:
 
 NAMED, SHOWN = 40, 3
 """Characters of a cell's first line, and cells that are named."""
-
-
-def _waiting(text: NotebookText | None, runs: Sequence[CellRun]) -> int:
-    """Return how many cells of code the notebook has that have not run."""
-    return len(_not_run(text.cells, runs)) if text is not None else 0
 
 
 def _not_run(cells: Iterable[TextCell], runs: Sequence[CellRun]) -> list[TextCell]:

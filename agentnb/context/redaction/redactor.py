@@ -47,28 +47,20 @@ def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
-    key = _key(text)
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     if key in _CLEAN:
         return Redacted(text, ())
     result = _redacted(text, allow)
     if result.text == text and not allow:
-        _remember(key)
+        _CLEAN[key] = None
+        if len(_CLEAN) > REMEMBERED:
+            with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
+                del _CLEAN[next(iter(_CLEAN))]
     return result
 
 
 _CLEAN: dict[bytes, None] = {}
 """Digests of texts that hold no secret even where nothing is allowed. Oldest first."""
-
-
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _remember(key: bytes) -> None:
-    _CLEAN[key] = None
-    if len(_CLEAN) > REMEMBERED:
-        with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
-            del _CLEAN[next(iter(_CLEAN))]
 
 
 def named_secrets(
