@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentnb.agent.conversation.memory import Leaving, Sized, TokenRates, due, opening_of, with_stubs
 from agentnb.agent.conversation.summary import with_summary
-from agentnb.agent.tools.recall import found
+from agentnb.agent.tools import recall
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Opaque, Role, Text, ToolCall, ToolResult
 
@@ -91,7 +91,7 @@ def test_over_the_ceiling_something_goes_until_nothing_can(steps: list[tuple[int
 def test_a_step_is_found_by_whole_words_alone(words: list[str], text: str) -> None:
     steps = {3: [Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(text), step=3)]}
     holds = {word.casefold() for word in words} & {word.casefold() for word in re.findall(r"\w+", text)}
-    assert found(" ".join(words), steps).startswith("Step 3") == bool(holds)
+    assert recall.found(" ".join(words), steps).startswith("Step 3") == bool(holds)
 
 
 def applied(before: Sized, leaving: Leaving) -> tuple[Block, ...]:
