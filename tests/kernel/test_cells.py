@@ -252,3 +252,29 @@ def test_above_is_told_by_the_page_where_that_is_known_and_the_model_is_told_whi
     assert not [note for note in run["notes"] if "page is not known" in note]
     kernel.ok("%%agent\nExplain the cell above.", cell="elsewhere")
     assert "Note: The notebook's page is not known here" in sent(kernel)
+
+
+def test_after_a_restart_what_the_file_shows_and_the_kernel_lacks_is_said_before_it_is_asked(
+    start: Any, tmp_path: Any
+) -> None:
+    """As VS Code has it: its ids of cells are not the file's."""
+    import json
+
+    ask = "%%agent\nWhy is `levels` empty?"
+    shown = [{"output_type": "stream", "name": "stdout", "text": "4.2"}]
+    cells = [
+        {"id": "a", "cell_type": "code", "source": "import json", "outputs": []},
+        {"id": "b", "cell_type": "code", "source": "levels = [4.2]\nprint(levels)", "outputs": shown},
+        {"id": "c", "cell_type": "code", "source": ask, "outputs": []},
+    ]
+    path = tmp_path / "levels.ipynb"
+    path.write_text(json.dumps({"nbformat": 4, "cells": cells}))
+    kernel = start()
+    kernel.ok(f"__vsc_ipynb_file__ = {str(path)!r}\n%load_ext agentnb", cell="vscode-notebook-cell:/book.ipynb#W9s")
+    kernel.ok("import json", cell="vscode-notebook-cell:/book.ipynb#W0s")
+    said = kernel.run(ask, cell="vscode-notebook-cell:/book.ipynb#W2s").error
+    assert "`levels` is not there: the cell that makes it has not run since the kernel started" in said
+    assert "Run the cell above that has not run (Run > Run All Above): `levels = [4.2]`" in said
+    kernel.ok("levels = [4.2]\nprint(levels)", cell="vscode-notebook-cell:/book.ipynb#W1s")
+    assert kernel.ok(ask, cell="vscode-notebook-cell:/book.ipynb#W2s").run["state"] == "COMPLETED"
+    assert 'state="not run"' not in sent(kernel)

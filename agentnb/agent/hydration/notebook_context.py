@@ -15,7 +15,7 @@ from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, withou
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import cells_to_run, what_is_missing, what_to_run
 from agentnb.context.notebook.namespace import MOST, NameLine, names_of, names_text
-from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
+from agentnb.context.notebook.notebook_text import CHANGES, KEYS, NotebookText, parts_of
 from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import pointed, pointed_words
 from agentnb.context.notebook.schema_only import WITHHELD
@@ -72,7 +72,7 @@ class NotebookContext:
         runs = {run.cell: run for run in self.log.runs}
         placed = tuple(runs[cell.cell] for cell in self.text.cells if cell.cell in runs)
         over = [runs[cell.cell] for cell in self.text.above(self.asking) if cell.cell in runs]
-        above = over[-1] if over and self.text.knows(self.asking) else None
+        above = over[-1] if over and self.text.places(self.asking, self.log.runs) else None
         return CellQuestion(task=task, earlier=earlier, placed=placed, above=above)
 
     def figure_cells(self, task: str) -> list[CellRun]:
@@ -89,6 +89,7 @@ class NotebookContext:
         runs = self.log.runs
         names, entries = self._names(held, count)
         written, parts = self._written(held, count, budget // TEXT_SHARE)
+        changes = [text for text, part in zip(written, parts, strict=True) if part["name"].startswith(CHANGES)]
         choice = choose(
             question,
             runs,
@@ -99,7 +100,8 @@ class NotebookContext:
             beside=sum(entry["tokens"] for entry in (*entries, *parts)),
             clean=self.clean,
         )
-        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
+        written = [text for text in written if text not in changes]
+        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked), *changes]
         picked = (self._entry(item) for item in choice.picked if not item.older)
         holds = [*entries, *parts, *self._outlined(choice), *picked]
         return Additions(
@@ -115,7 +117,8 @@ class NotebookContext:
 
     def missing(self, task: str) -> str:
         """Return what the task points at and is not there, in a sentence."""
-        return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
+        known, names = self.log.by_number, self.namespace.keys()
+        return what_is_missing(task, self.log.runs, by_number=known, text=self.text, asking=self.asking, names=names)
 
     def _text_sent(self) -> NotebookText | None:
         """Return the notebook's text without what the person keeps out."""
