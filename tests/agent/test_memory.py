@@ -134,6 +134,18 @@ def test_between_two_compactions_each_request_only_extends_the_one_before(long_b
     assert 0 < breaks <= len(condensed(run)) + len(script.summaries)
 
 
+@pytest.mark.parametrize("model", WIRES)
+def test_a_run_that_was_condensed_replays_the_same(long_book: Any, model: str) -> None:
+    """Also once other runs have changed what tokens are estimated at."""
+    run = ask(long_book, ScriptedModel(calls(16)), model=model, compact_at=8_000)
+    assert condensed(run)
+    ask(long_book, ScriptedModel(calls(3)), "Once more.", model=model)
+    machine, asked = long_book.session.agent().machine, len(long_book.bodies)
+    differ = [step.n for step in run.steps if not machine.replay(run.run_id, step.n).same]
+    assert not differ
+    assert len(long_book.bodies) == asked, "nothing is asked"
+
+
 def flat(body: Any) -> list[str]:
     """The request's items in order, without the marks, which move."""
     items = body.get("messages") or body.get("input") or body.get("contents")
