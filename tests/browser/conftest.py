@@ -387,8 +387,8 @@ def open_page(
 @pytest.fixture
 def quickstart(lab: Lab) -> Path:
     """A fresh copy of the quickstart, with what lies beside it."""
-    hidden = shutil.ignore_patterns("__pycache__", ".*")
-    shutil.copytree(ROOT / "notebooks", lab.files, ignore=hidden, dirs_exist_ok=True)
+    unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    shutil.copytree(ROOT / "notebooks", lab.files, ignore=unwanted, dirs_exist_ok=True)
     return lab.files / "01-quickstart.ipynb"
 
 
