@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
-from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_ENDS, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -152,6 +152,8 @@ class Places:
             return
         done = 0
         for place in self.all_of(shape.hints):
+            if shape.named and shape.before and not NAME_ENDS.match(self.text, place):
+                continue
             starts: Iterable[int] = range(max(done, place - shape.before), place + 1)
             if shape.at_line:
                 line = self.text.rfind("\n", max(0, place - shape.before - 1), place) + 1
