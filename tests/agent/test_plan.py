@@ -34,7 +34,7 @@ class Long(scripted.Scripted):
 
     script: Callable[[int], Calls]
 
-    def answer(self, body: Any) -> Any:
+    def reply(self, body: Any) -> Any:
         self.bodies.append(body)
         number = len(self.bodies)
         calls = [(f"t{number}_{n}", name, given) for n, (name, given) in enumerate(self.script(number))]

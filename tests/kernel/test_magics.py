@@ -34,7 +34,7 @@ def state():
 
 
 def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[..., Any]) -> None:
-    kernel = start(new=True)
+    kernel = start(bare=True)
     kernel.ok("import sys, time; before = set(sys.modules); t = time.process_time()")
     loaded = kernel.ok("%load_ext agentnb")
     assert not loaded.displays

@@ -85,15 +85,12 @@ class Acting:
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
         if state.options.rehearse:
-            calls = self._rehearsed(calls, box)
+            # Each after the ones before it, where its tool can try that.
+            calls = [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         asking = [tool.name for tool in box.tools.values() if tool.asks]
         asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
-
-    def _rehearsed(self, calls: Sequence[Proposed], box: ToolBox) -> list[Proposed]:
-        """The calls with what they would do, each after the ones before it, where their tool can try that."""
-        return [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
 
     def _with_rehearsal(self, item: Proposed, upto: Sequence[Proposed], box: ToolBox) -> Proposed:
         rehearse = box.tools[item.call.name].rehearse

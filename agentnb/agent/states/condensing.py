@@ -64,7 +64,8 @@ class Condensing:
 
     def _onward(self, state: AgentState, call: Call, sized: Sized, blocks: Sequence[Block]) -> AgentState:
         """Return the state in a segment that this run begins here: the same frame, then these blocks alone."""
-        frame = self._threads_frame(state, sized)
+        whole = (*self._services.threads.before(state), *state.blocks)
+        frame = whole[: len(whole) - len(sized.blocks)]
         run_id = self._machine.current.run_id
         held = held_definitions([*frame, *blocks])
         known = {(name, item["digest"]) for name, item in held.items()}
@@ -76,10 +77,6 @@ class Condensing:
             definitions=tuple(item for item in state.definitions if (item["name"], item["digest"]) in known),
             cells=tuple(item for item in state.cells if f"cell:{item['cell']}" in held),
         )
-
-    def _threads_frame(self, state: AgentState, sized: Sized) -> tuple[Block, ...]:
-        whole = (*self._services.threads.before(state), *state.blocks)
-        return whole[: len(whole) - len(sized.blocks)]
 
     def _told(self, state: AgentState, sized: Sized, cut: Leaving, blocks: Sequence[Block]) -> AgentState:
         """Tell it in one sentence, in the list of steps and in the run's notes."""

@@ -20,7 +20,7 @@ from agentnb.agent.approvals import COMMAND, Answer
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.servers.mcp import MAX_DESCRIPTION, McpServers, offered_name
 from agentnb.agent.tools.tool import MAX_RESULT, Tool, carry_out
-from agentnb.errors import AgentnbError, InputError, RunInterrupted, SettingsError, ToolServerFailed
+from agentnb.errors import AgentnbError, InputError, PackageMissing, RunInterrupted, SettingsError, ToolServerFailed
 from agentnb.models.messages import ToolCall
 from agentnb.session import Session
 from agentnb.settings import Settings
@@ -448,3 +448,11 @@ def test_a_run_goes_on_in_another_session_and_says_so_where_the_server_is_gone(
     with pytest.raises(InputError, match="no MCP server is called 'notes'"):
         third.ask()
     third.session.close()
+
+
+def test_an_older_package_is_named_and_no_server_is_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jupyter AI brings mcp 1 along, which other packages of it ask for."""
+    monkeypatch.setattr("agentnb.agent.tools.servers.mcp.version", lambda _: "1.30.0")
+    servers = McpServers(None, {}, home=tmp_path, given={"jupyter": {"command": "true"}})
+    with pytest.raises(PackageMissing, match=r"the package mcp 2; here is 1\.30\.0"):
+        servers.expanded(("mcp:jupyter",))
