@@ -136,8 +136,20 @@ def _take(text: str) -> tuple[str, str]:
     return next(group for group in match.groups() if group is not None), text[match.end() :]
 
 
+def _take_type(text: str) -> tuple[str, str]:
+    """Return a type and what follows: `dict[str, int]` and `Point | None` are one value, also without quotes."""
+    value, rest = _take(text)
+    quoted = text.lstrip()[:1] in ("'", '"')
+    while not quoted and (value.count("[") > value.count("]") or value.endswith("|") or rest.lstrip().startswith("|")):
+        more, rest = _take(rest)
+        if not more:
+            break
+        value = f"{value} {more}"
+    return value, rest
+
+
 def _value(flag: Flag, after: str) -> tuple[str, str]:
-    value, rest = _take(after)
+    value, rest = _take_type(after) if flag.value == "TYPE" else _take(after)
     if not value:
         raise InputError(f"--{flag.name} needs a value", todo=f"Write --{flag.name} {flag.value}: {flag.help}.")
     return value, rest

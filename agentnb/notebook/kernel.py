@@ -225,12 +225,11 @@ class Notebook:
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
         notes = (*session.cells.take_notes(), *session.undo.take_notes(), *([note] if note else []))
-        shown = self.showing.latest()
         session.observed = Observed(
             ran=self._ran,
             error=self.failed.error if failed and self.failed is not None else self._error,
             notes=notes,
-            shown=shown,
+            shown=self.showing.kept,
             text=self._text(),
             asking=self.cell_id or "",
         )

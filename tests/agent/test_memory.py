@@ -170,6 +170,18 @@ def test_a_step_is_recalled_from_the_one_record_that_holds_it(
     assert recollection.step(run.run_id, 0) == recollection.step(run.run_id, 32) == ()
 
 
+def test_a_second_search_reads_only_what_is_new(long_book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ask(long_book, ScriptedModel(calls(30)), compact_at=8_000)
+    machine, threads = long_book.session.machine(), long_book.session.agent()._services.threads
+    recollection, context_at, read = Recollection(machine, threads), machine.context_at, []
+    first = recollection.steps(run.run_id)
+    monkeypatch.setattr(machine, "context_at", lambda *place: read.append(place) or context_at(*place))
+    assert recollection.steps(run.run_id) == first
+    last = machine.get(run.run_id).step
+    assert [place for place in read if place[1]] == [(run.run_id, last)], "the records of before are known"
+    assert list(first) == list(range(32))
+
+
 def test_a_step_s_journal_is_little_more_than_what_came_new(long_book: Any) -> None:
     """Results of hex digits, which deflate to a half and no further: each stands in the journal once."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agentnb.context.cell_selection import CellChoice, HeldCell, choose
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, stem
 from agentnb.context.notebook.outputs import Output
+from agentnb.context.notebook.pointing import pointed, pointed_words
 from agentnb.context.question_words import CellQuestion, names_spoken_of
 
 
@@ -250,6 +251,47 @@ def test_which_of_several_plots_is_meant_is_said_by_the_words_before() -> None:
         assert [n for n, why in reasons(chosen(log, task)).items() if "figure" in why] == [number], task
     both = reasons(chosen(log, "Compare both plots."))
     assert {5, 13, 26} == {n for n, why in both.items() if why == "one of the figures"}
+
+
+@pytest.mark.parametrize(
+    ("task", "number"),
+    [
+        ("What does the peak plot show?", 5),
+        ("Is the histogram right?", 13),
+        ("Explain the plot of rainfall.", 26),
+        ("Explain the plot.", 26),
+        ("What does the last plot of the peak show?", 26),
+    ],
+)
+def test_a_plot_is_told_from_others_by_the_words_beside_it(task: str, number: int) -> None:
+    cells: list[Any] = [*FILLER]
+    cells[4] = ("ax.plot(levels)\nax.set_title('Peak')\nplt.show()", "figure", "matplotlib figure, 'Peak'")
+    cells[12] = ("plt.hist(levels)\nplt.show()", "figure", "matplotlib figure, 20 patches")
+    cells[25] = ("rainfall.plot()", "figure", "matplotlib figure, 1 lines")
+    assert [n for n, why in reasons(chosen(log_of(*cells), task)).items() if " figure" in why] == [number]
+
+
+def test_what_is_meant_by_its_place_is_said() -> None:
+    log = log_of("a = 1", ("b = 2\nb", "table", "2"), "c = 3")
+    runs = log.runs
+    for task, above, words in (
+        ("Explain the cell above.", runs[0], "The task points at cell 1 (the cell above)."),
+        ("Explain the cell above.", runs[2], ""),
+        ("Explain the first cell", None, "The task points at cell 1 (the first cell)."),
+        ("Explain the table above.", None, "The task points at cell 2 (the last table)."),
+        ("Explain the table.", None, "The task points at cell 2 (the last table)."),
+        ("Explain cell 2.", None, ""),
+    ):
+        means = pointed(task, runs, by_number=log.by_number, placed=runs, above=above)
+        assert pointed_words(task, means, runs) == words
+
+
+def test_a_small_notebook_is_told_whole_whatever_is_asked() -> None:
+    rows = "\n".join(f"row {number}" for number in range(25))
+    log = log_of(*((f"step_{i} = load({i})\nstep_{i}", "result", rows) for i in range(8)))
+    for task in ("Hello", "Summarise this notebook.", "Explain In[3].", "Why is step_2 so?"):
+        choice = chosen(log, task, budget=4_000)
+        assert [item.form.name for item in choice.picked] == ["cell"] * 8, task
 
 
 @pytest.mark.parametrize(

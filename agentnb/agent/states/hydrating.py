@@ -216,7 +216,7 @@ class Hydrating:
         added = hydrator.additions(task, _earlier_tasks(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room), used=added.used)
-        selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), fresh.notes)
+        selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), (*fresh.notes, *added.notes))
         return TurnParts(
             task=task,
             selection=selection,
@@ -229,6 +229,7 @@ class Hydrating:
             cells=added.texts,
             cell_entries=added.holds,
             involved=added.involved,
+            meant=added.meant,
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 

@@ -91,9 +91,10 @@ class Showing:
             self._bundles.for_type_by_name(*_FIGURE, self._before)
         self._hooked, self._displays = [], None
 
-    def latest(self) -> tuple[Shown, ...]:
-        """Return what the newest cell that showed any figure has shown."""
-        return self._displays.latest() if self._displays is not None else ()
+    @property
+    def kept(self) -> tuple[Shown, ...]:
+        """Return the figures that are kept, the newest last."""
+        return self._displays.kept if self._displays is not None else ()
 
     @property
     def _bundles(self) -> Any:
@@ -119,7 +120,7 @@ class Showing:
         seen = any(part is self._shell.displayhook for part, _ in self._hooked)
         if seen or class_name(type(value))[0].partition(".")[0] not in _DRAWN:
             return
-        if all(shown.cell != self._cell() for shown in self.latest()):
+        if all(shown.cell != self._cell() for shown in self.kept[-1:]):
             from agentnb.context.notebook.displays import Shown
 
             outputs = self._shell.user_ns.get("Out", {})
