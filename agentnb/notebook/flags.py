@@ -111,7 +111,8 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
         if flag is None:
             raise InputError(f"unknown flag {name}", todo=f"{nearest(name, list(by_name))} {_listing(known)}".strip())
         if not flag.value:
-            _check_switch(flag, equals)
+            if equals:
+                raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
             flags[flag.name], rest = True, after
         elif equals:
             flags[flag.name], rest = inline, after
@@ -145,11 +146,6 @@ def _take_type(text: str) -> tuple[str, str]:
             break
         value = f"{value} {more}"
     return value, rest
-
-
-def _check_switch(flag: Flag, equals: str) -> None:
-    if equals:
-        raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
 
 
 def _value(flag: Flag, after: str) -> tuple[str, str]:
