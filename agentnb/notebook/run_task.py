@@ -16,7 +16,7 @@ from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.models import catalog
-from agentnb.models.layers import Role
+from agentnb.models.messages import Role
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.hooks.failed_cell import PROPOSES
