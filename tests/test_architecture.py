@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -145,6 +146,22 @@ def test_no_folder_is_crowded() -> None:
 
 CROWDED = 15
 """Files of one folder, `__init__.py` counted."""
+
+
+OF_THE_WHOLE = {"benchmarks", "browser", "kernel", "shared", "soak"}
+"""Folders of tests that are of no one room."""
+
+
+def test_tests_lie_in_the_rooms_of_what_they_test() -> None:
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    astray = [str(each) for each in folders if each.parts[:1] and each.parts[0] not in OF_THE_WHOLE]
+    assert not [each for each in astray if not (PACKAGE / each).is_dir()]
+
+
+def test_the_tests_that_are_named_are_there() -> None:
+    named = re.findall(r"`(?:tests/)?([\w/]*test_\w+\.py)", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 10
+    assert not [each for each in named if not (ROOT / "tests" / each).is_file()]
 
 
 def test_nothing_inside_imports_the_front_door() -> None:
