@@ -13,6 +13,7 @@ from agentnb.agent.conversation.turn_blocks import block_text
 from agentnb.agent.hydration.notebook_context import room_for_definitions
 from agentnb.agent.hydration.project import FILE_CHARACTERS, read_added
 from agentnb.agent.hydration.project_context import Pins
+from agentnb.agent.run_document import DRY_RUN
 from agentnb.agent.stale_answers import stale_among
 from agentnb.agent.state import AgentState, is_agents
 from agentnb.canonical import JsonMapping, JsonObject
@@ -140,7 +141,7 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     if number is not None:
         _why_cell(session, run, number)
         return
-    if _explained(session, run, name, called=name):
+    if _explained(session, run, name, called=name) or _stands_in_cells(session, run, name):
         return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
@@ -153,6 +154,22 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     where = Stacked(Code(found.name), (f"{place}:{found.lines[0]}",))
     row = (where, f"{what}: no task has named it or needed it one step on")
     show_table(f"Why not {name}", ("definition", "reason"), [row])
+
+
+def _stands_in_cells(session: Session, run: AgentRun | None, name: str) -> bool:
+    """Show the sent cells that make or change what is called so, and whether its value was told; False for none."""
+    if run is None:
+        return False
+    sent = {item["execution_count"]: item for item in run.receipt.get("cells", ())}
+    flows = [(session.log.by_number[n].flow, item) for n, item in sent.items() if n in session.log.by_number]
+    cells = [item for flow, item in flows if name in flow.binds | flow.changes | flow.defines]
+    rows = [(_cell_row(item)[0], f"it makes or changes {name}") for item in cells]
+    told = AgentState.from_json(session.machine().get(run.run_id).context).values if run.state != DRY_RUN else ()
+    if any(item["name"] == name for item in told):
+        rows.append((Stacked(Code("values"), ("beside the task",)), f"the task involves {name}"))
+    if rows:
+        show_table(f"Why {name}", ("where it stands", "reason"), rows)
+    return bool(rows)
 
 
 _CELL = re.compile(r"(?:cell\s*|in\s*)?\[?(\d+)\]?\Z", re.IGNORECASE)
@@ -189,7 +206,7 @@ def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
     agent = session.agent()
     if task:
         preview = agent.next_request(session.request(task), session.new_run_id())
-    elif run is None or run.state == "DRY_RUN":
+    elif run is None or run.state == DRY_RUN:
         raise InputError("nothing was sent yet", todo="Write a task behind it: %agent_context prompt What is df?")
     else:
         preview = agent.last_request(run.run_id)
