@@ -23,7 +23,7 @@ from agentnb.notebook.hooks.failed_cell import FailedCell
 from agentnb.notebook.hooks.parting import part_from_page
 from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
-from agentnb.notebook.lab.runs import RunsOnPage
+from agentnb.notebook.lab.runs import RunsOnPage, tell_steps
 from agentnb.notebook.stale_marks import StaleMarks
 from agentnb.settings import Settings, from_environment
 
@@ -120,6 +120,7 @@ class Notebook:
         self.on_page = RunsOnPage(self.front_end)
         self.front_end.on_page = self._tell_page
         self.front_end.on_code = self._take_code
+        self.front_end.on_steps = lambda pressed: tell_steps(self.front_end, pressed, self.session)
 
     def _tell_page(self, page: Hello) -> None:
         """Tell the page what became of the runs that it shows as going on. The journal is opened for that."""

@@ -301,8 +301,8 @@ def _steps_text(doc: Doc) -> str:
         lines.append(wrapped(line, indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
-    earlier = say.earlier_steps_line(doc)
-    lines += [wrapped(earlier)] if earlier else []
+    left_out = say.left_out_of_steps_line(doc)
+    lines = [wrapped(left_out), *lines] if left_out else lines
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
 
 

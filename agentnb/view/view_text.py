@@ -423,10 +423,12 @@ def steps_title(doc: Doc) -> str:
     return ", ".join(filter(None, [*parts, plural(failed, "failed attempt") if failed else ""]))
 
 
-def earlier_steps_line(doc: Doc) -> str:
-    """Return where the steps are that a notebook does not keep."""
+def left_out_of_steps_line(doc: Doc) -> str:
+    """Return where that part of the steps is that a notebook does not keep."""
     before, run_id = number(doc.get("steps_before")), clean(doc.get("run_id") or "")
-    return f"{plural(before, 'earlier step')}: %agent_runs show {run_id} --all" if before and run_id else ""
+    if not run_id or not (before or doc.get("steps_cut")):
+        return ""
+    return f"{plural(before, 'earlier step') if before else 'Whole results'}: %agent_runs show {run_id} --all"
 
 
 def is_failed_attempt(step: Doc) -> bool:

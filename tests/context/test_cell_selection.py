@@ -12,7 +12,7 @@ from agentnb.context.cell_selection import CellChoice, HeldCell, choose
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, stem
 from agentnb.context.notebook.outputs import Output
 from agentnb.context.notebook.pointing import pointed, pointed_words
-from agentnb.context.question_words import CellQuestion, names_spoken_of
+from agentnb.context.question_words import CellQuestion, match_words, names_spoken_of
 
 
 def count(text: str) -> int:
@@ -384,6 +384,28 @@ def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
 def test_abbreviations_and_what_code_calls_it_find_their_cells(task: str, source: str) -> None:
     log = log_of(*FILLER[:10], source, *FILLER[10:])
     assert reasons(chosen(log, task))[11].startswith("the question's word")
+
+
+@pytest.mark.parametrize(
+    ("task", "source"),
+    [
+        ("Which two of them are most alike?", "pair = unravel(likeness.argmax())"),
+        ("Who is the gloomiest?", "scores.sort_values()"),
+        ("Wie hoch ist der Mittelwert?", "values.mean()"),
+        ("Combien de lignes ?", "len(rows)"),
+        ("¿Qué columna falta?", "rows.isna()"),
+        ("Which ones are ignored?", "STOP = {1, 2}"),
+    ],
+)
+def test_questions_in_other_words_and_languages_find_their_cells(task: str, source: str) -> None:
+    choice = chosen(log_of(*FILLER[:20], source, *FILLER[20:]), task)
+    assert reasons(choice)[21].startswith("the question's word")
+
+
+def test_of_several_names_that_code_has_for_a_thing_a_cell_counts_one() -> None:
+    cells = list(log_of("a.max(); a.argmax(); a.idxmax(); a.nlargest()", "peak = hourly[3]").runs)
+    matched = match_words(CellQuestion(task="Where is the peak?"), cells)
+    assert matched[cells[0].identity].weight < matched[cells[1].identity].weight
 
 
 def test_what_code_calls_a_thing_is_looked_for_in_code_alone() -> None:

@@ -25,7 +25,7 @@ TAGS = {
 }
 ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max", "scope", "start", "colspan"}
 CLASSES = re.compile(
-    r"jp-RenderedHTMLCommon agentnb-run|mathjax_ignore tex2jax_ignore|agentnb-code( agentnb-code-\d+)?"
+    r"jp-RenderedHTMLCommon agentnb-run|mathjax_ignore tex2jax_ignore|agentnb-code( agentnb-code-\d+)?|agentnb-steps"
 )
 VOID = {"br", "hr"}
 # What JupyterLab's sanitizer for untrusted notebooks drops from a style.

@@ -93,12 +93,23 @@ def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
 
 def _message(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = _of_syntax(error) if isinstance(error, SyntaxError) else str(error)
     except Exception:  # noqa: BLE001 - `__str__` of an exception is the user's code
         return "(its message cannot be shown)"
     return steady(text if len(text) <= MESSAGE else f"{beginning(text, MESSAGE)} […]")
 
 
+def _of_syntax(error: SyntaxError) -> str:
+    """Return what cannot be parsed, with its line: no frame of the traceback has it."""
+    if not error.filename or not error.text or _COMPILED.fullmatch(error.filename):
+        return str(error)
+    mark = " " * (min(error.offset or 1, len(error.text)) - 1) + "^"
+    place = f"{shown_file(error.filename, None)}, line {error.lineno}"
+    return f"{error.msg} ({place})\n    {error.text.rstrip()}\n    {mark}"
+
+
+_COMPILED = re.compile(r"<(?!ipython-input)[^>]*>")
+"""Names of code that was made from a text, as `ast.parse` gives them."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,16}(?=>)")
 _SET = re.compile(r"\{[^{}:\n]{2,400}\}")
 

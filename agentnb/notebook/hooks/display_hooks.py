@@ -79,16 +79,13 @@ class Showing:
         """Is every display seen as it goes out? In a terminal IPython's own history is asked afterwards."""
         return len(self._hooked) == 2
 
-    def _unhook(self, part: Any, before: Any) -> None:
-        part.unregister_hook(self._sent)
-        if before is not None and isinstance(part._thread_local, _InEveryThread):
-            before.hooks = list(part._thread_local.hooks)  # others have registered theirs meanwhile
-            part._thread_local = before
-
     def stop(self) -> None:
         """Take the hooks back, and forget."""
         for part, before in self._hooked:
-            self._unhook(part, before)
+            part.unregister_hook(self._sent)
+            if before is not None and isinstance(part._thread_local, _InEveryThread):
+                before.hooks = list(part._thread_local.hooks)  # others have registered theirs meanwhile
+                part._thread_local = before
         self._bundles.pop(".".join(_FIGURE), None)
         if self._before is not None:
             self._bundles.for_type_by_name(*_FIGURE, self._before)
