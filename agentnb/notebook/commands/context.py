@@ -157,7 +157,7 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
 
 
 def _stands_in_cells(session: Session, run: AgentRun | None, name: str) -> bool:
-    """Show the sent cells that make or change what is called so, and whether its value was told; False for none."""
+    """Show the sent cells that make or change a name, and its value where that was told; False for none."""
     if run is None:
         return False
     sent = {item["execution_count"]: item for item in run.receipt.get("cells", ())}
