@@ -16,16 +16,14 @@ WORKERS := -n auto --dist worksteal
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
 .PHONY: bench-answers bench-local env env-lab env-next test test-python test-browser test-notebooks test-next search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
-# uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
-# what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
-COMPILED := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
+# uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 COMMA := ,
 define make_env
 	@echo "making $(1) (a minute or two the first time) ..."
 	@test -d $(1) || $(PYTHON) -m venv $(1)
 	@$(1)/bin/python -m uv --version >/dev/null 2>&1 || $(1)/bin/python -m pip install -q --disable-pip-version-check uv || true
 	@if $(1)/bin/python -m uv --version >/dev/null 2>&1; then \
-		VIRTUAL_ENV=$(1) $(1)/bin/python -m uv pip install -q $(COMPILED) -e '.[$(2)]' $(3); \
+		VIRTUAL_ENV=$(1) $(1)/bin/python -m uv pip install -q -e '.[$(2)]' $(3); \
 	else $(1)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(2)]' $(3); fi
 	@touch $(1)/.made
 endef
@@ -100,7 +98,8 @@ test-notebooks: env
 test-next: env-next
 	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
 		--ignore=tests/context/redaction --ignore=tests/context/values tests/context tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need \
+		tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
 search: env

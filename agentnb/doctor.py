@@ -7,6 +7,7 @@ import platform
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from difflib import unified_diff
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from agentnb.durable.journal.open import describe, is_begun
 from agentnb.errors import AgentnbError
 from agentnb.models import catalog
 from agentnb.models.catalog import ListedModel
-from agentnb.models.catalog_patch import patch_lines
+from agentnb.models.catalog_patch import Compared, compared
 from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_environment
 
 PACKAGES = {
@@ -63,7 +64,11 @@ def report(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def online(environment: Mapping[str, str], clock: Clock) -> Iterator[str]:
-    """Yield what differs between the catalogue and the lists of those providers whose key is set."""
+    """Yield what those providers whose key is set list otherwise than the catalogue, at the end as its patch.
+
+    Each line before the patch begins with `#`, so the whole goes through `git apply` or `patch -p1`.
+    """
+    text = before = catalog.text()
     today = datetime.fromtimestamp(clock.now(), UTC).date().isoformat()
     for provider, variables in KEY_VARIABLES.items():
         if not any(environment.get(variable) for variable in variables):
@@ -72,11 +77,15 @@ def online(environment: Mapping[str, str], clock: Clock) -> Iterator[str]:
         try:
             listed = _listed(provider, clock)
         except AgentnbError as error:
-            yield f"# {provider}: {error}"
+            yield f"# {provider}: {' '.join(str(error).split())}"
             continue
-        lines = list(patch_lines(provider, listed, catalog.rows(), today))
-        yield f"# {provider}: {len(listed)} models listed; {'as in the catalogue' if not lines else 'differences:'}"
-        yield from lines
+        found = compared(text, provider, listed, catalog.rows(), today)
+        same = found == Compared(text)
+        yield f"# {provider}: {len(listed)} models listed; {'as in the catalogue' if same else 'differences:'}"
+        yield from (f"#   {remark}" for remark in found.remarks)
+        text = found.text
+    path = "agentnb/models/catalog.toml"
+    yield from unified_diff(before.splitlines(), text.splitlines(), f"a/{path}", f"b/{path}", lineterm="")
 
 
 def _listed(provider: str, clock: Clock) -> list[ListedModel]:

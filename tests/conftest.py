@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +29,13 @@ else:
     EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "100"))
     settings.register_profile("agentnb", deadline=None, max_examples=EXAMPLES, derandomize="CI" in os.environ)
     settings.load_profile("agentnb")
+
+# A journal flushes each commit, and a disk takes milliseconds for it: 45 flushes a test, mostly to a directory that is
+# thrown away. So temporary files lie in memory where there is room for them, unless TMPDIR names another place.
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # it is looked up anew
 
 # A job in the background ignores interrupts, and so would all that it starts: kernels and servers end by them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

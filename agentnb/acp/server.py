@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 TOOLS = ("inspect", "variables", "run_code", "plan", "list_files", "read_file", "search_code", "edit_file", "run_tests")
 """The tools of a session that has a directory and no notebook."""
-_KINDS = {"run_code": "execute", "run_tests": "execute", "edit_file": "edit", "search_code": "search"}
+_KINDS = {"edit_file": "edit", "search_code": "search"}
+"""None is `execute`: of that Jupyter AI shows the title alone, of others each argument, before a person allows it."""
 ONCE, ALWAYS, NO = "once", "rest", "no"
 
 

@@ -15,7 +15,8 @@ from agentnb.agent.state import AgentState
 from agentnb.canonical import JsonMapping
 from agentnb.models.layers import Block
 from agentnb.models.messages import Opaque, Role, Text, ToolCall, ToolResult
-from agentnb.view.exact_text import arguments_shown
+from agentnb.view.exact_text import ArgumentText, arguments_shown, exact
+from agentnb.view.number_format import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,12 @@ class SaidPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class CalledTool:
-    """A call that the model asks for. `shown` is each argument to the letter, as Markdown."""
+    """A call that the model asks for, each argument to the letter: by its name, and in `shown` as Markdown."""
 
     call_id: str
     tool: str
     title: str
-    arguments: JsonMapping
+    arguments: Mapping[str, str]
     shown: str
 
 
@@ -99,11 +100,24 @@ class Transcript:
 
 def called(call_id: str, tool: str, arguments: JsonMapping) -> CalledTool:
     parts = arguments_shown(arguments)
-    first = parts[0].text.strip().partition("\n")[0][:60] if parts else ""
     shown = "\n\n".join(f"{part.label}\n\n{_fenced(part.text, part.language)}" for part in parts)
-    return CalledTool(
-        call_id=call_id, tool=tool, title=f"{tool}: {first}" if first else tool, arguments=arguments, shown=shown
+    texts = {exact(name): part.text for name, part in zip(arguments, parts, strict=True)}
+    return CalledTool(call_id=call_id, tool=tool, title=_title(tool, parts), arguments=texts, shown=shown)
+
+
+def _title(tool: str, parts: Sequence[ArgumentText]) -> str:
+    """Return the tool and how its first argument begins. Some clients show no more, so it says that there is more."""
+    if not parts:
+        return tool
+    text = parts[0].text
+    first = text.strip().partition("\n")[0][:60]
+    return f"{tool}: {first}" + (
+        "" if first == text and len(parts) == 1 else f" … ({plural(_lines(parts), 'line')} in all)"
     )
+
+
+def _lines(parts: Sequence[ArgumentText]) -> int:
+    return sum(part.text.count("\n") + 1 for part in parts)
 
 
 def _fenced(text: str, language: str) -> str:

@@ -124,10 +124,12 @@ def choose(
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
     for run in unsent if everything else ():
-        wants.setdefault(run.identity, _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+        want = wants.get(run.identity, _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+        wants[run.identity] = want if want.form.rank >= FULL.rank else replace(want, form=FULL)
     known = {run.identity: run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
-    limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
+    limit = budget if means.entire else _limit(brief, count, budget, beside)
+    limit = budget / SPARE if everything else limit
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)

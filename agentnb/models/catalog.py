@@ -152,12 +152,22 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedModel:
-    """Holds what a provider's own list says of a model. 0 and "" where it does not tell; `retires` is an ISO date."""
+    """Holds what a provider's own list says of a model. 0 and "" where it does not tell; `retires` is an ISO date.
+
+    Raises TypeError where a list says something else.
+    """
 
     name: str
     window: int = 0
     max_output: int = 0
     retires: str = ""
+
+    def __post_init__(self) -> None:
+        kinds = tuple(map(type, (self.name, self.window, self.max_output)))  # the SDKs hand on what was sent
+        if kinds != (str, int, int):
+            raise TypeError("a model's name is no text, or its limits are no numbers")
+        if self.retires:
+            date.fromisoformat(self.retires)
 
 
 def retirement(model: Model, now: float) -> str:
@@ -204,9 +214,14 @@ def split_address(address: str) -> tuple[bool, str | None, str]:
 @cache
 def rows() -> tuple[Model, ...]:
     """Return every row of the catalogue, in file order."""
-    raw = tomllib.loads(resources.files("agentnb.models").joinpath("catalog.toml").read_text("utf-8"))
+    raw = tomllib.loads(text())
     profiles = {name: _profile(value) for name, value in raw["latency"].items()}
     return tuple(_row(item, profiles) for item in raw["model"])
+
+
+def text() -> str:
+    """Return catalog.toml as it is installed."""
+    return resources.files("agentnb.models").joinpath("catalog.toml").read_text("utf-8")
 
 
 def find(name: str, provider: str | None = None) -> Model | None:
@@ -215,8 +230,11 @@ def find(name: str, provider: str | None = None) -> Model | None:
     for row in candidates:
         if row.name == name:
             return row
-    dated = [row for row in candidates if name.startswith(f"{row.name}-") and name[len(row.name) + 1 :].isdigit()]
-    return dated[0] if dated else None
+    return next((row for row in candidates if _SNAPSHOT.fullmatch(name.removeprefix(row.name))), None)
+
+
+_SNAPSHOT = re.compile(r"-(?:\d{3,4}|\d{8}|\d{4}-\d\d-\d\d)")
+"""Suffixes of a model as it was on a day, by vendor: `-001`, `-20251001`, `-2026-11-17`. `-6` is another version."""
 
 
 def lookup(address: str) -> Model:

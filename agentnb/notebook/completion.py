@@ -172,13 +172,11 @@ def _definitions(notebook: Notebook) -> list[str]:
     own = [
         name
         for name, value in list(notebook.shell.user_ns.items())
-        if not name.startswith("_") and name not in notebook.shell.user_ns_hidden and _is_code(value)
+        if not name.startswith("_")
+        and name not in notebook.shell.user_ns_hidden
+        and type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
     ]
     return [*(str(item["name"]) for item in held), *sorted(own)]
-
-
-def _is_code(value: object) -> bool:
-    return type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
 
 
 def _runs(notebook: Notebook) -> list[RunSummary]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -68,6 +70,7 @@ class Ended:
     number: int
     outputs: tuple[Output, ...] = ()
     interrupted: bool = False
+    ended: float = math.inf
 
 
 class Waiting(Protocol):
@@ -175,7 +178,7 @@ class Notebook:
             outputs = with_failure(outputs, error)
         label = self.cell_id or f"In[{self._number}]"
         stopped = isinstance(error, KeyboardInterrupt)
-        self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped))
+        self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped, time.time()))
 
     def _mark_stale(self, result: Any) -> None:
         """Answers above may rest on what the cell that has ended bound anew."""
@@ -226,12 +229,11 @@ class Notebook:
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
         notes = (*session.cells.take_notes(), *session.undo.take_notes(), *([note] if note else []))
-        shown = self.showing.latest()
         session.observed = Observed(
             ran=self._ran,
             error=self.failed.error if failed and self.failed is not None else self._error,
             notes=notes,
-            shown=shown,
+            shown=self.showing.kept,
             text=self._text(),
             asking=self.cell_id or "",
         )
@@ -249,10 +251,20 @@ class Notebook:
 
         told = self.front_end.notebook()
         if told is not None:
-            cells = (TextCell(short_cell_id(cell.id), cell.kind, cell.source or "") for cell in told.cells)
+            cells = (
+                TextCell(short_cell_id(cell.id), cell.kind, cell.source or "", ran=cell.execution_count is not None)
+                for cell in told.cells
+            )
             return NotebookText(cells=tuple(cells), live=True)
         path = saved_path(os.environ, self.shell.user_ns)
-        return saved_text(path, short_cell_id) if path is not None else None
+        saved = saved_text(path, short_cell_id) if path is not None else None
+        ran = [(run.source, run.cell) for run in self.session.log.by_number.values()]
+        asking = (
+            [(text.strip("\n").rstrip(), self.cell_id)]
+            if (text := self.cell_text(self._number)) and self.cell_id
+            else []
+        )
+        return saved.called_as([*ran, *asking]) if saved is not None else None
 
     @property
     def session(self) -> Session:
@@ -296,6 +308,7 @@ class Notebook:
                 number=cell.number,
                 outputs=cell.outputs,
                 interrupted=cell.interrupted,
+                ended=cell.ended,
             )
         self._ended, self._ended_since = [], []
 

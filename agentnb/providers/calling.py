@@ -34,6 +34,7 @@ from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.reading import MISREAD, Halves, read, unreadable
 from agentnb.providers.transport import (
+    LIST_TIMEOUT,
     SHORT_WAIT,
     CallCut,
     CallTrace,
@@ -220,7 +221,7 @@ class Calling:
     def listed(self) -> list[ListedModel]:
         """Ask the provider which models it has now, and their limits where it tells them. It costs nothing."""
         client = self._begin()
-        self._require_transport().begin(longest_wait=SHORT_WAIT)
+        self._require_transport().begin(longest_wait=SHORT_WAIT, silence=LIST_TIMEOUT)
         with self._errors_are_ours():
             return list(self._listed(client))
 

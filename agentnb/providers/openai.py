@@ -102,7 +102,8 @@ class OpenAIProvider(Calling):
         return read(inside(whole, "usage"))
 
     def _listed(self, client: Any) -> Iterator[ListedModel]:
-        yield from (ListedModel(name=info.id) for info in client.models.list())
+        for info in client.models.list():
+            yield ListedModel(name=info.id, retires=(info.shutdown_date or "")[:10])
 
     @property
     def can_prewarm(self) -> bool:

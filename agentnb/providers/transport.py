@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
+LIST_TIMEOUT = 10.0  # seconds, likewise, of a list that nobody thinks about
+MOST_REQUESTS = 200  # requests of one call: pages of a list that never ends
 ATTEMPTS = 3  # what the SDKs make of one call that is refused for now: two retries
 LONGEST_WAIT = 60.0  # seconds, where nobody set another limit; who asks for more is not asked again by itself
 SHORT_WAIT = 5.0  # seconds, likewise, for what only keeps a prompt warm
@@ -169,7 +171,7 @@ class Transport:
         self._socket: socket.socket | None = None
         self._cancelled = threading.Event()
         self._attempts_left = ATTEMPTS
-        self.longest_wait, self._hands_back = LONGEST_WAIT, False
+        self.longest_wait, self._hands_back, self._silence = LONGEST_WAIT, False, READ_TIMEOUT
         self._final: httpx2.Response | None = None  # the answer of a provider that asked for a longer wait
         self._answer: httpx2.Response | None = None
         self._on_wait: OnWait = _say_nothing
@@ -184,15 +186,21 @@ class Transport:
         self._send, self.client.send = self.client.send, self._send_uncut
 
     def begin(
-        self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT, hands_back: bool = False
+        self,
+        on_wait: OnWait | None = None,
+        *,
+        longest_wait: float = LONGEST_WAIT,
+        hands_back: bool = False,
+        silence: float = READ_TIMEOUT,
     ) -> CallTrace:
         """Return a fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
 
         Who asks for more than `longest_wait` seconds is not asked again; with `hands_back` nobody who asks for a wait.
+        Who sends nothing for `silence` seconds is given up.
         """
         self._cancelled.clear()
         self._on_wait = on_wait or _say_nothing
-        self.longest_wait, self._hands_back = longest_wait, hands_back
+        self.longest_wait, self._hands_back, self._silence = longest_wait, hands_back, silence
         self.trace = CallTrace(started=self._clock.monotonic())
         self.expect_attempts()
         return self.trace
@@ -261,12 +269,16 @@ class Transport:
 
     def _on_request(self, request: httpx2.Request) -> None:
         self.trace.attempts += 1
+        if self.trace.attempts > MOST_REQUESTS:
+            raise TooMuch(f"{MOST_REQUESTS} pages")
         self._attempts_left -= 1
         self.trace.headers = None
         self.trace.attempt_started = self._clock.monotonic()
         self.trace.connect_seconds = 0.0
         # One of the SDKs knows a single timeout only; nobody waits ten minutes for a connection.
-        request.extensions.setdefault("timeout", {})["connect"] = CONNECT_TIMEOUT
+        limits = request.extensions.setdefault("timeout", {})
+        limits["connect"] = CONNECT_TIMEOUT
+        limits["read"] = min(limits.get("read") or self._silence, self._silence)
         request.extensions["trace"] = self._stage
 
     def _on_response(self, response: httpx2.Response) -> None:

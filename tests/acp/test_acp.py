@@ -152,6 +152,25 @@ def test_what_is_denied_does_not_run_and_what_is_cancelled_ends_the_turn(tmp_pat
     run(scene)
 
 
+def test_a_question_shows_the_whole_call_in_each_way_that_clients_show_one(tmp_path: Path) -> None:
+    """Jupyter AI shows the title of what is called `execute`, of other kinds the raw input; Zed shows the content."""
+    code = "total = 6\n\n\n\n\nprint(total * 7)  # \u202e\u3164"
+
+    async def scene() -> None:
+        person = Person()
+        async with connected(person, tmp_path / "home") as (client, _):
+            session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
+            await ask(client, session, f"Run this:\n```python\n{code}\n```")
+        question = person.questions[0]
+        assert question.kind != "execute"
+        shown = "total = 6\n[4 blank lines]\nprint(total * 7)  # ⟨U+202E⟩⟨U+3164⟩"
+        assert question.raw_input == {"code": shown}
+        assert question.title == "run_code: total = 6 … (3 lines in all)"
+        assert f"Code, 6 lines:\n\n```python\n{shown}\n```" in question.content[0].content.text
+
+    run(scene)
+
+
 def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: Path) -> None:
     async def scene() -> None:
         person = Person()

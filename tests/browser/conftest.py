@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked_kernel
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -254,16 +255,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @contextmanager
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Have the server start kernels that have imported everything, where the system can tell that one has ended."""
-    if not hasattr(os, "pidfd_open"):
+    """Have the server start kernels that have imported everything."""
+    if not forked_kernel.is_possible():
         yield
         return
-    place, script = str(base / "kernels"), str(Path(__file__).with_name("forked_kernel.py"))
-    command = [sys.executable, "-ISE", script, place, "{connection_file}"]
-    spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
-    with subprocess.Popen([sys.executable, script, "serve", place], env=environment, stdin=subprocess.PIPE):
+    with forked_kernel.serving(base / "kernels", environment) as command:
+        spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
         yield
 
 

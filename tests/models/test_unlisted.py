@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.models import prices
-from agentnb.models.catalog import lookup, rows
+from agentnb.models.catalog import find, lookup, rows
 from agentnb.models.contradictions import contradiction
 from agentnb.models.messages import Usage
 
@@ -78,3 +78,19 @@ def test_what_goes_beyond_a_limit_is_told(usage: Usage, what: str) -> None:
 )
 def test_usage_within_the_row_is_never_a_contradiction(read: int, new: int, output: int) -> None:
     assert contradiction(ROW, Usage(input=new, cache_read=read, output=output)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("claude-haiku-4-5-20251001", "claude-haiku-4-5"),
+        ("gpt-6.2-sol-2026-11-17", "gpt-6.2-sol"),
+        ("gemini-2.5-flash-001", "gemini-2.5-flash"),
+        ("claude-opus-5-7", None),
+        ("claude-sonnet-5-9", None),
+        ("claude-opus-4-8-fast", None),
+    ],
+)
+def test_a_day_behind_a_name_is_the_same_model_and_a_number_is_another(name: str, row: str | None) -> None:
+    found = find(name)
+    assert (found.name if found else None) == row

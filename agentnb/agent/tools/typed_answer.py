@@ -42,8 +42,9 @@ class TypedAnswer:
             self._adapter: TypeAdapter[Any] = TypeAdapter(_ROWS if self._is_table else self._kind)
             self._schema = plain_schema(self._adapter.json_schema())
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
+            why = re.split(r"\. |\n", str(error))[0]
             raise InputError(
-                f"--as cannot be {text}: {str(error).partition(chr(10))[0]}",
+                f"--as cannot be {text}: {why}",
                 todo="Name a dataclass, a pydantic model, list[...], dict[...], DataFrame, str, int, float or bool.",
             ) from None
         self.schema = closed(self._parameters)
@@ -126,6 +127,8 @@ class TypedAnswer:
 
 _KEPT = ("description", "enum", "const", "$ref", "required")
 _CLOSED = {"type": "object", "additionalProperties": False}
+_FORMATS = ("date-time", "date", "time")
+"""Forms of a text that all providers take."""
 _PLAIN = ("string", "integer", "number", "boolean", "null")
 
 
@@ -160,7 +163,8 @@ def _closed(schema: JsonMapping) -> JsonObject:
         case "array" if isinstance(schema.get("items"), Mapping) and "prefixItems" not in schema:
             return kept | {"type": "array", "items": _closed(schema["items"])}
         case str() as kind if kind in _PLAIN:
-            return kept | {"type": kind}
+            form = {"format": schema["format"]} if schema.get("format") in _FORMATS else {}
+            return kept | {"type": kind} | form
     if either:
         return kept | {"anyOf": [_closed(part) for part in either]}
     if kept.keys() & {"$ref", "enum", "const"}:

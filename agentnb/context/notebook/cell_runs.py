@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,8 @@ class CellRun:
     order: int = 0
     replaces: int = 0  # the number of the run that this one takes the place of
     interrupted: bool = False
+    ended: float = math.inf
+    """When it ended, in seconds since the epoch; infinite where nobody saw it."""
 
     @property
     def key(self) -> str:
@@ -133,6 +136,7 @@ class CellLog:
         number: int,
         outputs: Iterable[Output] = (),
         interrupted: bool = False,
+        ended: float = math.inf,
     ) -> CellRun | None:
         """Take in a run that has ended; None for what is no context."""
         source = _whole(source)
@@ -150,6 +154,7 @@ class CellLog:
             order=self.order,
             replaces=before.number if before else 0,
             interrupted=interrupted,
+            ended=ended,
         )
         self._runs[cell] = self.by_number[number] = run
         return run

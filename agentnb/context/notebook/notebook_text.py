@@ -4,7 +4,8 @@ saved file. Reading the file is the only thing here that is not pure."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,20 +26,32 @@ NOT_RUN = 20
 
 @dataclass(frozen=True, slots=True)
 class TextCell:
-    """One cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw."""
+    """One cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw.
+
+    `ran`: it has a number or outputs, from this kernel or an earlier one.
+    """
 
     cell: str
     kind: str
     source: str
+    ran: bool = False
+
+    @property
+    def code(self) -> str:
+        """Return the source as a run of it has it."""
+        return self.source.strip("\n").rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookText:
-    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known. A
-    saved file may be older than what ran."""
+    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known.
+
+    A saved file may be older than what ran. `saved` is the time of its last change, in seconds since the epoch.
+    """
 
     cells: tuple[TextCell, ...]
     live: bool = False
+    saved: float = 0.0
 
     def above(self, asking: str) -> tuple[TextCell, ...]:
         """Return the cells above the asking one; all of them where its place is not known."""
@@ -50,12 +63,32 @@ class NotebookText:
         kept = (cell for cell in self.cells if cell.cell == asking or not hidden(cell.cell, cell.source))
         return replace(self, cells=tuple(kept))
 
+    def called_as(self, ran: Iterable[tuple[str, str]]) -> NotebookText:
+        """Return the text with the front end's ids of its cells, where the file has others.
+
+        VS Code gives such ids. `ran` holds sources with them, the newest last. Edits and deletions are not known then.
+        """
+        ids: dict[str, list[str]] = {}
+        for source, cell in ran:
+            ids[source] = [*(known for known in ids.get(source, ()) if known != cell), cell]
+        if any(self.knows(cell) for cells in ids.values() for cell in cells):
+            return self
+        cells = (replace(cell, cell=(ids.get(cell.code) or [cell.cell]).pop(0)) for cell in self.cells)
+        return NotebookText(cells=tuple(cells))
+
+    def places(self, asking: str, runs: Iterable[CellRun]) -> bool:
+        """Tell whether the asking cell's place is sure. A file that lacks a cell which ran later is too old to tell."""
+        seen = (run for run in runs if not run.cell.startswith("In[") and run.ended >= self.saved)
+        return self.knows(asking) and (self.live or all(self.knows(run.cell) for run in seen))
+
     def knows(self, cell: str) -> bool:
         return any(known.cell == cell for known in self.cells)
 
 
-KEYS = ("text:", "gone:", "edit:")
-"""Prefix of such parts' names in the list of what a thread holds."""
+CHANGES = ("gone:", "edit:")
+"""Prefixes of such parts' names that tell what became of a cell which ran."""
+KEYS = ("text:", *CHANGES)
+"""Prefixes of such parts' names in the list of what a thread holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +97,24 @@ class TextPart:
 
     key: str
     text: str
+    place: str = ""
+    """The id of the cell that it stands above: that cell's number changes with each run."""
 
     @property
     def digest(self) -> str:
-        return digest(self.text)
+        return digest(_ABOVE.sub(f'<markdown above="{self.place}">', self.text, count=1))
 
 
-def text_of(notebook: JsonMapping, short: Callable[[str], str], *, live: bool) -> NotebookText | None:
+_ABOVE = re.compile(r'\A<markdown above="[^"]*">')
+
+
+def text_of(notebook: JsonMapping, short: Callable[[str], str], *, saved: float = 0.0) -> NotebookText | None:
     """Return a notebook's JSON (nbformat 4) as text; None where it has no cells."""
     cells = notebook.get("cells")
     if not isinstance(cells, list):
         return None
     made = (_cell(item, number, short) for number, item in enumerate(cells) if isinstance(item, dict))
-    return NotebookText(cells=tuple(cell for cell in made if cell is not None), live=live)
+    return NotebookText(cells=tuple(cell for cell in made if cell is not None), saved=saved)
 
 
 def _cell(item: JsonMapping, number: int, short: Callable[[str], str]) -> TextCell | None:
@@ -86,18 +124,19 @@ def _cell(item: JsonMapping, number: int, short: Callable[[str], str]) -> TextCe
         return None
     name = item.get("id")
     cell = short(name) if isinstance(name, str) else f"place {number + 1}"
-    return TextCell(cell, kind, source)
+    return TextCell(cell, kind, source, ran=bool(item.get("outputs") or item.get("execution_count")))
 
 
 def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:
     """Return the notebook as it was saved last; None where there is no such file, or it is no notebook."""
     try:
-        if path.stat().st_size > LARGEST:
+        about = path.stat()
+        if about.st_size > LARGEST:
             return None
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return text_of(found, short, live=False) if isinstance(found, dict) else None
+    return text_of(found, short, saved=about.st_mtime) if isinstance(found, dict) else None
 
 
 def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path | None:
@@ -119,12 +158,12 @@ def parts_of(text: NotebookText, runs: Sequence[CellRun], *, asking: str = "") -
     headings = sum(len(cell.source) for cell in text.cells if cell.kind == "markdown") > HEADINGS_FROM
     parts = list(_markdown(text.cells, known, headings=headings))
     ran = {run.source for run in runs}  # before the extension was loaded, cells ran without their ids
-    waiting = [cell for cell in above if _is_waiting(cell, known) and cell.source.strip("\n").rstrip() not in ran]
+    waiting = [cell for cell in above if _is_waiting(cell, known) and cell.code not in ran]
     parts += [
         TextPart(f"text:{cell.cell}", framed("cell", _short(cell.source), state="not run"))
         for cell in waiting[-NOT_RUN:]
     ]
-    return (*parts, *(_changes(text, runs) if text.live else ()))
+    return (*parts, *_changes(text, [run for run in runs if text.live or run.ended < text.saved]))
 
 
 def _is_waiting(cell: TextCell, known: Mapping[str, CellRun]) -> bool:
@@ -146,7 +185,7 @@ def _markdown(cells: Sequence[TextCell], known: Mapping[str, CellRun], *, headin
         if words:
             shown = cut(words, lines=MARKDOWN[0], characters=MARKDOWN[1])
             told = framed("markdown", shown, above=f"cell {below.number}" if below is not None else "")
-            yield TextPart(f"text:{cell.cell}", told)
+            yield TextPart(f"text:{cell.cell}", told, below.cell if below is not None else "")
 
 
 def _changes(text: NotebookText, runs: Sequence[CellRun]) -> Iterator[TextPart]:
@@ -157,6 +196,6 @@ def _changes(text: NotebookText, runs: Sequence[CellRun]) -> Iterator[TextPart]:
         number = str(run.number)
         if cell is None and not run.cell.startswith("In["):
             yield TextPart(f"gone:{run.cell}", framed("cell", "", number=number, state="deleted from the notebook"))
-        elif cell is not None and cell.source.strip() and cell.source.strip("\n").rstrip() != run.source:
+        elif cell is not None and cell.source.strip() and cell.code != run.source:
             state = "edited since it ran; not run as it is now"
             yield TextPart(f"edit:{run.cell}", framed("cell", _short(cell.source), number=number, state=state))

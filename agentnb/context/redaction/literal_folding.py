@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 _PREFIX = r"[rbufRBUF]{0,2}"
-_LITERAL = rf"{_PREFIX}(?:\"(?:\\.|[^\"\\\n]){{0,400}}+\"|'(?:\\.|[^'\\\n]){{0,400}}+')"
+_LITERAL = rf"{_PREFIX}(?:\"(?:[^\"\\\n]{{1,400}}+|\\.){{0,400}}+\"|'(?:[^'\\\n]{{1,400}}+|\\.){{0,400}}+')"
 _SPACE = r"[ \t]{0,40}"
 _LINE = rf"{_SPACE}(?:\\?\r?\n{_SPACE})?"
 _PLAIN = r"[^\\\n\"']*"
@@ -31,8 +31,8 @@ def assembled(source: str) -> Iterator[Assembled]:
     """Yield literals side by side or with `+` between them, on one line or several. `"".join([…])`, `format`, `%` and
     f-strings count if they hold nothing but literals."""
     quotes = _quotes(source)
-    for sign, pattern, text_of in _FORMS:
-        for match in _matches(source, quotes, sign, pattern):
+    for needs, sign, pattern, text_of in _FORMS:
+        for match in _matches(source, quotes if any(one in source for one in needs) else (), sign, pattern):
             yield Assembled(match.start(), match.end(), text_of(match.group()))
 
 
@@ -141,23 +141,27 @@ def _f_string(code: str) -> str:
 
 
 _LIST = rf"{_LITERAL}(?:{_LINE},{_LINE}{_LITERAL})"
-_FORMS: tuple[tuple[re.Pattern[str], re.Pattern[str], Callable[[str], str]], ...] = (
+_FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str], re.Pattern[str], Callable[[str], str]], ...] = (
     (
+        ("",),
         re.compile(rf"[\"'](?=[ \t+\\\r\n]){_LINE}(?:\+{_LINE})?{_PREFIX}[\"']"),
         re.compile(rf"(?<![\w\"'\\]){_LITERAL}(?:{_LINE}(?:\+{_LINE})?{_LITERAL}){{1,20}}"),
         _joined,
     ),
     (
+        (".join(",),
         re.compile(r"[\"']\.join\("),
         re.compile(rf"(?:\"\"|'')\.join\({_LINE}[\[(]{_LINE}{_LIST}{{1,20}},?{_LINE}[\])]\)"),
         _join_call,
     ),
     (
+        (".format(", "%"),
         re.compile(r"[\"'](?:\.format\(|[ \t]?%[ \t]?\(?)[rbuf]{0,2}[\"']"),
         re.compile(rf"{_LITERAL}(?:\.format\(|{_SPACE}%{_SPACE}\(?){_SPACE}{_LIST}{{0,8}},?{_SPACE}\)?"),
         _filled,
     ),
     (
+        ("{",),
         re.compile(r"(?:(?<=\b[fF])|(?<=\b[rR][fF])|(?<=\b[fF][rR]))[\"'](?=[^\n]{0,300}\{ ?[\"'])"),
         re.compile(
             r"\b[rR]?[fF][rR]?(?:\"(?:[^\"{}\n]|\{ ?'[^'{}\n]{1,200}' ?\}){1,400}\"|"

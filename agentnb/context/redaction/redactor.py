@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
-from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_ENDS, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -47,28 +47,20 @@ def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
-    key = _key(text)
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     if key in _CLEAN:
         return Redacted(text, ())
     result = _redacted(text, allow)
     if result.text == text and not allow:
-        _remember(key)
+        _CLEAN[key] = None
+        if len(_CLEAN) > REMEMBERED:
+            with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
+                del _CLEAN[next(iter(_CLEAN))]
     return result
 
 
 _CLEAN: dict[bytes, None] = {}
 """Digests of texts that hold no secret even where nothing is allowed. Oldest first."""
-
-
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _remember(key: bytes) -> None:
-    _CLEAN[key] = None
-    if len(_CLEAN) > REMEMBERED:
-        with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
-            del _CLEAN[next(iter(_CLEAN))]
 
 
 def named_secrets(
@@ -160,6 +152,8 @@ class Places:
             return
         done = 0
         for place in self.all_of(shape.hints):
+            if shape.named and shape.before and not NAME_ENDS.match(self.text, place):
+                continue
             starts: Iterable[int] = range(max(done, place - shape.before), place + 1)
             if shape.at_line:
                 line = self.text.rfind("\n", max(0, place - shape.before - 1), place) + 1

@@ -45,7 +45,7 @@ class Shape:
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
     hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
-    it looks like.
+    it looks like. Such a name ends soon after its hint, and `NAME_ENDS` tells that at once.
     """
 
     kind: str
@@ -481,6 +481,8 @@ SHAPES: tuple[Shape, ...] = (
 """Most specific first: a key that one shape took is a mark before the next one looks."""
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
+NAME_ENDS = re.compile(r"[\w-]{0,60}+[^\w+/-]")
+"""The rest of a name that begins with its hint, and what follows it. Much data has a hint in it by chance."""
 NAME_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
 """Literals, in small letters; the name of a secret contains one of them."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

@@ -38,7 +38,7 @@ class View:
         self._clock: Clock = session.clock
         self._numbers = session.cells.numbers
         self._full = notebook.full_view
-        self._told = notebook.redactions_told.setdefault(_thread(run), set())
+        self._told = notebook.redactions_told.setdefault(state_of(run.context).thread, set())
         self._beside = beside
         self._lock = threading.Lock()
         self._changed = True
@@ -110,10 +110,6 @@ class View:
             bundle(shown, error_follows=error_follows, full=self._full),
             lambda: bundle(shown, error_follows=error_follows, full=True),
         )
-
-
-def _thread(run: Run) -> str:
-    return str(run.context.get("thread") or "") if isinstance(run.context, Mapping) else ""
 
 
 def _begun(run: Run, began: float) -> Progress:

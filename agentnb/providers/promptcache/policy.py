@@ -218,14 +218,10 @@ def _together(
 ) -> float:
     total, read_again = 0.0, 0
     for option, layer, table in reversed(list(zip(combination, layers, tables, strict=True))):
-        own = _pings_sent(option, layer.gaps)
+        own = sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in layer.gaps) if option.pings else 0
         total += layer.tokens * (table[option] + option.rates.read * max(0, read_again - own))
         read_again = max(read_again, own)
     return total
-
-
-def _pings_sent(option: CachingOption, gaps: Sequence[float]) -> int:
-    return sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in gaps) if option.pings else 0
 
 
 def _choice(option: CachingOption, layer: Seen, table: Mapping[CachingOption, float]) -> Choice:

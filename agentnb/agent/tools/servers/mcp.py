@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
@@ -251,9 +252,7 @@ class _Connection:
 
     def open(self, stopped: Callable[[], bool]) -> None:
         """Start the server, or reach it, and take its list. Raises ToolServerFailed, PackageMissing, RunInterrupted."""
-        if importlib.util.find_spec("mcp") is None:
-            todo = "pip install 'mcp>=2,<3'."
-            raise PackageMissing("tools of MCP servers need the package mcp", todo=todo)
+        _check_package()
         logging.getLogger("mcp").addHandler(logging.NullHandler())  # a server's noise does not belong into the cell
         atexit.register(self.close)
         self._thread.start()
@@ -369,6 +368,14 @@ async def _all_tools(client: Client) -> tuple[ListedTool, ...]:
     if cursor is not None or len(found) > MOST_TOOLS:
         raise _TooManyTools
     return tuple(found)
+
+
+def _check_package() -> None:
+    """Raise PackageMissing unless the SDK is there, of the version that this module speaks to."""
+    found = version("mcp") if importlib.util.find_spec("mcp") is not None else ""
+    if int(found.partition(".")[0] or 0) < 2:
+        instead = f"; here is {found}, which other packages may ask for" if found else ""
+        raise PackageMissing(f"tools of MCP servers need the package mcp 2{instead}", todo="pip install 'mcp>=2,<3'.")
 
 
 class _TooManyTools(Exception):

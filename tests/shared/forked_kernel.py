@@ -1,4 +1,4 @@
-"""Kernels that begin with everything imported, for the browser's tests: importing costs a kernel two seconds.
+"""Kernels that begin with everything imported: importing costs a kernel two seconds.
 
 `forked_kernel.py serve SOCKET` imports what a kernel of ours imports and forks for each that asks. The command of the
 kernelspec is `forked_kernel.py SOCKET CONNECTION_FILE`: it asks for a kernel and stands for it, so that the server's
@@ -14,8 +14,12 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 THEIRS = (
     "ipykernel.kernelapp",
@@ -35,6 +39,21 @@ THEIRS = (
 )
 
 
+def is_possible() -> bool:
+    """Tell whether the system can tell that a kernel has ended."""
+    return hasattr(os, "pidfd_open")
+
+
+@contextlib.contextmanager
+def serving(place: Path, environment: dict[str, str]) -> Iterator[list[str]]:
+    """Yield the command for a kernelspec, while the server of kernels runs."""
+    with subprocess.Popen([sys.executable, __file__, "serve", place], env=environment, stdin=subprocess.PIPE) as server:
+        while not place.exists():  # who asks before all is imported waits until it is
+            assert server.poll() is None, "the server of kernels ended"
+            time.sleep(0.02)
+        yield [sys.executable, "-ISE", __file__, str(place), "{connection_file}"]
+
+
 def ask(place: str, connection_file: str) -> int:
     """Have a kernel made, hand on signals, and end as it ends."""
     with socket.socket(socket.AF_UNIX) as asked:
@@ -50,10 +69,11 @@ def ask(place: str, connection_file: str) -> int:
 
 def serve(place: str) -> None:
     """Answer whoever asks, until the tests close our input."""
-    import_all()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(place)
+        listening.bind(f"{place}.new")
         listening.listen()
+        Path(f"{place}.new").rename(place)
+        import_all()
         while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
             asked, _ = listening.accept()
             with asked:
