@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import agentnb
+
 sys.path.insert(0, str(Path(__file__).parent))
 import module_table
 
@@ -146,6 +148,27 @@ def test_no_folder_is_crowded() -> None:
 
 CROWDED = 15
 """Files of one folder, `__init__.py` counted."""
+
+
+FOUND_BY_NAME = {"AgentnbPersona"}
+"""Named outside of Python's text: an entry point."""
+
+
+def test_what_nothing_names_is_not_there() -> None:
+    """A class or function of a module is public, or something of the package uses it."""
+    used: set[str] = {*agentnb.__all__, *FOUND_BY_NAME}
+    for path in MODULES.values():
+        for node in ast.walk(parsed(path)):
+            match node:
+                case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                    used.add(name)
+    made = {
+        node.name: str(path)
+        for path in MODULES.values()
+        for node in parsed(path).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("__")
+    }
+    assert not {name: path for name, path in made.items() if name not in used}
 
 
 OF_THE_WHOLE = {"benchmarks", "browser", "kernel", "shared", "soak"}
