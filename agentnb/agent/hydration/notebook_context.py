@@ -227,6 +227,12 @@ class NotebookContext:
                 texts.append(told)
                 entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
                 entries.append(entry)
+        undone = held.keys() - {part.key for part in parts} if text is not None and text.live else ()
+        for key in sorted(key for key in undone if key.startswith(CHANGES) and held[key]["digest"]):
+            run = self.log.of_cell(key.partition(":")[2])
+            if run is not None:
+                texts.append(cell_element(run, "", state="is in the notebook as it ran"))
+                entries.append({"name": key, "digest": "", "form": "text", "tokens": count(texts[-1]), "reason": ""})
         return texts, entries
 
     def _lines(self) -> tuple[NameLine, ...]:
