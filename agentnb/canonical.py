@@ -236,8 +236,10 @@ _CONTAINERS = frozenset({float, dict, list, tuple})
 
 
 def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return path, "text with a lone surrogate, which UTF-8 cannot hold"
     if value is None or isinstance(value, bool | str):
-        return _bad_text(value, path)
+        return None
     if isinstance(value, float):
         return None if math.isfinite(value) else (path, f"{value!r} is not a JSON number")
     if isinstance(value, int):
@@ -247,12 +249,6 @@ def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tupl
     if id(value) in parents:
         return path, "it contains itself"
     return _find_in_container(value, path, (*parents, id(value)))
-
-
-def _bad_text(value: object, path: str) -> tuple[str, str] | None:
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-        return path, "text with a lone surrogate, which UTF-8 cannot hold"
-    return None
 
 
 def _find_in_container(value: Any, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:

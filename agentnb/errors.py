@@ -49,8 +49,8 @@ class AgentnbError(Exception):
     >>> try:
     ...     agentnb.AgentStateMachine().execute_step("nobody")
     ... except agentnb.AgentnbError as error:
-    ...     print(error.code)
-    run.unknown
+    ...     print(error.code, error.spent)
+    run.unknown None
     """
 
     code: ClassVar[str] = "agentnb"

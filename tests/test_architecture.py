@@ -192,6 +192,22 @@ def _type_named(node: ast.stmt) -> str | None:
     return target.id if is_alias and isinstance(target, ast.Name) else None
 
 
+def test_the_agent_s_state_is_read_by_its_attributes() -> None:
+    """A run's context is decoded once (AgentState.from_json): nothing of the agent takes a key of it by a string."""
+    for module, path in MODULES.items():
+        if module.startswith(("agent.", "notebook.live", "session")):
+            for node in ast.walk(parsed(path)):
+                match node:
+                    case (
+                        ast.Subscript(value=ast.Attribute(attr="context"), slice=ast.Constant(value=str(key)))
+                        | ast.Call(
+                            func=ast.Attribute(value=ast.Attribute(attr="context"), attr="get"),
+                            args=[ast.Constant(value=str(key)), *_],
+                        )
+                    ):
+                        pytest.fail(f"{path}:{node.lineno} reads {key}")
+
+
 ANY = 15
 """Times that `Any` may stand in 1,000 lines of code. JSON has names (canonical.JsonObject); a value that is only passed
 on is an `object`."""

@@ -47,8 +47,11 @@ class RedisBus:
     >>> machine = agentnb.AgentStateMachine(home / "runs")
     >>> machine.events.subscribe(bus.publish) is None
     False
-    >>> bus.flush()
-    True
+    >>> bus.check()  # raises nothing, so the server answers
+    >>> bus.follow(machine.journal).close()
+    >>> bus.note(agentnb.AgentnbError("the server was away"))
+    >>> bus.flush(), str(bus.trouble), bus.take_note()
+    (True, 'the server was away. [agentnb]', 'Others were not told of all that happened...')
     >>> bus.close()
     """
 

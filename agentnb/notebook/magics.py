@@ -181,7 +181,9 @@ def _greet(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
     if here and (line := greet_once()):
-        sys.stdout.write(f"{line}\n")
+        from agentnb.view.style import line_html, wrap
+
+        display({"text/plain": line, "text/html": wrap(line_html(line))}, raw=True)  # a page breaks it between words
 
 
 def unload(shell: Any) -> None:

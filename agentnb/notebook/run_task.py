@@ -217,7 +217,7 @@ def show_run(
         prepare(agent)
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
-            earlier.close("Asked again, or answered, in another cell.")
+            earlier.close("It went on in another cell.")
         view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:

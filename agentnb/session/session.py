@@ -22,7 +22,7 @@ from agentnb.agent.hydration.project import own_root
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.kernel_context import Hydrator, Observed
 from agentnb.agent.request import Limits, Request
-from agentnb.agent.run_document import AgentRun, document_of
+from agentnb.agent.run_document import AgentRun, document_of, state_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
@@ -104,7 +104,7 @@ class Session(Opened):
             from agentnb.agent.receipt.spans import RunSpans
 
             if self._spans is None:
-                self._spans = RunSpans(lambda run_id: machine.get(run_id).context)
+                self._spans = RunSpans(lambda run_id: state_of(machine.get(run_id).context))
             machine.events.subscribe(self._spans.feed)
         return machine
 

@@ -274,9 +274,9 @@ def _layers_text(doc: Doc) -> list[str]:
         return []
     tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
     bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
-    lines = ["-" * WIDTH, f"{'layer':<12}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
+    lines = ["-" * WIDTH, f"{'layer':<14}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
     for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
-        lines.append(f"{name[:11]:<12}{bar:<34}{amount:>12}{cached:>10}")
+        lines.append(f"{name[:13]:<14}{bar:<34}{amount:>12}{cached:>10}")
     return lines
 
 

@@ -7,6 +7,7 @@ checked to be.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -249,9 +250,15 @@ def _cache_reason(reason: str) -> str:
     if reason.startswith(EXPECTED):
         return f"Prompt cache, expected: {reason.removeprefix(EXPECTED)}."
     if "prompt cache" in reason:
-        return f"{reason[:1].upper()}{reason[1:]}."
+        return in_sentences(reason)
     joint = " " if reason.startswith(("hit", "miss", "written")) else ": "
-    return f"Prompt cache{joint}{reason}."
+    return in_sentences(f"Prompt cache{joint}{reason}")
+
+
+def in_sentences(reason: str) -> str:
+    """`miss: the tools changed; the provider says tools_changed` -> one sentence for each part, without codes."""
+    parts = re.sub(r"(provider says) (\w+)", lambda said: f"{said[1]}: {said[2].replace('_', ' ')}", reason).split("; ")
+    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts)
 
 
 def _cache_figures(cache: Doc, *, told: bool) -> str:

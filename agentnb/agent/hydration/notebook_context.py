@@ -78,7 +78,7 @@ class NotebookContext:
     def figure_cells(self, task: str) -> list[CellRun]:
         """Return the cells with figures that the task points at."""
         place = self.question(task, ())
-        runs, known = self.log.runs, self.log.by_number
+        runs, known = self.log.runs, self.log.told_by_number
         means = pointed(task, runs, by_number=known, placed=place.placed, above=place.above)
         return [run for run, _ in means.cells if run.has("figure")]
 
@@ -94,7 +94,7 @@ class NotebookContext:
             question,
             runs,
             held=self._held_cells(held),
-            by_number=self.log.by_number,
+            by_number=self.log.told_by_number,
             count=count,
             budget=budget,
             beside=sum(entry["tokens"] for entry in (*entries, *parts)),
