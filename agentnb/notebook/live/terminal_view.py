@@ -89,7 +89,7 @@ class TerminalView:
         return min(WIDEST, self._size().columns)
 
     def _end_of_text(self) -> None:
-        """The text of one call is over: what follows is another one's."""
+        """End the text of one call: what follows is another one's."""
         self._write(self._shown(self._text[self._printed :]), [], "")
         self._printed, self._text = 0, ""
 
