@@ -41,7 +41,7 @@ def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
 
 @magics_class
 class AgentMagics(Magics):
-    """The magics over one Notebook."""
+    """Holds the magics over one Notebook."""
 
     def __init__(self, shell: Any, notebook: Notebook) -> None:
         super().__init__(shell)

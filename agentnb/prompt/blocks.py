@@ -107,7 +107,8 @@ class TurnParts:
 
 
 def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
-    """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
+    """Return at most one HYDRATION block with what the thread lacks, then the pictures and the query, which are
+    DYNAMIC."""
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:
