@@ -54,7 +54,7 @@ format: env
 	$(BIN)/ruff check --fix agentnb tests
 
 # Not even collected by the quick check: the simulator, kernels, servers, and whole conversations over every wire.
-NOT_QUICK := acp agent explain fleet browser kernel simulator $(addprefix providers/,local test_every_wire.py \
+NOT_QUICK := acp agent session explain fleet browser kernel simulator $(addprefix providers/,local test_every_wire.py \
 	test_anthropic_wire.py test_odd_replies.py test_hostile_answers.py test_half_characters.py test_error_bodies.py \
 	test_google_client.py test_plain_asking.py)
 

@@ -42,22 +42,6 @@ class SystemClock:
     monotonic = staticmethod(time.perf_counter)
 
 
-class ManualClock:
-    """A clock that moves only when told to: for tests and for lessons about expiry. Seconds."""
-
-    def __init__(self, start: float = 1_700_000_000.0) -> None:
-        self._now = start
-
-    def now(self) -> float:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        self._now += seconds
-
-
 def dump(value: object) -> bytes:
     """Canonical JSON bytes of `value`: dicts with text keys, lists, tuples, text, numbers, booleans, None.
 
