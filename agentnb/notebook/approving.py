@@ -86,15 +86,16 @@ class Asked:
         """Show the buttons where the run waits, and take away those of before where it does not."""
         if self._earlier is not None:
             self._earlier.settle(run.receipt)
-        if run.state == WAITING and run.receipt["approvals"]["waiting"] and self._view.has_widgets:
+        waits = run.state == WAITING and run.receipt["approvals"]["waiting"]
+        if self._view.has_widgets and (waits or run.receipt["stopped"] is not None):
             self._asks = True
-            self._notebook.asked[self._run_id] = self
+            self._notebook.asked[self._run_id] = self  # which takes the buttons away once another answers, or it ends
+        if waits and self._view.has_widgets:
             self._buttons.insert = self._insert if self._cell and self._notebook.front_end.is_there else None
             self._buttons.ask(run.receipt, enabled=not follows)
             if follows and self._loop is not None:
                 self._loop.after(SETTLING, self._buttons.enable)
         elif run.receipt["stopped"] is not None and self._view.has_widgets:
-            self._asks = True
             self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
             self.close("")  # the view above tells what came of it

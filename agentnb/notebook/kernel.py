@@ -338,7 +338,7 @@ class Notebook:
 
         inference.SHARED.end()
         for run_id, asked in list(self.asked.items()):
-            asked.close(f"The extension was unloaded. Loaded again: %agent_runs approve {run_id}, or deny.")
+            asked.close(f"The extension was unloaded. Loaded again, %agent_runs show {run_id} tells how it goes on.")
         if self._trace is not None:
             self._trace.stop()
         if self._session is not None:

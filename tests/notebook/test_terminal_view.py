@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agentnb.canonical import ManualClock
 from agentnb.notebook.live.dashboard import INTERVAL, Dashboard
 from agentnb.notebook.live.terminal_view import TerminalView
+from agentnb.simulator import SimClock
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
 
@@ -53,7 +53,7 @@ def shown(
     terminal: io.StringIO, *, width: int = 60, pieces: int = 7, **environment: str
 ) -> tuple[list[list[str]], list[Any]]:
     """The screen after each piece of the answer and at the end, and what went to `display`."""
-    clock, displayed, screens = ManualClock(), [], []
+    clock, displayed, screens = SimClock(), [], []
     view = TerminalView(
         lambda data, raw: displayed.append(data),
         terminal,

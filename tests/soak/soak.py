@@ -2,7 +2,7 @@
 
 `python tests/soak/soak.py --seconds 300 [--servers] [--seed N]`. At the end every run that was begun is in the journal,
 has each of its steps once and in order, and can be carried to an end; no outside effect happened twice; what a run cost
-is not less than its calls; and no thread, descriptor or process is left.
+is not less than its calls; and no thread, descriptor, widget or process is left.
 """
 
 from __future__ import annotations

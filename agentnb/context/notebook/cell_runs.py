@@ -171,6 +171,11 @@ class CellLog:
         """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
+    @property
+    def told_by_number(self) -> dict[int, CellRun]:
+        """Return every run by its number, hidden ones left out."""
+        return {number: run for number, run in self.by_number.items() if not self.is_hidden(run)}
+
     def is_hidden(self, run: CellRun) -> bool:
         return self.keeps_out(run.cell, run.source)
 

@@ -207,15 +207,10 @@ def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) ->
     return Plan(choices=(first, second, third))
 
 
-def plan_cost(plan_options: Sequence[CachingOption], layers: Sequence[Seen]) -> float:
-    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
-    tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
-    return _together(plan_options, layers, tables)
-
-
 def _together(
     combination: Sequence[CachingOption], layers: Sequence[Seen], tables: Sequence[Mapping[CachingOption, float]]
 ) -> float:
+    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
     total, read_again = 0.0, 0
     for option, layer, table in reversed(list(zip(combination, layers, tables, strict=True))):
         own = sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in layer.gaps) if option.pings else 0

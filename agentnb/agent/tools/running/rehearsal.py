@@ -47,7 +47,10 @@ class Rehearsal:
             return NOT_HERE
         reading, writing = os.pipe()
         try:
-            child = _fork()
+            with warnings.catch_warnings():
+                # Forking with threads: the child runs this one alone, and ends.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
         except OSError as error:
             os.close(reading)
             os.close(writing)
@@ -113,12 +116,6 @@ def _setting(system: Sequence[str]) -> str:
         "" if "memory" in system else " Its memory had no limit, and files that are mapped into memory were open to it."
     )
     return f"{told}.{more}"
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: the child runs this alone, and ends
-        return os.fork()
 
 
 def _read(reading: int, ends: float) -> str | None:
