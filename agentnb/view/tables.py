@@ -30,6 +30,8 @@ from agentnb.view.style import (
 MOST_ROWS = 200
 ROOM = 56
 """Ems that a table has at most, since a view is no wider."""
+WRAPS = 13
+"""Ems that a column of sentences has at least: with a time of day beside it, it fits a window of 400 px."""
 LETTER, EDGE = 0.64, 1.7
 """Ems that a character takes on average, and a cell besides: rather too many than too few."""
 UNWRAPPED = 32
@@ -154,7 +156,7 @@ def _column_styles(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     widths = [EDGE + LETTER * width for width in _natural(columns, rows)]
     wraps = [any(map(_wraps, column)) for column in cells]
     fixed = sum(width for width, wrapping in zip(widths, wraps, strict=True) if not wrapping)
-    part = min(LAST, max(LAST / 2, (ROOM - fixed) / max(1, sum(wraps))))
+    part = min(WRAPS, max(WRAPS / 2, (ROOM - fixed) / max(1, sum(wraps))))
     return [
         f"{_cell_style(figures)};"
         + (_flowing(width, part) if wrapping else f"flex:0 0 {width:.1f}em;white-space:nowrap")
