@@ -15,6 +15,7 @@ from agentnb.agent.states.thinking import OTHER_WIRE
 def test_a_server_that_knows_chat_alone_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTNB_HOME", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", "any")
+    monkeypatch.setenv("AGENTNB_STREAM", "false")
     with closing(Scripted("chat")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
         agent = agentnb.Agent(model="openai:gpt-4.1")
