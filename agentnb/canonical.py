@@ -42,22 +42,6 @@ class SystemClock:
     monotonic = staticmethod(time.perf_counter)
 
 
-class ManualClock:
-    """A clock that moves only when told to: for tests and for lessons about expiry. Seconds."""
-
-    def __init__(self, start: float = 1_700_000_000.0) -> None:
-        self._now = start
-
-    def now(self) -> float:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        self._now += seconds
-
-
 def dump(value: object) -> bytes:
     """Canonical JSON bytes of `value`: dicts with text keys, lists, tuples, text, numbers, booleans, None.
 
@@ -236,8 +220,10 @@ _CONTAINERS = frozenset({float, dict, list, tuple})
 
 
 def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return path, "text with a lone surrogate, which UTF-8 cannot hold"
     if value is None or isinstance(value, bool | str):
-        return _bad_text(value, path)
+        return None
     if isinstance(value, float):
         return None if math.isfinite(value) else (path, f"{value!r} is not a JSON number")
     if isinstance(value, int):
@@ -247,12 +233,6 @@ def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tupl
     if id(value) in parents:
         return path, "it contains itself"
     return _find_in_container(value, path, (*parents, id(value)))
-
-
-def _bad_text(value: object, path: str) -> tuple[str, str] | None:
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-        return path, "text with a lone surrogate, which UTF-8 cannot hold"
-    return None
 
 
 def _find_in_container(value: Any, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:

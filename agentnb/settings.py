@@ -145,9 +145,7 @@ class RunOptions:
         completes="style",
         choices=STYLES,
     )
-    rehearse: bool = option(
-        False, "try code in a copy of the kernel before it is approved, and show what it would do (Linux)"
-    )
+    rehearse: bool = option(False, "try code in a copy of the kernel before it is approved, and show what it would do")
     approval: str = option(
         "",
         "calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer",

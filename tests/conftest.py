@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +29,13 @@ else:
     EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "100"))
     settings.register_profile("agentnb", deadline=None, max_examples=EXAMPLES, derandomize="CI" in os.environ)
     settings.load_profile("agentnb")
+
+# A journal flushes each commit, and a disk takes milliseconds for it: 45 flushes a test, mostly to a directory that is
+# thrown away. So temporary files lie in memory where there is room for them, unless TMPDIR names another place.
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # it is looked up anew
 
 # A job in the background ignores interrupts, and so would all that it starts: kernels and servers end by them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -58,6 +67,16 @@ def server() -> Iterator[Any]:
 
     with closing(scripted.Scripted("anthropic")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What stands for a Python in the commands of processes that would import for a second or two."""
+    import forked_python
+
+    environment = {name: value for name, value in os.environ.items() if name not in KEYS}
+    with forked_python.serving(tmp_path_factory.mktemp("forked") / "processes", environment) as command:
+        yield command
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,19 @@ def shown(tree: ast.Module) -> Iterator[str]:
             yield text
 
 
+TYPESCRIPT = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)'|`((?:[^`\\]|\\.)*)`""", re.DOTALL
+)
+
+
+def shown_by_page(source: str) -> Iterator[str]:
+    """Yield such texts of the page's part: literals of TypeScript, but no comment and no style sheet."""
+    for comment_or_literal in TYPESCRIPT.finditer(source):
+        text = re.sub(r"\$\{[^}]*\}", "X", "".join(filter(None, comment_or_literal.groups())))
+        if len(text.split()) > 3 and "{" not in text:
+            yield text
+
+
 def unplain(text: str) -> Iterator[str]:
     """Yield the sentences of a shown text that are long, or say their condition last, or old words."""
     for sentence in re.split(r"(?<=[.?!])\s+|\n", text):
@@ -127,6 +140,22 @@ def test_what_people_see_is_plain() -> None:
         for sentence in unplain(text)
     ]
     assert not found, "\n".join(found)
+
+
+def test_what_the_page_says_is_plain() -> None:
+    pages = sorted((PACKAGE / "notebook" / "lab" / "src").glob("*.ts"))
+    texts = [(path.name, text) for path in pages for text in shown_by_page(path.read_text())]
+    assert len(texts) > 9
+    assert not [(name, sentence) for name, text in texts for sentence in unplain(text)]
+
+
+def test_literals_of_the_page_are_found() -> None:
+    source = """// A comment: "of no interest to anybody here".
+    say('It\\'s run now'); /* "nor is this one, of course" */
+    say(`Nothing of ${names} is sent if ${reason}`); say("Yes"); style(".row { display: flex; gap: 8px }");
+    """
+    assert list(shown_by_page(source)) == ["Nothing of X is sent if X"]
+    assert list(unplain("Nothing of X is sent if X"))
 
 
 @pytest.mark.parametrize(

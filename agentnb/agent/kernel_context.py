@@ -18,8 +18,8 @@ from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
-from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
-from agentnb.context.notebook.namespace import line_of
+from agentnb.context.notebook.displays import Shown, names_of, of_latest, speaks_of_figure
+from agentnb.context.notebook.namespace import line_of, ran_into
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, frames_of
@@ -47,7 +47,7 @@ _SCAN = 20_000  # characters of the task that are searched for variable names; a
 class Observed:
     """Holds what the kernel saw just before the task: functions of a traced cell, the error of a failed one.
 
-    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any. `text` is the
+    `notes` say what it could not see; `shown` are the figures that are kept, the newest last. `text` is the
     notebook as it is written, where that can be had. `asking` is the asking cell's id.
     """
 
@@ -126,7 +126,8 @@ class Hydrator:
     def _own_names(self) -> list[str]:
         """Return the names that cells have bound to something of their own: an import is a package's."""
         left_out = {*self.cells.imports(), *self.pins.hidden}
-        return [name for name in self.cells.names if name not in left_out]
+        names = dict.fromkeys([*self.cells.names, *ran_into(self.namespace, self.cells.imported())])
+        return [name for name in names if name not in left_out and not name.startswith("_")]
 
     def additions(
         self,
@@ -271,7 +272,7 @@ class Hydrator:
         self.seen.add(name)
         made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
         notes = tuple(note for note in resolver.notes if note not in before)
-        seen = HeldNow(digest=made.definition.digest, shown=made.shown, notes=notes)
+        seen = HeldNow(digest=made.definition.digest, shown=made.shown, notes=notes, cell=found.cell)
         self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
         return seen
 
@@ -290,7 +291,9 @@ class Hydrator:
         return tuple(name for name, item in held.items() if self._is_older(name, item, resolver))
 
     def _is_older(self, name: str, item: JsonMapping, resolver: Resolver) -> bool:
-        now = self._now(name, str(item["form"]), resolver)
+        now, inside = self._now(name, str(item["form"]), resolver), item.get("inside")
+        if inside and (now is None or now.cell == inside):
+            return False  # it is told with its cell, which it came in
         if now is None:
             return name in self.seen
         return now.digest != item["digest"] and not (now.shown and now.shown == item.get("shown"))
@@ -355,13 +358,22 @@ class Hydrator:
         return draw_shown(shown.data, text=text) if shown.data else Drawn(image=None, why=shown.why)
 
     def _figures(self, task: str, mode: str) -> dict[str, Shown]:
-        """Return the shown figures by name, where the task speaks of such and names none of its own."""
+        """Return the shown figures by name, where the task speaks of such and names none of its own.
+
+        They are those of the cells that it points at, else the newest cell's.
+        """
         named = self._data_named(_words(task, mode))
-        if mode not in _WORDS or self.schema_only or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
+        if mode not in _WORDS or self.schema_only or any(is_drawable(self.namespace[name]) for name in named):
             return {}
-        if any(is_drawable(self.namespace[name]) for name in named):
+        meant = self.notebook.figure_cells(task)
+        if not speaks_of_figure(task[:_SCAN], names_data=bool(named)) and not (meant and _OUTPUT.search(task)):
             return {}
-        found = [item for item in self.observed.shown if item.value is None or item.value() is not None]
+        here = [item for item in self.observed.shown if item.value is None or item.value() is not None]
+        found = [item for item in here if any(item.cell == run.cell for run in meant)]
+        if meant and not found:
+            told = ((run, output.text) for run in meant for output in run.outputs if output.kind == "figure")
+            found = [Shown(cell=run.cell, text=text, why="its picture is not kept any more") for run, text in told]
+        found = found or list(of_latest(here))
         if not found and open_in_pyplot() is not None:
             found = [Shown(cell="", value=open_in_pyplot)]
         return names_of(found[-MAX_PICTURES:], self.cells.numbers)
@@ -435,6 +447,10 @@ class Hydrator:
             return False
         value = self.namespace[name]
         return not (static_inspect.is_a(static_inspect.unwrap(value), _CODE) or name in _SHELL_NAMES)
+
+
+_OUTPUT = re.compile(r"\b(?:outputs?|results?|shows?|shown|see|looks? like)\b", re.IGNORECASE)
+"""Words that speak of what a cell shows, whatever that is."""
 
 
 def _words(task: str, mode: str) -> list[str]:

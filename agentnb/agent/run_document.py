@@ -32,6 +32,10 @@ class AgentRun:
     ('COMPLETED', True)
     >>> print(run.text[:15])
     **Simulated rep
+    >>> run.model, run.simulated, run.error, run.run_id == run.receipt["run_id"], run.thread == run.receipt["thread"]
+    ('sim:claude-sonnet-4-6', True, None, True, True)
+    >>> len(run.steps), len(run.layers), run.usage.calls, run.cache.read, run.latency.attempts
+    (2, 4, 1, 0, 1)
     """
 
     def __init__(self, document: JsonMapping) -> None:

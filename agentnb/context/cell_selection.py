@@ -124,10 +124,12 @@ def choose(
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
     for run in unsent if everything else ():
-        wants.setdefault(run.identity, _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+        want = wants.get(run.identity, _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+        wants[run.identity] = want if want.form.rank >= FULL.rank else replace(want, form=FULL)
     known = {run.identity: run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
-    limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
+    limit = budget if means.entire else _limit(brief, count, budget, beside)
+    limit = budget / SPARE if everything else limit
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
@@ -282,12 +284,13 @@ def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
     found: _Found = []
     seen, now = {run.identity for run in seeds}, seeds
-    for _ in range(CALLED_STEPS):
+    functions, methods = _definers(runs)
+    for _ in range(CALLED_STEPS if seeds else 0):
         step = [
             (maker, f"defines {name}, which cell {run.number} calls")
             for run in now
             for name in sorted(run.flow.uses | run.flow.calls)
-            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and maker.identity not in seen
+            if (maker := (methods if name in run.flow.calls else functions).get(name)) and maker.identity not in seen
         ]
         step = list({run.identity: (run, why) for run, why in reversed(step)}.values())[::-1]
         seen |= {run.identity for run, _ in step}
@@ -299,15 +302,19 @@ def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 CALLED_STEPS = 2
 
 
-def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
-    """Return the last cell that defines a function or class of this name, or a class with such a method."""
-    for run in reversed(runs):
+def _definers(runs: Sequence[CellRun]) -> tuple[dict[str, CellRun | None], dict[str, CellRun | None]]:
+    """Return by name the last cell that defines a function or class; None where a later cell binds the name anew.
+
+    The second map has also the methods of classes.
+    """
+    functions: dict[str, CellRun | None] = {}
+    methods: dict[str, CellRun | None] = {}
+    for run in runs:
         flow = run.flow
-        if name in flow.defines or (method and name in flow.methods):
-            return run
-        if name in flow.binds - flow.imports:
-            return None
-    return None
+        for found, defined in ((functions, flow.defines), (methods, flow.defines | flow.methods)):
+            found.update(dict.fromkeys(flow.binds - flow.imports))
+            found.update(dict.fromkeys(defined, run))
+    return functions, methods
 
 
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from keyword import iskeyword
+from operator import attrgetter
 
 from agentnb.context.notebook.cell_runs import CellRun, stem, words_of
 from agentnb.context.notebook.pointing import Pointed, kind_words
 from agentnb.context.static.english_words import GRAMMAR
 
-RARE, NEARLY = 0.5, 0.4
+RARE, NEARLY = 0.5, 0.35
 """A word in at most this share of the cells points at them, the rarer the more. Then the part of the best cell's weight
 that a cell needs to come along."""
-BY_WORDS = 6
+BY_WORDS = 8
 """Cells that rare words may bring."""
 _MARK = re.compile(r"`([^`\n]{1,200})`|(?<![\w.])@([A-Za-z_]\w*)")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -101,11 +103,14 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
     for name in known:
         if name in exact:
             out.append(name)
-        elif len(name) > 2:
-            parts = {stem(part) for part in words_of(name)}
-            if parts and parts <= stems:
-                loose.append(name)
+        elif len(name) > 2 and (parts := _parts_of(name)) and parts <= stems:
+            loose.append(name)
     return [*out, *loose]
+
+
+@lru_cache(4096)
+def _parts_of(name: str) -> frozenset[str]:
+    return frozenset(map(stem, words_of(name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +127,27 @@ def match_words(question: CellQuestion, runs: Sequence[CellRun]) -> dict[str, Wo
     task = question.task
     if _goes_on(question) and not _spoken_stems(task):
         task = next((earlier for earlier in question.earlier if _spoken_stems(earlier)), task)
-    spoken = _spoken_stems(task)
-    spoken |= _begun_alike(spoken, runs)
-    having = {word: [run for run in runs if word in run.stems] for word in sorted(spoken)}
-    having |= {word: [run for run in runs if word in run.code_stems] for word in sorted(_called(task) - spoken)}
-    having |= {name: [run for run in runs if name in run.letters] for name in _LETTER.findall(question.task)}
+    ways = _ways(task, runs) | {name: {name: _LETTERS} for name in _LETTER.findall(question.task)}
     usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
+    length = {run.identity: 0.5 + 0.5 * min(len(run.stems) / usual, 2.0) for run in runs if usual}
     matched = {run.identity: WordMatch() for run in runs}
-    for word, found in having.items():
-        rare = len(found) <= max(2, len(runs) * RARE)
-        for run in found:
-            length = min(len(run.stems) / usual, 2.0)
-            weight = math.log((len(runs) + 1) / len(found)) / (0.5 + 0.5 * length)
-            known = matched[run.identity]
-            matched[run.identity] = WordMatch(
-                known.weight + weight, known.rare + weight * rare, (*known.words, *([word] if rare else []))
-            )
+    for said, forms in ways.items():
+        best: dict[str, tuple[float, bool, str]] = {}
+        for form, part in forms.items():
+            having = [run.identity for run in runs if form in part(run)]
+            rare, shown = len(having) <= max(2, len(runs) * RARE), (1 if form == said else MEANT)
+            for key in having:
+                weight = shown * math.log((len(runs) + 1) / len(having)) / length[key]
+                best[key] = max(best.get(key, (0.0, False, "")), (weight, rare, form))
+        for key, (weight, rare, form) in best.items():
+            known = matched[key]
+            words = (*known.words, form) if rare else known.words
+            matched[key] = WordMatch(known.weight + weight, known.rare + weight * rare, words)
     return matched
+
+
+MEANT = 0.5
+"""Weight of what code calls a thing, beside the word that was said. Of several in one cell, the best counts."""
 
 
 def by_words(matched: Mapping[str, WordMatch], runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
@@ -156,10 +165,27 @@ def _spoken_stems(task: str) -> frozenset[str]:
     return frozenset(map(stem, words))
 
 
-def _called(task: str) -> frozenset[str]:
-    """Return the stems of what code calls the things that a question speaks of. They are looked for in code alone: a
-    table that says `max` is nearly everywhere."""
-    return frozenset(other for word in words_of(task[:20_000]) for other in _CALLED.get(stem(word), ()))
+_Part = Callable[[CellRun], frozenset[str]]
+_EVERYWHERE: _Part = attrgetter("stems")
+_IN_CODE: _Part = attrgetter("code_stems")
+_LETTERS: _Part = attrgetter("letters")
+
+
+def _ways(task: str, runs: Sequence[CellRun]) -> dict[str, dict[str, _Part]]:
+    """Return for each word of a question the stems that mean it, with the part of a cell to search.
+
+    What code calls it is looked for in code alone: a table that says `max` is nearly everywhere.
+    """
+    spoken = _spoken_stems(task)
+    ways = {word: {word: _EVERYWHERE} for word in sorted(spoken | _begun_alike(spoken, runs))}
+    for word in sorted(map(stem, words_of(task[:20_000]))):
+        for other in _CALLED.get(word, _MOST if word.endswith("est") and word in spoken else ()):
+            if other not in ways:
+                ways.setdefault(word, {})[other] = _IN_CODE
+    return ways
+
+
+_MOST = tuple(map(stem, ("max", "min", "argmax", "argmin", "idxmax", "idxmin", "nlargest", "nsmallest", "sort")))
 
 
 def _begun_alike(spoken: frozenset[str], runs: Sequence[CellRun]) -> frozenset[str]:
@@ -183,22 +209,55 @@ ALIKE_LETTERS, SHORT_SHARE = 5, 0.3
 """Letters in which words begin alike, and the least part of a word that abbreviates it."""
 
 _SAID = """
-average=mean mean=average maximum=max minimum=min highest=max lowest=min largest=max smallest=min deviation=std
-variance=var correlated=corr correlation=corr duplicates=duplicated missing=isna,nan,fillna,dropna remove=drop,del
-deleted=drop merge=join join=merge sorted=sort,order random=seed,rng train=fit fitted=train predict=predict
-accuracy=score save=csv,write,dump load=read regex=compile regular=compile expression=compile query=select,sql
-network=graph group=groupby grouped=groupby picture=imshow,image draw=plot histogram=hist split=train cluster=label
-outlier=clip,quantile normalise=scale,scaler standardise=scale,scaler test=assert time=seconds,elapsed,hour
-trend=polyfit,slope,rolling,diff rise=polyfit,slope,trend,diff,growth grow=growth,pct,diff
-getting=trend,polyfit,slope,diff
-long=days,duration,elapsed,length pay=fee,price,cost cost=price,fee expensive=price,cost cheap=price,cost
-good=score,accuracy,rmse,mae,auc spread=std,var,quantile typical=median,mean often=counts,count top=nlargest,max,idxmax
-best=max,idxmax,nlargest worst=min,idxmin,nsmallest rank=sort relate=corr depend=corr important=importance,coef
-drive=importance,coef gap=isna,nan,interpolate empty=isna,nan,null clean=dropna,fillna,strip fast=timeit,elapsed
-slow=timeit,elapsed convert=astype database=sql,connect axis=xlabel,ylabel colour=color,cmap loop=for,while
-better=score,accuracy,max new=test initialise=init same=duplicate,similarity,equal similar=duplicate,similarity
-late=deadline,due hours=time
-forecast=predict share=normalize,pct percentage=pct,normalize retry=attempt limit=max,most
+average=mean typical=median,mean expected=mean most=max,argmax,idxmax,nlargest,counts least=min,argmin,idxmin,nsmallest
+top=nlargest,max,idxmax,head best=max,argmax,idxmax,nlargest,score worst=min,idxmin,nsmallest,nlargest,error
+maximum=max,argmax,idxmax minimum=min,argmin,idxmin peak=max,argmax,idxmax extreme=max,min,quantile deviation=std
+variance=var spread=std,var,quantile,boxplot uncertain=std,sem,interval,bootstrap,errorbar bars=yerr,bar,std
+significant=pvalue,ttest,test,sqrt,zscore confidence=interval,bootstrap,quantile correlated=corr relate=corr
+depend=corr relationship=corr,scatter,linregress influence=corr,coef,importance important=importance,coef
+drive=importance,coef matter=importance,coef,corr weight=coef,importance duplicates=duplicated,drop
+missing=isna,nan,fillna,dropna,null gap=isna,nan,interpolate,diff empty=isna,nan,null,none pause=gap,diff,wait,delay
+delay=lag,late,wait,gap wait=queue,delay remove=drop,del,filter deleted=drop ignore=drop,exclude,skip,stop,mask,filter
+exclude=drop,mask,filter kept=keep,query,loc clean=dropna,fillna,strip,replace outlier=clip,quantile,zscore,iqr
+weird=outlier,clip strange=outlier,clip unusual=outlier,quantile merge=join join=merge belong=merge,join,label
+combine=merge,concat,join sorted=sort,order rank=sort per=by,groupby each=groupby,by group=groupby,by grouped=groupby
+pivot=unstack,crosstab,pivot_table share=normalize,pct,sum percentage=pct,normalize,percent proportion=normalize,mean
+ratio=div often=counts,count many=count,len,sum,size number=count,len frequent=counts,common total=sum,cumsum
+random=seed,rng simulate=random,rng,seed chance=random,prob probability=prob,proba likely=prob,proba odds=prob
+unseen=test,valid,holdout,cv,fold,leave seen=test,valid,holdout,train,leave overfit=train,test,valid split=train,test
+train=fit fitted=train predict=predict,guess,forecast forecast=predict,ahead classifier=classify,model,guess,predict
+accuracy=score good=score,accuracy,rmse,mae,auc,error well=score,accuracy,error,rmse better=score,accuracy,max
+accurate=score,error reliable=score,std tune=grid,search,param,alpha parameter=param,grid error=rmse,mae,abs
+normalise=scale,scaler,norm standardise=scale,scaler initialise=init,seed cluster=label,kmeans,dbscan
+dimension=pca,svd,components component=pca alike=similar,likeness,corr,distance same=duplicate,similarity,equal
+similar=duplicate,similarity,distance,corr compare=merge,diff,versus differ=diff,sub,abs difference=diff,sub
+near=nearest,distance,argmin close=nearest,distance neighbour=nearest,argmin,knn far=distance,haversine
+trend=polyfit,slope,rolling,diff rise=polyfit,slope,trend,diff,growth grow=growth,pct,diff change=diff,pct,replace
+getting=trend,polyfit,slope,diff smooth=rolling,ewm,gaussian,convolve season=month,resample,period
+monthly=month,resample weekly=week,resample weekday=dayofweek,day_name late=deadline,due hours=time
+time=seconds,elapsed,hour long=days,duration,elapsed,length slow=timeit,elapsed,wait fast=timeit,elapsed,speed
+pay=fee,price,cost cost=price,fee expensive=price,cost cheap=price,cost earn=income,revenue,profit
+income=revenue,fee,sum save=csv,write,dump,to read=load,open load=read,open convert=astype,to_datetime
+parse=split,findall,strptime regex=compile,findall,extract regular=compile expression=compile query=select,sql,execute
+database=sql,connect,execute index=set_index,explain encode=dummies,map,onehot axis=xlabel,ylabel,set_xlabel
+colour=color,cmap colours=color,cmap legend=label picture=imshow,image draw=plot heat=imshow,heatmap,cmap
+histogram=hist,bins distribution=hist,describe,quantile,counts network=graph,edge loop=for,while retry=attempt
+limit=max,most,threshold threshold=limit,cut assume=const,constant test=assert mood=sentiment,polarity
+feeling=mood,sentiment happy=mood,sentiment topic=lda,nmf,theme similarity=cosine,dot inherit=super,class
+mixin=super,mro override=super decorate=wraps,wrapper decorator=wraps,wrapper mittelwert=mean durchschnitt=mean
+summe=sum anzahl=count,len viele=count,len,sum meisten=max,counts höchste=max größte=max,nlargest kleinste=min
+niedrigste=min beste=max,score schlechteste=min fehlen=missing,isna,nan fehlende=isna,nan verteilung=hist,counts
+abweichung=std zusammenhang=corr vergleich=compare,merge preis=price kosten=cost,price dauer=time länge=length,len
+entfernung=distance abstand=distance fläche=area zeile=row spalte=column wert=value woche=week monat=month tag=day
+jahr=year stunde=hour stadt=city,town land=country alter=age gewicht=weight größe=size unterschied=diff,difference
+wahrscheinlich=prob anteil=share,normalize tote=dead,deaths gewinnt=win gewonnen=win moyenne=mean somme=sum
+nombre=count,len combien=count,len,sum plus=max,counts meilleur=max,score pire=min manquant=missing,isna,nan
+répartition=hist,counts écart=std,diff prix=price coût=cost durée=time longueur=length distance=dist,haversine
+surface=area ligne=row colonne=column valeur=value semaine=week mois=month jour=day année=year heure=hour
+ville=city,town pays=country âge=age poids=weight taille=size différence=diff part=share,normalize media=mean
+promedio=mean suma=sum número=count cuántos=count,len,sum cuántas=count,len,sum mayor=max menor=min mejor=max peor=min
+falta=missing,isna precio=price costo=cost duración=time longitud=length distancia=distance fila=row columna=column
+valor=value semana=week mes=month día=day año=year hora=hour ciudad=city,town país=country edad=age
 """
 _CALLED: dict[str, tuple[str, ...]] = {
     stem(said): tuple(stem(word) for word in called.split(","))

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from agentnb.canonical import digest
 from agentnb.context.notebook.trace import Ran
@@ -24,7 +23,6 @@ from agentnb.context.static.english_words import is_codelike, is_english
 from agentnb.context.static.name_usage import SELF
 from agentnb.models.framing import attributes_of, unframed
 
-Mode = Literal["auto", "marks", "none"]
 BUDGET = 4000
 MARKED = "marked in the task"
 """The reason of what the task names in backticks or as `@name`."""

@@ -47,14 +47,17 @@ class RedisBus:
     >>> machine = agentnb.AgentStateMachine(home / "runs")
     >>> machine.events.subscribe(bus.publish) is None
     False
-    >>> bus.flush()
-    True
+    >>> bus.check()  # raises nothing, so the server answers
+    >>> bus.follow(machine.journal).close()
+    >>> bus.note(agentnb.AgentnbError("the server was away"))
+    >>> bus.flush(), str(bus.trouble), bus.take_note()
+    (True, 'the server was away. [agentnb]', 'Others were not told of all that happened...')
     >>> bus.close()
     """
 
     def __init__(self, address: str) -> None:
         parts = _parts(address)
-        self.place = _place(parts)
+        self.place = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
         """The address without user and password, for people."""
         self.channel = f"agentnb/events/{parts.path.strip('/') or 0}"
         """Redis tells all its databases' messages to all: the number in the address keeps ours apart."""
@@ -264,10 +267,6 @@ def _parts(address: str) -> SplitResult:
             todo="Set AGENTNB_BUS to redis://HOST:6379/0, or rediss://… with TLS.",
         )
     return parts
-
-
-def _place(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
 
 
 def _package() -> Any:

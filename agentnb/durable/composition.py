@@ -30,8 +30,9 @@ class Branch:
 
     >>> inner = agentnb.AgentStateMachine()
     >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
-    >>> agentnb.Branch(machine=inner, start="DOUBLING").start
-    'DOUBLING'
+    >>> branch = agentnb.Branch(machine=inner, start="DOUBLING", into=lambda context: {"x": context["n"]})
+    >>> branch.start, branch.into({"n": 21}), branch.machine is inner
+    ('DOUBLING', {'x': 21}, True)
     """
 
     machine: AgentStateMachine

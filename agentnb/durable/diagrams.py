@@ -41,18 +41,13 @@ def moves_of(histories: Iterable[Sequence[Event]]) -> Moves:
 def draw_machine(states: Mapping[str, Sequence[str]], moves: Moves, *, current: str | None = None) -> Drawing:
     """Return the states, the moves taken and the present state. Each state has its name and those that its writer says
     follow."""
-    edges = _edges(states, moves)
+    edges = {(state, target): 0 for state, targets in states.items() for target in targets} | dict(moves)
     ranks = _ranks(states, edges)
     return Drawing(
         plain=_machine_text(edges, ranks, current),
         svg=_machine_svg(edges, ranks, current),
         mermaid=_machine_mermaid(edges, ranks, current),
     )
-
-
-def _edges(states: Mapping[str, Sequence[str]], moves: Moves) -> dict[tuple[str, str], int]:
-    edges = {(state, target): 0 for state, targets in states.items() for target in targets}
-    return edges | dict(moves)
 
 
 def _ranks(states: Mapping[str, Sequence[str]], edges: Mapping[tuple[str, str], int]) -> dict[str, int]:

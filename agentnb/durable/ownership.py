@@ -33,7 +33,8 @@ def take(journal: Journal, run_id: str, token: Token) -> OwnedRun:
         if other is not None and _is_in_use(other):
             raise LeaseHeld("another thread of this process is executing the run", about=run_id, todo="Let it finish.")
         if other is not None and journal.busy.get(run_id) is other:
-            _forget(journal, run_id)
+            for left_behind in (journal.active, journal.holds, journal.busy):  # by a call that was interrupted
+                left_behind.pop(run_id, None)
     hold = journal.holds.get(run_id)
     if hold is None:
         hold = journal.holds[run_id] = OwnedRun(run_id)
@@ -49,7 +50,8 @@ def let_go(journal: Journal, run_id: str, token: Token) -> None:
     if hold is not None and not hold.valid:
         journal.holds.pop(run_id, None)
     if len(journal.holds) > MOST_HOLDS:
-        _forget_idle(journal)
+        for idle in [each for each in list(journal.holds)[: MOST_HOLDS // 4] if each not in journal.busy]:
+            journal.holds.pop(idle, None)
     journal.busy.pop(run_id, None)
 
 
@@ -63,19 +65,6 @@ def _is_in_use(token: Token) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _forget(journal: Journal, run_id: str) -> None:
-    """Forget what an interrupted call has left behind."""
-    journal.active.pop(run_id, None)
-    journal.holds.pop(run_id, None)
-    journal.busy.pop(run_id, None)
-
-
-def _forget_idle(journal: Journal) -> None:
-    for run_id in list(journal.holds)[: MOST_HOLDS // 4]:
-        if run_id not in journal.busy:
-            journal.holds.pop(run_id, None)
 
 
 class _Keeper:

@@ -57,6 +57,11 @@ class DaskExecutor:
     >>> fleet = executor.ask(["How deep is Dover?", "How deep is Brest?"], name="ports")
     >>> fleet.wait(60).counts
     {'completed': 2}
+    >>> executor.go_on("ports").counts  # whichever kernel began it
+    {'completed': 2}
+    >>> executor.start("nowhere:states", "COUNTING", [{"n": 1}])
+    Traceback (most recent call last):
+    agentnb.errors.HandlerNotFound: ...
     >>> executor.close()
     """
 

@@ -230,9 +230,7 @@ def _own(address: str, variable: str) -> str:
     return with_password(address, os.environ.get(variable, ""))
 
 
-@functools.cache
-def _bus(address: str) -> RedisBus:
-    return RedisBus(address)
+_bus = functools.cache(RedisBus)
 
 
 # An agent works on one run at a time, so each of a worker's threads has its own session. Its connections and its

@@ -84,7 +84,7 @@ def _edited(row: str, changes: Mapping[str, str]) -> str:
 
 
 def _with_row(text: str, provider: str, each: ListedModel, today: str) -> str:
-    """Return the text with a row for a new model, behind that of the relative it works as so far.
+    """Return the text with a row for a new model, behind the row of its relative.
 
     Its limits are the list's. Its price and all else stay the relative's, which the row names.
     """

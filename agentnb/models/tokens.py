@@ -153,20 +153,13 @@ def scale_to_total(estimates: Sequence[int], total: int) -> list[int]:
     """Whole numbers in the estimates' proportions that add up to `total` exactly (largest remainders first)."""
     weight = sum(estimates)
     if weight <= 0 or total <= 0:
-        return _all_to_last(len(estimates), max(total, 0))
+        return [0] * (len(estimates) - 1) + [max(total, 0)] if estimates else []
     exact = [estimate * total / weight for estimate in estimates]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: (whole[i] - exact[i], i))
     for i in by_remainder[: total - sum(whole)]:
         whole[i] += 1
     return whole
-
-
-def _all_to_last(length: int, total: int) -> list[int]:
-    out = [0] * length
-    if length:
-        out[-1] = total
-    return out
 
 
 def cached_share(tokens: Sequence[int], read: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -121,8 +122,12 @@ def _tools(notebook: Notebook) -> list[str]:
 
 def _servers(notebook: Notebook) -> tuple[str, ...]:
     """Return the MCP servers that `--tools` takes; none while a file of theirs cannot be read."""
-    with contextlib.suppress(AgentnbError):
-        return notebook.session.servers.known()
+    from agentnb.agent.hydration.project import own_root
+    from agentnb.agent.tools.servers.mcp import McpServers
+
+    with contextlib.suppress(AgentnbError, OSError):
+        opened = notebook.opened
+        return (opened.servers if opened else McpServers(own_root(Path.cwd()), os.environ)).known()
     return ()
 
 
@@ -167,13 +172,11 @@ def _definitions(notebook: Notebook) -> list[str]:
     own = [
         name
         for name, value in list(notebook.shell.user_ns.items())
-        if not name.startswith("_") and name not in notebook.shell.user_ns_hidden and _is_code(value)
+        if not name.startswith("_")
+        and name not in notebook.shell.user_ns_hidden
+        and type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
     ]
     return [*(str(item["name"]) for item in held), *sorted(own)]
-
-
-def _is_code(value: object) -> bool:
-    return type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
 
 
 def _runs(notebook: Notebook) -> list[RunSummary]:

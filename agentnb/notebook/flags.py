@@ -111,7 +111,8 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
         if flag is None:
             raise InputError(f"unknown flag {name}", todo=f"{nearest(name, list(by_name))} {_listing(known)}".strip())
         if not flag.value:
-            _check_switch(flag, equals)
+            if equals:
+                raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
             flags[flag.name], rest = True, after
         elif equals:
             flags[flag.name], rest = inline, after
@@ -135,13 +136,20 @@ def _take(text: str) -> tuple[str, str]:
     return next(group for group in match.groups() if group is not None), text[match.end() :]
 
 
-def _check_switch(flag: Flag, equals: str) -> None:
-    if equals:
-        raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
+def _take_type(text: str) -> tuple[str, str]:
+    """Return a type and what follows: `dict[str, int]` and `Point | None` are one value, also without quotes."""
+    value, rest = _take(text)
+    quoted = text.lstrip()[:1] in ("'", '"')
+    while not quoted and (value.count("[") > value.count("]") or value.endswith("|") or rest.lstrip().startswith("|")):
+        more, rest = _take(rest)
+        if not more:
+            break
+        value = f"{value} {more}"
+    return value, rest
 
 
 def _value(flag: Flag, after: str) -> tuple[str, str]:
-    value, rest = _take(after)
+    value, rest = _take_type(after) if flag.value == "TYPE" else _take(after)
     if not value:
         raise InputError(f"--{flag.name} needs a value", todo=f"Write --{flag.name} {flag.value}: {flag.help}.")
     return value, rest

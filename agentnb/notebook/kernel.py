@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +23,7 @@ from agentnb.notebook.hooks.failed_cell import FailedCell
 from agentnb.notebook.hooks.parting import part_from_page
 from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
-from agentnb.notebook.lab.runs import RunsOnPage
+from agentnb.notebook.lab.runs import RunsOnPage, tell_steps
 from agentnb.notebook.stale_marks import StaleMarks
 from agentnb.settings import Settings, from_environment
 
@@ -68,6 +70,7 @@ class Ended:
     number: int
     outputs: tuple[Output, ...] = ()
     interrupted: bool = False
+    ended: float = math.inf
 
 
 class Waiting(Protocol):
@@ -117,6 +120,7 @@ class Notebook:
         self.on_page = RunsOnPage(self.front_end)
         self.front_end.on_page = self._tell_page
         self.front_end.on_code = self._take_code
+        self.front_end.on_steps = lambda pressed: tell_steps(self.front_end, pressed, self.session)
 
     def _tell_page(self, page: Hello) -> None:
         """Tell the page what became of the runs that it shows as going on. The journal is opened for that."""
@@ -174,7 +178,7 @@ class Notebook:
             outputs = with_failure(outputs, error)
         label = self.cell_id or f"In[{self._number}]"
         stopped = isinstance(error, KeyboardInterrupt)
-        self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped))
+        self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped, time.time()))
 
     def _mark_stale(self, result: Any) -> None:
         """Answers above may rest on what the cell that has ended bound anew."""
@@ -225,12 +229,11 @@ class Notebook:
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
         notes = (*session.cells.take_notes(), *session.undo.take_notes(), *([note] if note else []))
-        shown = self.showing.latest()
         session.observed = Observed(
             ran=self._ran,
             error=self.failed.error if failed and self.failed is not None else self._error,
             notes=notes,
-            shown=shown,
+            shown=self.showing.kept,
             text=self._text(),
             asking=self.cell_id or "",
         )
@@ -248,10 +251,20 @@ class Notebook:
 
         told = self.front_end.notebook()
         if told is not None:
-            cells = (TextCell(short_cell_id(cell.id), cell.kind, cell.source or "") for cell in told.cells)
+            cells = (
+                TextCell(short_cell_id(cell.id), cell.kind, cell.source or "", ran=cell.execution_count is not None)
+                for cell in told.cells
+            )
             return NotebookText(cells=tuple(cells), live=True)
         path = saved_path(os.environ, self.shell.user_ns)
-        return saved_text(path, short_cell_id) if path is not None else None
+        saved = saved_text(path, short_cell_id) if path is not None else None
+        ran = [(run.source, run.cell) for run in self.session.log.by_number.values()]
+        asking = (
+            [(text.strip("\n").rstrip(), self.cell_id)]
+            if (text := self.cell_text(self._number)) and self.cell_id
+            else []
+        )
+        return saved.called_as([*ran, *asking]) if saved is not None else None
 
     @property
     def session(self) -> Session:
@@ -295,6 +308,7 @@ class Notebook:
                 number=cell.number,
                 outputs=cell.outputs,
                 interrupted=cell.interrupted,
+                ended=cell.ended,
             )
         self._ended, self._ended_since = [], []
 

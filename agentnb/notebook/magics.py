@@ -181,7 +181,11 @@ def _greet(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
     if here and (line := greet_once()):
-        sys.stdout.write(f"{line}\n")
+        from agentnb.view.style import line_html, wrap, wrapped
+
+        display(
+            {"text/plain": wrapped(line), "text/html": wrap(line_html(line))}, raw=True
+        )  # a page breaks it between words
 
 
 def unload(shell: Any) -> None:
@@ -203,7 +207,10 @@ def unload(shell: Any) -> None:
     shell.input_transformers_cleanup.remove(bare_magic)
     if shell.Completer is not None and notebook.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(notebook.matcher)
-    _forget_formatter(shell)
+    formatter = shell.display_formatter.mimebundle_formatter
+    formatter.deferred_printers.pop(("agentnb.agent.run_document", "AgentRun"), None)
+    for known in [cls for cls in formatter.type_printers if cls.__module__ == "agentnb.agent.run_document"]:
+        formatter.type_printers.pop(known)
     changing.use(None)
     notebook.close()
     shell.user_ns.pop(RESULT, None)
@@ -217,13 +224,6 @@ def _before_cell_magics(shell: Any) -> int:
 
 
 _MARK = "_agentnb_notebook"
-
-
-def _forget_formatter(shell: Any) -> None:
-    formatter = shell.display_formatter.mimebundle_formatter
-    formatter.deferred_printers.pop(("agentnb.agent.run_document", "AgentRun"), None)
-    for known in [cls for cls in formatter.type_printers if cls.__module__ == "agentnb.agent.run_document"]:
-        formatter.type_printers.pop(known)
 
 
 def _bundle(notebook: Notebook) -> Callable[..., dict[str, Any]]:

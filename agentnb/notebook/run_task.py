@@ -16,15 +16,15 @@ from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.models import catalog
+from agentnb.models.messages import Role
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
-from agentnb.notebook.background import begin
 from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.live.live_view import View
 from agentnb.notebook.live.value_view import show_value
-from agentnb.notebook.loop import noted
+from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
@@ -59,7 +59,9 @@ class AgentCall:
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
         if "machine" in self._given:
-            self._run_machine(task)
+            most = flags.options_given(self._given).get("max_steps")
+            named = str(self._given["machine"])
+            run_machine(self._notebook, named, task, max_steps=most, finish=self._finish_quietly)
             return
         with before_the_run():
             self._notebook.observe(failed=self._about_failure)
@@ -70,15 +72,15 @@ class AgentCall:
                 self._finish(self._session.agent().dry_run(request, run_id))
                 return
             kept = self._kept(request) if self._session.settings.rerun == "keep" else None
-            if kept is not None:
-                self._finish(kept)
-                return
-        self._ask(request, run_id)
+        if kept is not None:
+            self._finish(kept)
+        else:
+            self._ask(request, run_id)
         if self._typed is not None and not self._given.get("bg"):
             show_value(str(self._given["out"]), self._typed.value())
 
     def _ask(self, request: Request, run_id: str) -> None:
-        start = begin if self._given.get("bg") else show_run
+        start = begin_run if self._given.get("bg") else show_run
         start(
             self._notebook,
             prepare=lambda agent: agent.begin(request, run_id),
@@ -117,7 +119,10 @@ class AgentCall:
             if found.status != records.COMPLETED or not is_agents(found.context):
                 return None
             state = AgentState.from_json(found.context)
-            if state.task != task or not still_holds(hydrator, state):
+            if (state.task, state.schema) != (task, request.schema) or not still_holds(hydrator, state):
+                return None
+            said = (block.content for block in state.blocks if block.role is Role.ASSISTANT)
+            if self._typed is not None and not self._typed.came_before(said):
                 return None
             given = AgentRun(document_of(found, machine.history(run.run_id)))
             return AgentRun(given.receipt | {"notes": [*given.receipt["notes"], KEPT.format(when=_asked_at(given))]})
@@ -138,10 +143,6 @@ class AgentCall:
             raise InputError(
                 f"{missing}; nothing was asked", todo=f"{told}{there} Run this cell again to ask all the same."
             )
-
-    def _run_machine(self, task: str) -> None:
-        max_steps = flags.options_given(self._given).get("max_steps")
-        run_machine(self._notebook, str(self._given["machine"]), task, max_steps=max_steps, finish=self._finish_quietly)
 
     def _request(self, task: str) -> Request:
         given = self._given
@@ -254,3 +255,31 @@ def show_run(
         answers = ask_in_terminal(run.receipt)
         if answers:
             show_run(notebook, prepare=lambda agent: agent.answer(run_id, answers), run_id=run_id, finish=finish)
+
+
+def begin_run(
+    notebook: Notebook,
+    *,
+    prepare: Callable[[BuiltInAgent], object],
+    run_id: str,
+    finish: Callable[[AgentRun], None],
+    again: Callable[[BuiltInAgent, str], object] | None = None,
+) -> None:
+    """Begin a run in the background and come back at once; its view goes on under the cell.
+
+    The agent works in a thread. The kernel's own loop paints the view, and runs there what must run on the main thread.
+    So a long cell holds such a tool back until it ends. `%agent_runs pause RUN` stops it between two steps.
+    """
+    session = notebook.session
+    loop = Loop(notebook.shell)
+    agent = session.agent(on_main=loop.run_here, alone=True)
+    prepare(agent)
+    # The notebook is read now, while no cell runs; the thread only asks and acts.
+    agent.machine.execute_step(run_id)
+    view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
+    view.paint()
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
+    asked = Asked(notebook, run_id, view=view, finish=finish, again=again)
+    if agent.may_ask(run_id):
+        asked.place()
+    drive(agent, run_id, view, loop, end=lambda: asked.over(noted(session, agent.as_it_stands(run_id))))

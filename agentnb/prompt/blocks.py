@@ -87,7 +87,8 @@ class TurnParts:
     `task` is the user's, redacted; `values` and `failure` are texts. `standing` are those with values that the thread
     has. `parts` are the project's parts as they are now; `removed` are names that no longer exist. `images` are
     pictures by the name of what they show. `cells` are the notebook's own texts with their entries. `told` are the
-    cells whose source the thread has with them, and `involved` those that the answer will rest on.
+    cells whose source the thread has with them, and `involved` those that the answer will rest on. `meant` names
+    those that the task points at by their place.
     """
 
     task: str
@@ -102,6 +103,7 @@ class TurnParts:
     cell_entries: tuple[JsonMapping, ...] = ()
     told: frozenset[str] = frozenset()
     involved: frozenset[str] = frozenset()
+    meant: str = ""
 
 
 def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
@@ -150,7 +152,7 @@ def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
 
 
 def _label(name: str) -> str:
-    if name.startswith(("name:", "text:", "edit:", "gone:")):
+    if name.startswith(("name:", "text:", "head:", "edit:", "gone:")):
         return "names" if name.startswith("name:") else "the notebook's text"
     if name.startswith(TREE):
         return TREE.rstrip(":")
@@ -190,5 +192,6 @@ def _query(parts: TurnParts) -> str:
     lacking = "\n".join(lacking_values(parts.values, parts.standing))
     values = f"<values>\n{lacking}\n</values>\n\n" if lacking else ""
     failure = f"{parts.failure}\n\n" if parts.failure else ""
-    notes = "".join(f"Note: {note}\n" for note in parts.selection.notes)
+    said = [*([parts.meant] if parts.meant else []), *parts.selection.notes]
+    notes = "".join(f"Note: {note}\n" for note in said)
     return f"{values}{failure}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"

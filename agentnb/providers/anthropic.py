@@ -60,7 +60,7 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
 
     Content is always a list of blocks, never a bare string. So a block's bytes do not depend on its neighbours.
     """
-    wires = [_block(block) for block in prompt.blocks]
+    wires = [encode_content(block.content) for block in prompt.blocks]
     body: JsonObject = {"model": prompt.model, "max_tokens": prompt.max_tokens}
     for mark in marks:
         place = body if mark.automatic else wires[mark.index]
@@ -91,10 +91,6 @@ def _messages(blocks: tuple[Block, ...], wires: list[JsonObject]) -> list[JsonOb
             messages.append({"role": block.role.value, "content": []})
         messages[-1]["content"].append(wire)
     return messages
-
-
-def _block(block: Block) -> JsonObject:
-    return encode_content(block.content)
 
 
 def encode_content(content: Content) -> JsonObject:
@@ -204,7 +200,10 @@ class AnthropicDecoder:
         elif kind == "content_block_delta":
             return self._delta(event["index"], event["delta"])
         elif kind == "content_block_stop":
-            self._close_block(event["index"])
+            text = self._json.pop(event["index"], "")
+            if text:  # only its end tells whether the reply was cut off here; see `reply`
+                self._message["content"][event["index"]]["input"] = read_arguments(text, complete=False)
+                self._arguments.append(text)
         elif kind == "message_delta":
             self._finish(event)
         return None
@@ -236,13 +235,6 @@ class AnthropicDecoder:
         elif kind == "citations_delta":
             block.setdefault("citations", []).append(delta["citation"])
         return None
-
-    def _close_block(self, index: int) -> None:
-        text = self._json.pop(index, "")
-        if text:
-            # Only its end tells whether the reply was cut off here; see `reply`.
-            self._message["content"][index]["input"] = read_arguments(text, complete=False)
-            self._arguments.append(text)
 
     def _finish(self, event: JsonMapping) -> None:
         self._message |= {name: value for name, value in event["delta"].items() if value is not None}

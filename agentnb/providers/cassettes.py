@@ -21,7 +21,7 @@ from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.context.notebook.outputs import steady
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.models.layers import Block, Layer, Prompt, layer_word
-from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
+from agentnb.models.messages import Reply, StopReason, Usage, content_from_json, content_to_json
 from agentnb.providers.base import CallAnswer, Mark, OnText, Provider, Wire
 from agentnb.providers.transport import CallTrace
 
@@ -307,18 +307,15 @@ class Replaying:
         trace = CallTrace(started=self._clock.monotonic())
         reply = reply_from_json(entry["reply"])
         pace = read_pace(entry.get("pace", "")) if self._playing.speed else []
-        for at, channel, text in _paced("".join(_pieces(reply)), pace):
-            self._wait_until(trace.started + at / (self._playing.speed or 1.0))
+        for at, channel, text in _paced(reply.text, pace):
+            left = trace.started + at / (self._playing.speed or 1.0) - self._clock.monotonic()
+            if left > 0 and self._playing.wait(left):
+                raise RunInterrupted("the recorded reply was interrupted")
             trace.first_token = trace.first_token or self._clock.monotonic()
             trace.last_token = self._clock.monotonic()
             on_text(channel, text)
         trace.finished = self._clock.monotonic()
         return CallAnswer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
-
-    def _wait_until(self, moment: float) -> None:
-        left = moment - self._clock.monotonic()
-        if left > 0 and self._playing.wait(left):
-            raise RunInterrupted("the recorded reply was interrupted")
 
     def _entry(self, wire: Wire, reply: Reply, pace: Pace) -> JsonObject:
         return {
@@ -370,12 +367,6 @@ def _paced(text: str, pace: list[tuple[float, str, int]]) -> Iterator[tuple[floa
         given += length
     if text[given:]:
         yield (pace[-1][0] if pace else 0.0), "text", text[given:]
-
-
-def _pieces(reply: Reply) -> Iterator[str]:
-    for part in reply.content:
-        if isinstance(part, Text):
-            yield part.text
 
 
 def reply_to_json(reply: Reply) -> JsonObject:

@@ -50,12 +50,11 @@ def encode(prompt: Prompt) -> JsonObject:
     if (wanted := prompt.answer_format) is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": named_schema(wanted)}
     if tools:
-        body["tools"] = [{"type": "function", "function": _bare(tool)} for tool in tools]
+        body["tools"] = [
+            {"type": "function", "function": {name: tool[name] for name in ("name", "description", "parameters")}}
+            for tool in tools
+        ]
     return body
-
-
-def _bare(tool: JsonMapping) -> JsonObject:
-    return {name: tool[name] for name in ("name", "description", "parameters")}
 
 
 def _messages(blocks: Iterable[Block]) -> list[JsonObject]:

@@ -35,6 +35,11 @@ class Simulator:
     >>> with agentnb.Simulator(speed=0) as simulator:
     ...     simulator.url.startswith("http://127.0.0.1:"), simulator.requests
     (True, [])
+    >>> simulator = agentnb.Simulator(speed=0).start()
+    >>> simulator.speed, len(simulator.instance) > 0
+    (0, True)
+    >>> simulator.inject("529", times=2)  # the next two calls are told that it is overloaded
+    >>> simulator.stop()
     """
 
     def __init__(
@@ -103,7 +108,11 @@ class Simulator:
         retry_after: float | None = None,
         seconds: float = 30.0,
     ) -> None:
-        """Let the next `times` generation requests meet a fault; see `faults.Fault`. Raises InputError."""
+        """Let the next `times` generation requests meet a fault: a status such as "429", "stall" or "drop".
+
+        `after_events` events of a stream come before it. `retry_after` is told with a status, `seconds` is how long a
+        stall lasts. Raises InputError on another kind, with all that there are.
+        """
         from agentnb.simulator.faults import Fault
 
         fault = Fault(kind=kind, after_events=after_events, retry_after=retry_after, seconds=seconds)

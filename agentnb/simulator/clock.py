@@ -28,8 +28,8 @@ class SimClock:
     ...     first = agent.run("What does `predict` need?")
     ...     clock.advance(310)  # the prompt cache of five minutes has lapsed
     ...     second = agent.run("And what does it give back?")
-    >>> second.cache.read
-    0
+    >>> second.cache.read, clock.now() == clock.monotonic() == 1_700_000_310
+    (0, True)
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:

@@ -80,7 +80,10 @@ class RateLimits:
         wanted = {"requests": 1, "tokens": tokens}
         with self._lock:
             for kind in self._a_minute:
-                self._refuse_over(scope, kind, wanted[kind])
+                limit, level = self._a_minute[kind], self._level(scope, kind)
+                if wanted[kind] > level:
+                    wait = None if wanted[kind] > limit else (wanted[kind] - level) * 60 / limit
+                    raise OverLimit(kind, limit=limit, used=round(limit - level), asked=wanted[kind], wait=wait)
             return tuple(self._take(scope, kind, wanted[kind]) for kind in self._a_minute)
 
     def spend(self, scope: Scope, tokens: int) -> None:
@@ -93,12 +96,6 @@ class RateLimits:
         limit, now = self._a_minute[kind], self._now()
         level, at = self._levels.get((scope, kind), (float(limit), now))
         return min(float(limit), level + (now - at) * limit / 60)
-
-    def _refuse_over(self, scope: Scope, kind: str, wanted: int) -> None:
-        limit, level = self._a_minute[kind], self._level(scope, kind)
-        if wanted > level:
-            wait = None if wanted > limit else (wanted - level) * 60 / limit
-            raise OverLimit(kind, limit=limit, used=round(limit - level), asked=wanted, wait=wait)
 
     def _take(self, scope: Scope, kind: str, amount: int) -> Left:
         limit, level = self._a_minute[kind], self._level(scope, kind) - amount

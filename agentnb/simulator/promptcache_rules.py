@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43_200.0, "24h": 86_400.0}
 
@@ -85,7 +86,7 @@ def plan(
     lookback: int,
 ) -> CachePlan:
     """Plan which of the `live` entries this request reads, and what it writes."""
-    ends = _running_total(pieces)
+    ends = list(accumulate(piece.tokens for piece in pieces))
     marks = [i for i, piece in enumerate(pieces) if piece.ttl and ends[i] >= minimum]
     found = [hit for mark in marks if (hit := _look_back(mark, digests, live, lookback)) is not None]
     read = max((ends[i] for i in found), default=0)
@@ -101,15 +102,6 @@ def plan(
         hits=tuple(dict.fromkeys(digests[i] for i in found)),
         writes=writes,
     )
-
-
-def _running_total(pieces: Sequence[PromptPiece]) -> list[int]:
-    total = 0
-    out = []
-    for piece in pieces:
-        total += piece.tokens
-        out.append(total)
-    return out
 
 
 def _look_back(mark: int, digests: Sequence[str], live: Mapping[str, CachedPrefix], lookback: int) -> int | None:

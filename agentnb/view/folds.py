@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from agentnb.view import view_text as say
 from agentnb.view.number_format import count, dollars, number, seconds
@@ -22,6 +23,10 @@ from agentnb.view.style import (
 from agentnb.view.tables import MOST_ROWS, Figure, filled, plain_table
 from agentnb.view.view_text import Doc
 
+MORE_STEPS = "agentnb-steps"
+"""Marks steps where the journal has more. There the page puts a button that brings them."""
+PAGE = 25
+"""Steps that one click brings from the journal."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 LONGEST = 4_000
 """Characters of one tool result or argument shown in html; the journal holds it whole."""
@@ -66,10 +71,23 @@ def _steps_html(doc: Doc) -> str:
     steps = say.dicts(doc, "steps")
     if not steps:
         return ""
+    left_out = say.left_out_of_steps_line(doc)
+    shown = (line_html(left_out) if left_out else "") + _step_rows(steps)
+    return f'<div class="{MORE_STEPS}">{shown}</div>' if left_out else shown
+
+
+def step_page(doc: Doc, before: int | None) -> tuple[str, int]:
+    """Return the html of the steps that end before this place (None: the last), and how many come before them."""
+    steps = say.dicts(doc, "steps")
+    end = len(steps) if before is None else min(before, len(steps))
+    first = max(0, end - PAGE)
+    return (_step_rows(steps[first:end]) if first < end else ""), first
+
+
+def _step_rows(steps: Sequence[Doc]) -> str:
     tools = "".join(_tool_html(step, tool) for step in steps for tool in say.dicts(step, "tools"))
     columns, rows = filled(("step", "state", "what", "time", "tokens in", "cost"), [step_cells(s) for s in steps])
-    earlier = say.earlier_steps_line(doc)
-    return plain_table(columns, rows) + (line_html(earlier) if earlier else "") + tools
+    return plain_table(columns, rows) + tools
 
 
 def step_cells(step: Doc) -> tuple[object, ...]:

@@ -274,9 +274,9 @@ def _layers_text(doc: Doc) -> list[str]:
         return []
     tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
     bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
-    lines = ["-" * WIDTH, f"{'layer':<12}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
+    lines = ["-" * WIDTH, f"{'layer':<14}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
     for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
-        lines.append(f"{name[:11]:<12}{bar:<34}{amount:>12}{cached:>10}")
+        lines.append(f"{name[:13]:<14}{bar:<34}{amount:>12}{cached:>10}")
     return lines
 
 
@@ -301,8 +301,8 @@ def _steps_text(doc: Doc) -> str:
         lines.append(wrapped(line, indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
-    earlier = say.earlier_steps_line(doc)
-    lines += [wrapped(earlier)] if earlier else []
+    left_out = say.left_out_of_steps_line(doc)
+    lines = [wrapped(left_out), *lines] if left_out else lines
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
 
 

@@ -1,6 +1,6 @@
 """A run document cut to what a notebook keeps of it: bounded, however many steps a run made. Pure.
 
-The journal holds the whole: `%agent_runs show RUN --all`.
+The journal holds the whole: a click brings it to the page, `%agent_runs show RUN --all` shows it anywhere.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def saved(doc: Doc) -> JsonObject:
     if (steps := dicts(doc, "steps")) or items(doc, "steps"):
         kept["steps"] = [_step(step) for step in steps[-STEPS:]]
         kept["steps_before"] = len(steps) - len(kept["steps"]) + int(number(doc.get("steps_before")) or 0)
+        kept["steps_cut"] = kept["steps"] != steps or bool(doc.get("steps_cut"))
         kept["clock"] = dict(part(doc, "clock")) | {"seconds": run_seconds(doc)}
     for name in ("definitions", "cells", "left_out", "children"):
         if len(items(doc, name)) > DEFINITIONS:

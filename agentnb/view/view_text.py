@@ -7,6 +7,7 @@ checked to be.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -249,9 +250,15 @@ def _cache_reason(reason: str) -> str:
     if reason.startswith(EXPECTED):
         return f"Prompt cache, expected: {reason.removeprefix(EXPECTED)}."
     if "prompt cache" in reason:
-        return f"{reason[:1].upper()}{reason[1:]}."
+        return in_sentences(reason)
     joint = " " if reason.startswith(("hit", "miss", "written")) else ": "
-    return f"Prompt cache{joint}{reason}."
+    return in_sentences(f"Prompt cache{joint}{reason}")
+
+
+def in_sentences(reason: str) -> str:
+    """`miss: the tools changed; the provider says tools_changed` -> one sentence for each part, without codes."""
+    parts = re.sub(r"(provider says) (\w+)", lambda said: f"{said[1]}: {said[2].replace('_', ' ')}", reason).split("; ")
+    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts)
 
 
 def _cache_figures(cache: Doc, *, told: bool) -> str:
@@ -423,10 +430,12 @@ def steps_title(doc: Doc) -> str:
     return ", ".join(filter(None, [*parts, plural(failed, "failed attempt") if failed else ""]))
 
 
-def earlier_steps_line(doc: Doc) -> str:
-    """Return where the steps are that a notebook does not keep."""
+def left_out_of_steps_line(doc: Doc) -> str:
+    """Return where that part of the steps is that a notebook does not keep."""
     before, run_id = number(doc.get("steps_before")), clean(doc.get("run_id") or "")
-    return f"{plural(before, 'earlier step')}: %agent_runs show {run_id} --all" if before and run_id else ""
+    if not run_id or not (before or doc.get("steps_cut")):
+        return ""
+    return f"{plural(before, 'earlier step') if before else 'Whole results'}: %agent_runs show {run_id} --all"
 
 
 def is_failed_attempt(step: Doc) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import agentnb
-from agentnb import session
 from agentnb.agent.request import Limits
 from agentnb.errors import ActionUnsure, AgentnbError, InputError, RunUnknown
+from agentnb.session import session
 
 
 def loop(book: Any) -> Any:

@@ -1,9 +1,10 @@
 """The runs engine beside its baselines, in one run: `python tests/benchmarks/bench_runs.py [--quick]`.
 
-Baselines: a raw sqlite3 INSERT of the whole context (WAL, FULL), as a heap and with a primary key (run, step); the
-blueprint (one row, default journal, stdlib json) and the blueprint with a history row; and, where `make bench-peers`
-has installed them, LangGraph's SqliteSaver, Burr and DBOS. Rounds of all are interleaved, so that a slow moment of the
-machine hits all alike; figures are medians of rounds. Flushes are counted in SQLite's own file layer (sqlite_trace.py).
+Baselines: a raw sqlite3 INSERT of the whole context (WAL, FULL), as a heap and with a primary key (run, step); a step's
+rows as the journal writes them, by hand and without a state machine, which is the floor; the blueprint (one row,
+default journal, stdlib json) and the blueprint with a history row; and, where `make bench-peers` has installed them,
+LangGraph's SqliteSaver, Burr and DBOS. Rounds of all are interleaved, so that a slow moment of the machine hits all
+alike; figures are medians of rounds. Flushes are counted in SQLite's own file layer (sqlite_trace.py).
 Times are from tmpfs where there is one: there the engine is measured, not the disk.
 """
 
@@ -28,8 +29,11 @@ import orjson
 import sqlite_trace
 
 from agentnb.durable.journal import deltas
+from agentnb.durable.journal.sqlite import statements
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
+from agentnb.durable.journal.sqlite.schema import migrate
 from agentnb.durable.machine import AgentStateMachine
+from agentnb.storage import connect
 
 Drive = Callable[[int], None]
 """Makes so many steps."""
@@ -110,6 +114,37 @@ def raw(columns: str) -> Callable[..., Drive]:
     return make
 
 
+def by_hand(delta: bool) -> Callable[..., Drive]:
+    """A step's rows as the journal writes them, compare-and-swap included: the floor below any state machine.
+
+    With `delta` the context is dumped by key and compared with the one before; without it, 40 bytes are written.
+    """
+
+    def make(home: Path, context: dict[str, Any], work: Any = change) -> Drive:
+        connection = connect(home / f"by_hand{delta}.db")
+        migrate(connection)
+        connection.execute(statements.ADD_RUN, ("r", "WORK", "running", 0, 0, "{}", None, None, "{}", None))
+        encoded, at, execute = deltas.encode(context), 0, connection.cursor().execute
+
+        def drive(steps: int) -> None:
+            nonlocal encoded, at
+            for _ in range(steps):
+                state, new = work(context)
+                before, frame = encoded, b"x" * 40
+                if delta:
+                    encoded = deltas.encode(new, before, set())
+                    frame = deltas.difference(before, encoded)
+                else:
+                    orjson.dumps(new)
+                at, now, tick = at + 1, time.time(), time.perf_counter()
+                step = (1, at, 0, "WORK", state, now, now + 60, tick + 60, frame, None)
+                execute("INSERT INTO agentnb_step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", step)
+
+        return drive
+
+    return make
+
+
 def blueprint(history: bool) -> Callable[..., Drive]:
     """The document's state machine: load, call, write back; with a history row in the same transaction, or without."""
 
@@ -142,6 +177,8 @@ ENGINES: dict[str, Callable[..., Drive]] = {
     "agentnb, run_to_end": held,
     "raw INSERT": raw("run TEXT, step INTEGER, context BLOB"),
     "raw INSERT, primary key (run, step)": raw("run TEXT, step INTEGER, context BLOB, PRIMARY KEY (run, step)"),
+    "a step's rows, by hand": by_hand(delta=False),
+    "a step's rows and delta, by hand": by_hand(delta=True),
     "blueprint": blueprint(False),
     "blueprint + history row": blueprint(True),
 }

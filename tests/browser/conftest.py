@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked_python
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -254,16 +255,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @contextmanager
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Have the server start kernels that have imported everything, where the system can tell that one has ended."""
-    if not hasattr(os, "pidfd_open"):
-        yield
-        return
-    place, script = str(base / "kernels"), str(Path(__file__).with_name("forked_kernel.py"))
-    command = [sys.executable, "-ISE", script, place, "{connection_file}"]
-    spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
-    with subprocess.Popen([sys.executable, script, "serve", place], env=environment, stdin=subprocess.PIPE):
+    """Have the server start kernels that have imported everything."""
+    with forked_python.serving(base / "processes", environment) as python:
+        command = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
         yield
 
 
@@ -388,8 +385,8 @@ def open_page(
 @pytest.fixture
 def quickstart(lab: Lab) -> Path:
     """A fresh copy of the quickstart, with what lies beside it."""
-    hidden = shutil.ignore_patterns("__pycache__", ".*")
-    shutil.copytree(ROOT / "notebooks", lab.files, ignore=hidden, dirs_exist_ok=True)
+    unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    shutil.copytree(ROOT / "notebooks", lab.files, ignore=unwanted, dirs_exist_ok=True)
     return lab.files / "01-quickstart.ipynb"
 
 

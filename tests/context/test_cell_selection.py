@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from agentnb.context.cell_selection import CellChoice, HeldCell, choose
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, stem
 from agentnb.context.notebook.outputs import Output
-from agentnb.context.question_words import CellQuestion, names_spoken_of
+from agentnb.context.notebook.pointing import pointed, pointed_words
+from agentnb.context.question_words import CellQuestion, match_words, names_spoken_of
 
 
 def count(text: str) -> int:
@@ -253,6 +254,47 @@ def test_which_of_several_plots_is_meant_is_said_by_the_words_before() -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "number"),
+    [
+        ("What does the peak plot show?", 5),
+        ("Is the histogram right?", 13),
+        ("Explain the plot of rainfall.", 26),
+        ("Explain the plot.", 26),
+        ("What does the last plot of the peak show?", 26),
+    ],
+)
+def test_a_plot_is_told_from_others_by_the_words_beside_it(task: str, number: int) -> None:
+    cells: list[Any] = [*FILLER]
+    cells[4] = ("ax.plot(levels)\nax.set_title('Peak')\nplt.show()", "figure", "matplotlib figure, 'Peak'")
+    cells[12] = ("plt.hist(levels)\nplt.show()", "figure", "matplotlib figure, 20 patches")
+    cells[25] = ("rainfall.plot()", "figure", "matplotlib figure, 1 lines")
+    assert [n for n, why in reasons(chosen(log_of(*cells), task)).items() if " figure" in why] == [number]
+
+
+def test_what_is_meant_by_its_place_is_said() -> None:
+    log = log_of("a = 1", ("b = 2\nb", "table", "2"), "c = 3")
+    runs = log.runs
+    for task, above, words in (
+        ("Explain the cell above.", runs[0], "The task points at cell 1 (the cell above)."),
+        ("Explain the cell above.", runs[2], ""),
+        ("Explain the first cell", None, "The task points at cell 1 (the first cell)."),
+        ("Explain the table above.", None, "The task points at cell 2 (the last table)."),
+        ("Explain the table.", None, "The task points at cell 2 (the last table)."),
+        ("Explain cell 2.", None, ""),
+    ):
+        means = pointed(task, runs, by_number=log.by_number, placed=runs, above=above)
+        assert pointed_words(task, means, runs) == words
+
+
+def test_a_small_notebook_is_told_whole_whatever_is_asked() -> None:
+    rows = "\n".join(f"row {number}" for number in range(25))
+    log = log_of(*((f"step_{i} = load({i})\nstep_{i}", "result", rows) for i in range(8)))
+    for task in ("Hello", "Summarise this notebook.", "Explain In[3].", "Why is step_2 so?"):
+        choice = chosen(log, task, budget=4_000)
+        assert [item.form.name for item in choice.picked] == ["cell"] * 8, task
+
+
+@pytest.mark.parametrize(
     ("task", "number"), [("the cell after step_9", 10), ("What does the cell before step_9 do?", 8)]
 )
 def test_a_cell_beside_one_that_is_named(task: str, number: int) -> None:
@@ -342,6 +384,28 @@ def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
 def test_abbreviations_and_what_code_calls_it_find_their_cells(task: str, source: str) -> None:
     log = log_of(*FILLER[:10], source, *FILLER[10:])
     assert reasons(chosen(log, task))[11].startswith("the question's word")
+
+
+@pytest.mark.parametrize(
+    ("task", "source"),
+    [
+        ("Which two of them are most alike?", "pair = unravel(likeness.argmax())"),
+        ("Who is the gloomiest?", "scores.sort_values()"),
+        ("Wie hoch ist der Mittelwert?", "values.mean()"),
+        ("Combien de lignes ?", "len(rows)"),
+        ("¿Qué columna falta?", "rows.isna()"),
+        ("Which ones are ignored?", "STOP = {1, 2}"),
+    ],
+)
+def test_questions_in_other_words_and_languages_find_their_cells(task: str, source: str) -> None:
+    choice = chosen(log_of(*FILLER[:20], source, *FILLER[20:]), task)
+    assert reasons(choice)[21].startswith("the question's word")
+
+
+def test_of_several_names_that_code_has_for_a_thing_a_cell_counts_one() -> None:
+    cells = list(log_of("a.max(); a.argmax(); a.idxmax(); a.nlargest()", "peak = hourly[3]").runs)
+    matched = match_words(CellQuestion(task="Where is the peak?"), cells)
+    assert matched[cells[0].identity].weight < matched[cells[1].identity].weight
 
 
 def test_what_code_calls_a_thing_is_looked_for_in_code_alone() -> None:

@@ -122,7 +122,7 @@ def test_a_killed_worker_keeps_nobody_waiting(scene):
     worker.communicate()
     begun = time.monotonic()
     assert machine.execute_step("a") == "WORK"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 50
 
 
 IDLE_HOLDER = """
@@ -189,7 +189,7 @@ def test_another_process_follows_by_cursor_and_misses_and_doubles_nothing(scene)
 LONG_STEP = """
 import sys
 from agentnb.durable.machine import AgentStateMachine
-machine = AgentStateMachine(sys.argv[1], lease=0.3)
+machine = AgentStateMachine(sys.argv[1], lease=1.5)
 
 def work(context):
     print("ready", flush=True)
@@ -207,8 +207,8 @@ def test_a_step_longer_than_its_lease_is_not_taken_by_another(scene):
     command = [sys.executable, "-c", LONG_STEP, str(home)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert worker.stdout.readline() == "ready\n"
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
+    end = machine.journal.row("a").lease_until + 1.5
+    while machine.journal.row("a").lease_until < end:  # it has been renewed until past the end it had
         with pytest.raises(LeaseHeld):
             machine.execute_step("a")
         time.sleep(0.05)

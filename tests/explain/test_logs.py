@@ -191,7 +191,10 @@ def test_a_reply_that_unfolds_costs_little(tmp_path: Path, name: str) -> None:
 
 ODD = {
     "a.har": har(
-        5, None, {"request": 5}, {"request": {"url": 5, "headers": {"a": 1}, "postData": 5}, "response": []},
+        5,
+        None,
+        {"request": 5},
+        {"request": {"url": 5, "headers": {"a": 1}, "postData": 5}, "response": []},
         {"request": {"url": "http://[::1", "postData": {"text": 5}}, "response": {"content": {"text": {}}}},
     ),
     "no-entries.har": json.dumps({"log": {"entries": 7}}),
@@ -219,7 +222,9 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps({"path": "/v1/messages", "request": ASKED}).encode())
+    (tmp_path / "a.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"path": "/v1/messages", "request": ASKED}).encode()
+    )
     assert len(read_log(tmp_path / "a.jsonl")) == 1
 
 

@@ -1,14 +1,16 @@
 """Real IPython kernels, driven as a front end drives them: execute requests with cell ids, outputs, interrupts.
 
-A kernel takes three seconds to start and import everything, a test a tenth of that. So tests take a kernel over from
-the ones before: the extension is unloaded, no name is defined, no cell has run. Only the imported packages are still
-there. So a test of what is imported when takes a new kernel, and one that changes agentnb puts back what it changed.
+A kernel takes three seconds to start and import everything, a test a tenth of that. So kernels are forked from a
+process that has imported everything, and tests take a kernel over from the ones before: the extension is unloaded, no
+name is defined, no cell has run. Only the imported packages are still there. So a test of what is imported when takes
+a bare kernel, and one that changes agentnb puts back what it changed.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -63,8 +65,9 @@ class Result:
 class Process:
     """A kernel's process: it goes from test to test."""
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], python: list[str]) -> None:
         self.manager = KernelManager(transport="ipc", ip=str(directory / "kernel"))
+        self.manager.kernel_spec.argv = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         self.manager.start_kernel(cwd=str(directory), env=environment | {"IPYTHONDIR": str(directory / "ipython")})
         self.client = self.manager.client()
         self.client.start_channels()
@@ -261,16 +264,23 @@ def start(
     work: Path,
     environment: dict[str, str],
     idle: list[Process],
+    warm_python: list[str],
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Kernel]]:
     """Start kernels, or take them over. `start(NAME="value")` sets variables for one; `start(new=True)` is for what
-    happens once in a process. Where a test fails, nobody takes its kernels over."""
+    happens once in a process, and `start(bare=True)` for what is imported when. Where a test fails, nobody takes its
+    kernels over."""
     taken: list[Process] = []
     failed = request.session.testsfailed
 
-    def make(*, new: bool = False, **changes: str) -> Kernel:
-        taken.append(idle.pop() if idle and not new else Process(tmp_path_factory.mktemp("kernel"), environment))
+    def make(*, new: bool = False, bare: bool = False, **changes: str) -> Kernel:
+        if idle and not new and not bare:
+            taken.append(idle.pop())
+        else:
+            taken.append(
+                Process(tmp_path_factory.mktemp("kernel"), environment, [sys.executable] if bare else warm_python)
+            )
         if not taken[-1].is_as_new(work, environment | changes):
             taken.pop().stop()
             return make(new=True, **changes)

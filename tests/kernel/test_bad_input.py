@@ -44,7 +44,7 @@ def test_an_unknown_tool_names_the_nearest(kernel: Any) -> None:
 
 
 def test_a_missing_key_is_one_message_that_names_the_variable(start: Callable[..., Any]) -> None:
-    kernel = start(new=True)
+    kernel = start(bare=True)
     kernel.ok("%load_ext agentnb")
     text = message_of(kernel.run("%agent -m anthropic:claude-sonnet-4-6 hello"))
     assert "ANTHROPIC_API_KEY" in text
@@ -228,7 +228,7 @@ def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
 
 
 def test_an_interrupt_during_the_first_imports(start: Any) -> None:
-    kernel = start(new=True)
+    kernel = start(bare=True)
     kernel.ok("%load_ext agentnb")
     kernel.ok(
         "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"

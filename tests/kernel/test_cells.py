@@ -181,3 +181,100 @@ def test_the_saved_notebook_tells_markdown_and_what_has_not_run(start: Any, tmp_
     text = sent(kernel)
     assert "# Tides at the pier" in text
     assert '<cell state="not run">\nlow = 0.3\n</cell>' in text
+
+
+def test_an_error_is_told_by_the_users_frames_alone(kernel: Any) -> None:
+    kernel.run("x = 1\ndef broken(:\n    pass", cell="unread")
+    kernel.run(
+        "import sys\nprint('said before', file=sys.stderr)\n"
+        "raise ExceptionGroup('several', [ValueError('one'), ExceptionGroup('inner', [TypeError('two')])])",
+        cell="group",
+    )
+    kernel.run("import warnings\nwarnings.warn('be careful')", cell="warned")
+    kernel.ok("%%agent\nSummarise this notebook.", cell="ask")
+    text = sent(kernel)
+    assert "SyntaxError: invalid syntax\ncell, line 2\n    def broken(:\n</output>" in text
+    for part in ("said before\n</output>", "ExceptionGroup: several", "ValueError: one", "TypeError: two"):
+        assert part in text
+    assert "cell:2: UserWarning: be careful" in text
+    for part in ("site-packages", "ipykernel_", "compilerop", "Exception Group Traceback"):
+        assert part not in text
+
+
+def test_a_log_of_any_length_says_how_many_lines_are_left_out(kernel: Any) -> None:
+    kernel.ok("for i in range(100_000): print(f'line {i} of the log')", cell="log")
+    kernel.ok("%%agent\nSummarise this notebook.", cell="ask")
+    assert "[… 99,970 lines left out …]" in sent(kernel)
+
+
+def test_a_display_of_an_earlier_cell_that_changes_is_told_where_it_changed(kernel: Any) -> None:
+    kernel.ok("from IPython.display import display, update_display\nd = display('at first', display_id='d')", cell="a")
+    kernel.ok("%%agent\nSummarise this notebook.", cell="ask")
+    kernel.ok("for i in range(3):\n    update_display(f'state {i}', display_id='d')", cell="b")
+    kernel.ok("%%agent\nAnd now?", cell="ask 2")
+    text = sent(kernel)
+    assert "(in the place of what an earlier cell showed)\n'state 2'\n</output>" in text
+    assert "'state 1'" not in text
+
+
+def test_names_that_no_code_binds_are_listed_and_those_that_a_star_brought_are_not(kernel: Any) -> None:
+    (kernel.directory / "script.py").write_text("class Made: pass\ndef scripted(): return 1\nlevel = 3\n")
+    kernel.ok("%run script.py", cell="run")
+    kernel.ok("%%capture kept\nprint('captured')", cell="capture")
+    kernel.ok("from math import *\nfrom shapes import *", cell="stars")
+    kernel.ok("%%agent\nWhat is here?", cell="ask")
+    names = re.search(r"<names>\n(.*?)\n</names>", sent(kernel), re.DOTALL)
+    assert names is not None
+    assert names[1].split("\n") == ["Made: class", "scripted: function", "level: int", "kept: CapturedIO"]
+
+
+def test_above_is_told_by_the_page_where_that_is_known_and_the_model_is_told_which(start: Any, tmp_path: Any) -> None:
+    import json
+
+    sources = {
+        "c1": "a = 1",
+        "c2": "b = a + 1\nprint('b is', b)",
+        "ask": "%%agent\nExplain the cell above.",
+        "c3": "a = 5",
+    }
+    cells = [{"id": name, "cell_type": "code", "source": text, "outputs": []} for name, text in sources.items()]
+    path = tmp_path / "order.ipynb"
+    path.write_text(json.dumps({"nbformat": 4, "cells": cells}))
+    kernel = start(JPY_SESSION_NAME=str(path))
+    kernel.ok("%load_ext agentnb", cell="load")
+    for cell in ("c1", "c2", "c3"):
+        kernel.ok(sources[cell], cell=cell)
+    run = kernel.ok(sources["ask"], cell="ask").run
+    text = sent(kernel)
+    number = re.search(r"points at cell (\d+) \(the cell above\)", text)
+    assert number is not None
+    assert f'<cell number="{number[1]}">\nb = a + 1' in text
+    assert not [note for note in run["notes"] if "page is not known" in note]
+    kernel.ok("%%agent\nExplain the cell above.", cell="elsewhere")
+    assert "Note: The notebook's page is not known here" in sent(kernel)
+
+
+def test_after_a_restart_what_the_file_shows_and_the_kernel_lacks_is_said_before_it_is_asked(
+    start: Any, tmp_path: Any
+) -> None:
+    """As VS Code has it: its ids of cells are not the file's."""
+    import json
+
+    ask = "%%agent\nWhy is `levels` empty?"
+    shown = [{"output_type": "stream", "name": "stdout", "text": "4.2"}]
+    cells = [
+        {"id": "a", "cell_type": "code", "source": "import json", "outputs": []},
+        {"id": "b", "cell_type": "code", "source": "levels = [4.2]\nprint(levels)", "outputs": shown},
+        {"id": "c", "cell_type": "code", "source": ask, "outputs": []},
+    ]
+    path = tmp_path / "levels.ipynb"
+    path.write_text(json.dumps({"nbformat": 4, "cells": cells}))
+    kernel = start()
+    kernel.ok(f"__vsc_ipynb_file__ = {str(path)!r}\n%load_ext agentnb", cell="vscode-notebook-cell:/book.ipynb#W9s")
+    kernel.ok("import json", cell="vscode-notebook-cell:/book.ipynb#W0s")
+    said = kernel.run(ask, cell="vscode-notebook-cell:/book.ipynb#W2s").error
+    assert "`levels` is not there: the cell that makes it has not run since the kernel started" in said
+    assert "Run the cell above that has not run (Run > Run All Above): `levels = [4.2]`" in said
+    kernel.ok("levels = [4.2]\nprint(levels)", cell="vscode-notebook-cell:/book.ipynb#W1s")
+    assert kernel.ok(ask, cell="vscode-notebook-cell:/book.ipynb#W2s").run["state"] == "COMPLETED"
+    assert 'state="not run"' not in sent(kernel)

@@ -243,3 +243,18 @@ def test_a_press_on_a_block_brings_the_journals_own_text_and_bad_ones_are_told_w
     assert "does not know" in said["text"]
     for bad in ({"block": "1"}, {"block": True}, {"use": "run"}, {"cell": None}, {"run": 7}):
         assert page.send(**press | bad) == []
+
+
+def test_steps_come_from_the_journal_in_pages_when_a_person_asks(kernel: Any) -> None:
+    page = FakePage(kernel)
+    run = kernel.ok("%agent --tools inspect Look at `str` and tell me").run
+    press = {"type": "steps", "run": run["run_id"], "before": None}
+    (told,) = page.send(**press)
+    assert (told["type"], told["run"], told["first"], told["text"]) == ("steps", run["run_id"], 0, "")
+    assert "collecting context" in told["html"]
+    (told,) = page.send(**press | {"before": 1})
+    assert "asking" not in told["html"], "only what comes before the first"
+    (told,) = page.send(**press | {"run": "r-19990101-000000-000000"})
+    assert "does not hold this run" in told["text"]
+    for bad in ({"before": -1}, {"before": True}, {"before": "1"}, {"run": None}):
+        assert page.send(**press | bad) == []

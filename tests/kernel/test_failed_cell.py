@@ -72,3 +72,22 @@ def test_a_cell_that_runs_well_again_is_not_to_be_fixed(kernel: Any) -> None:
     assert "no cell has failed" in message_of(kernel.run("%agent --fix"))
     kernel.run("def broken(:\n    pass", "three")
     assert kernel.ok("%agent --fix --dry-run").run["task"].startswith("Fix cell")
+
+
+def error_told(kernel: Any, source: str) -> str:
+    """What the model is told beside the source of a cell that fails."""
+    kernel.run(source)
+    kernel.ok("%agent -t new --fix")
+    code = "import json as j; m = get_ipython()._agentnb_notebook.session.machine()\n"
+    blocks = kernel.ok(f"{code}print('\\n'.join(str(b) for b in m.get(_agent.run_id).context['blocks']))").stdout
+    return str(blocks).replace("\\n", "\n").partition('<output kind="error">')[2]
+
+
+def test_a_cell_that_does_not_parse_is_told_with_its_line_and_nothing_of_the_kernels_machinery(kernel: Any) -> None:
+    told = error_told(kernel, "rows = [1, 2]\ndef broken(:\n    pass")
+    assert "SyntaxError: invalid syntax (cell, line 2)\n    def broken(:\n               ^" in told
+    assert "IPython" not in told
+    (kernel.directory / "broken_module.py").write_text("rows = (1,\n  2 3)\n")
+    told = error_told(kernel, "import broken_module")
+    assert "(broken_module.py, line 2)\n      2 3)\n" in told
+    assert "IPython" not in error_told(kernel, "%%time\n1 / 0")

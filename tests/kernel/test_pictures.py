@@ -130,3 +130,23 @@ def test_unloading_leaves_no_hook_and_nothing_that_a_figure_shows_is_changed(ker
     plain = kernel.ok("_ = plt.plot([1, 2])").displays
     kernel.ok("%load_ext agentnb")
     assert kernel.ok("_ = plt.plot([1, 2])").displays == plain
+
+
+def test_the_figure_that_is_spoken_of_goes_along_and_no_other(kernel: Any) -> None:
+    pytest.importorskip("matplotlib")
+    kernel.ok("%matplotlib inline\nimport matplotlib.pyplot as plt\nfrom PIL import Image")
+    peak = number_of(kernel.ok("plt.plot([1, 5, 2])\nplt.title('Peak')\nplt.show()", cell="peak"))
+    bars = number_of(kernel.ok("plt.bar(['a', 'b'], [5, 2])\nplt.show()", cell="bars"))
+    red = number_of(kernel.ok("Image.new('RGB', (20, 10), 'red')", cell="red"))
+    for task, numbers in (
+        (f"Is the chart in In[{peak}] right?", [peak]),
+        (f"Explain In[{bars}] and its output.", [bars]),
+        ("Why is the first plot so high?", [peak]),
+        ("What does the bar chart say?", [bars]),
+        ("Explain the peak plot.", [peak]),
+        ("What does the plot above show?", [red]),
+        ("Compare all plots.", [peak, bars, red]),
+        (f"Explain In[{bars}].", []),
+    ):
+        names = [item["name"] for item in kernel.ok(f"%%agent -t new\n{task}").run["images"]]
+        assert names == [f"figure shown by cell {number}" for number in numbers], task

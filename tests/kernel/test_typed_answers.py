@@ -107,3 +107,13 @@ def test_an_answer_that_does_not_fit_is_mended(kernel: Any, server: Any) -> None
     assert len(server.bodies) == 3
     run = kernel.value("_agent.run_id")
     assert kernel.ok(f"%agent_runs replay {run}").text.count("same") == 3, "each call, with what was said of its answer"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("dict[str, int]", {"a": 1}), ("int | None", None), ("list[dict[str, Point | None]] ", [])]
+)
+def test_a_type_with_blanks_needs_no_quotes(kernel: Any, server: Any, kind: str, value: Any) -> None:
+    server.calls = answer(value)
+    kernel.ok(f"%agent --out rows --as {kind} go on")
+    assert kernel.value("rows") == value
+    assert kernel.value("_agent.receipt['task']").startswith("go on")

@@ -17,13 +17,13 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
-from agentnb.canonical import ManualClock
 from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
 from agentnb.notebook.live.growing_answer import LATEST, GrowingAnswer
 from agentnb.session import Session
 from agentnb.settings import Settings
-from agentnb.simulator import Simulator
+from agentnb.simulator import SimClock, Simulator
 from agentnb.view.answer.markup import to_html
+from agentnb.view.folds import step_page
 from agentnb.view.progress import Progress
 from agentnb.view.render import MIME, bundle
 
@@ -78,8 +78,8 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
 
 @pytest.fixture
-def made(wire: Wire) -> tuple[Dashboard, Progress, ManualClock, Screen]:
-    clock, screen = ManualClock(), Screen()
+def made(wire: Wire) -> tuple[Dashboard, Progress, SimClock, Screen]:
+    clock, screen = SimClock(), Screen()
     return Dashboard(Widgets(screen, None), clock=clock), Progress(began=clock.monotonic()), clock, screen
 
 
@@ -322,19 +322,36 @@ def test_what_is_saved_of_a_long_run_is_bounded(events: list[Any], capsys: pytes
     html = bundle(document, full=True)["text/html"]
     assert "600 steps, the last 12 shown" in html
     assert "588 earlier steps: %agent_runs show r-1 --all" in html
+    pages, before = [], None
+    while before != 0:
+        page, before = step_page(document, before)
+        pages.append(page)
+    assert len(pages) == 24
+    assert all(len(page) < 150_000 for page in pages)
+    found = [int(n) for page in reversed(pages) for n in re.findall(r">step (\d+): run_code", page)]
+    assert found == list(range(1, 601)), "each step is on one page"
+
+
+def test_a_cut_result_is_said_to_be_whole_elsewhere() -> None:
+    step = {"n": 1, "state": "ACTING", "tools": [{"name": "run_code", "arguments": {"code": "x"}, "result": "1" * 500}]}
+    html = bundle(DONE | {"run_id": "r-1", "steps": [step]})["text/html"]
+    assert "Whole results: %agent_runs show r-1 --all" in html
+    short = step | {"tools": [step["tools"][0] | {"result": "1"}]}
+    assert "show r-1 --all" not in bundle(DONE | {"run_id": "r-1", "steps": [short]})["text/html"]
 
 
 CELL = """
 from types import SimpleNamespace
 from IPython.display import display
-from agentnb.canonical import ManualClock
+from agentnb.simulator import SimClock
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
 from agentnb.view.answer.markup import to_html
+from agentnb.view.folds import step_page
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
 import sys
 from agentnb.notebook.live.terminal_view import TerminalView
-clock = ManualClock()
+clock = SimClock()
 later = get_ipython().kernel.io_loop.call_later
 painter = Widgets(display, later) if someone_watches() else TerminalView(display, sys.stdout)
 dashboard = Dashboard(painter, clock=clock)

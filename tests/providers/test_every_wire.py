@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from loopback import Answer, Loopback
+from wires import INSPECT, SIMULATED, WIRES, adapter_at, said, simulated
 
 from agentnb.canonical import SystemClock
 from agentnb.errors import (
@@ -23,34 +26,15 @@ from agentnb.errors import (
 )
 from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
-from agentnb.models.messages import Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
+from agentnb.models.messages import Role, StopReason, ToolCall, ToolResult
 from agentnb.providers import latency
 from agentnb.providers.base import CallAnswer
 from agentnb.providers.calling import Calling
-from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.simulator import Simulator
 
-INSPECT = ToolSpec(
-    "inspect",
-    "Look a definition up.",
-    {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
-)
+OTHERS = [name for name in SIMULATED if name != "anthropic"]
 LONG = "The harbour's tide tables, read aloud: " + "high water, low water, " * 900
-
-
-class ChatOnly(OpenAIProvider):
-    """OpenAI's adapter after it has learned that its server speaks only Chat."""
-
-    _speaks_chat_only = True
-
-
-ADAPTERS: dict[str, tuple[type[Calling], str, str]] = {
-    "google": (GoogleProvider, "sim:gemini-3.1-pro-preview", ""),
-    "responses": (OpenAIProvider, "sim:gpt-4.1", "/v1"),
-    "reasoning": (OpenAIProvider, "sim:gpt-6.1-sol", "/v1"),
-    "chat": (ChatOnly, "sim:gpt-4.1", "/v1"),
-}
 
 
 @dataclass
@@ -81,18 +65,10 @@ class Line:
         return self.provider.ask(wire, hear), "".join(shown)
 
 
-def said(text: str, *, layer: Layer = Layer.DYNAMIC, role: Role = Role.USER) -> Block:
-    return Block(layer=layer, role=role, content=Text(text))
-
-
-@pytest.fixture(params=list(ADAPTERS))
+@pytest.fixture(params=OTHERS)
 def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    adapter, address, path = ADAPTERS[request.param]
-    with Simulator(speed=0, record=True) as simulator:
-        scope = f"sim:{simulator.instance}"
-        made = adapter(lookup(address), clock=SystemClock(), key="any", base_url=simulator.url + path, scope=scope)
-        yield Line(made, simulator)
-        made.close()
+    with simulated(request.param) as (provider, simulator):
+        yield Line(provider, simulator)
 
 
 def test_a_call_streams_and_reports(line: Line) -> None:
@@ -225,18 +201,18 @@ def test_an_interrupted_call_is_not_sent_again(line: Line) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["google", "responses"])
 def test_nobody_there(name: str) -> None:
-    adapter, address, _ = ADAPTERS[name]
-    alone = adapter(lookup(address), clock=SystemClock(), key="any", base_url="http://127.0.0.1:9", scope="sim:none")
+    alone = adapter_at(name, "http://127.0.0.1:9")
     with pytest.raises(ConnectionFailed):
         Line(alone, Simulator()).ask(Line(alone, Simulator()).prompt(said("Hello?")))
     alone.close()
 
 
-@pytest.mark.parametrize(("name", "address"), [("google", "google:gemini-3.8-flash"), ("responses", "openai:gpt-4.1")])
-def test_a_missing_key_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> None:
+@pytest.mark.parametrize("name", ["google", "responses"])
+def test_a_missing_key_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for variable in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(variable, raising=False)
-    alone = ADAPTERS[name][0](lookup(address), clock=SystemClock())
+    adapter, address = WIRES[name]
+    alone = adapter(lookup(address), clock=SystemClock())
     with pytest.raises(KeyMissing, match=r"(GOOGLE|OPENAI)_API_KEY.*sim:"):
         Line(alone, Simulator()).ask(Line(alone, Simulator()).prompt(said("Hello?")))
 
@@ -247,8 +223,8 @@ def test_a_server_without_responses_is_asked_by_chat(answer: Any) -> None:
 
     A web page may be that of a proxy which is out of order for once: the next call tries again.
     """
-    with Simulator(speed=0, record=True) as simulator, ResponsesMissing(simulator.url, answer) as address:
-        provider = OpenAIProvider(lookup("openai:gpt-4.1"), clock=SystemClock(), key="any", base_url=address)
+    with Simulator(speed=0, record=True) as simulator, ResponsesMissing(simulator.url, answer) as server:
+        provider = OpenAIProvider(lookup("openai:gpt-4.1"), clock=SystemClock(), key="any", base_url=server.url + "/v1")
         line = Line(provider, simulator)
         first, _ = line.ask(line.prompt(said("Hello?")))
         second, _ = line.ask(line.prompt(said("Hello?")))
@@ -259,45 +235,16 @@ def test_a_server_without_responses_is_asked_by_chat(answer: Any) -> None:
     assert [request.path for request in simulator.requests] == ["/v1/chat/completions"] * 2
 
 
-class ResponsesMissing:
+class ResponsesMissing(Loopback):
     """A server in front of the simulator that knows Chat only."""
 
     def __init__(self, url: str, unknown: Any) -> None:
-        import http.server
-        import urllib.request
+        self._behind = url
+        self._unknown = (404, {}, b"") if unknown == 404 else (200, {"content-type": unknown[0]}, unknown[1])
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if not self.path.endswith("/chat/completions"):
-                    self._refuse()
-                    return
-                headers = {name: self.headers[name] for name in ("authorization", "content-type")}
-                with urllib.request.urlopen(urllib.request.Request(url + self.path, body, headers)) as answer:
-                    self.send_response(answer.status)
-                    self.send_header("content-type", answer.headers["content-type"])
-                    self.end_headers()
-                    self.wfile.write(answer.read())
-
-            def _refuse(self) -> None:
-                if unknown == 404:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("content-type", unknown[0])
-                self.send_header("content-length", str(len(unknown[1])))
-                self.end_headers()
-                self.wfile.write(unknown[1])
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if not path.endswith("/chat/completions"):
+            return self._unknown
+        passed = {name: headers[name] for name in ("authorization", "content-type")}
+        with urllib.request.urlopen(urllib.request.Request(self._behind + path, body, passed)) as answer:
+            return answer.status, {"content-type": answer.headers["content-type"]}, answer.read()

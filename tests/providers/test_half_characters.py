@@ -9,32 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wires import WIRES, adapter_at, hello
 
 from agentnb import canonical
-from agentnb.canonical import SystemClock
-from agentnb.models.catalog import lookup
-from agentnb.models.layers import Block, Layer, Prompt
-from agentnb.models.messages import Reply, Role, StopReason, Text, Usage
-from agentnb.providers.anthropic import AnthropicProvider
-from agentnb.providers.calling import Calling, Halves
-from agentnb.providers.google import GoogleProvider
-from agentnb.providers.openai import OpenAIProvider
+from agentnb.models.messages import Reply, StopReason, Usage
+from agentnb.providers.calling import Halves
 
 HIGH, LOW = "\ud83d", "\ude00"
-
-
-class ChatOnly(OpenAIProvider):
-    """OpenAI's adapter after it has learned that its server speaks only Chat."""
-
-    _speaks_chat_only = True
-
-
-ADAPTERS: dict[str, tuple[type[Calling], str]] = {
-    "anthropic": (AnthropicProvider, "anthropic:claude-opus-4-6"),
-    "google": (GoogleProvider, "google:gemini-3.8-flash"),
-    "responses": (OpenAIProvider, "openai:gpt-4.1"),
-    "chat": (ChatOnly, "openai:gpt-4.1"),
-}
 
 
 def anthropic_events(pieces: list[str], arguments: dict[str, Any]) -> list[Any]:
@@ -104,19 +85,16 @@ def sse(events: list[Any]) -> bytes:
 
 def asked(answering: Any, wire: str, events: list[Any]) -> tuple[Reply, str]:
     """The reply that the real SDK and our adapter make of a stream, and the text that was told meanwhile."""
-    adapter, model = ADAPTERS[wire]
     told: list[str] = []
     with answering(200, sse(events), {"content-type": "text/event-stream"}) as answer:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
-        content = Text("Hello?")
-        block = Block(layer=Layer.DYNAMIC, role=Role.USER, content=content)
-        request = made.encode(Prompt(model=made.model.name, blocks=(block,), max_tokens=99), (), previous_message=None)
+        made = adapter_at(wire, answer.url)
+        request = made.encode(hello(made), (), previous_message=None)
         heard = made.ask(replace(request, attempts=1), lambda kind, text: told.append(text) if kind == "text" else None)
         made.close()
     return heard.reply, "".join(told)
 
 
-@pytest.mark.parametrize("wire", list(ADAPTERS))
+@pytest.mark.parametrize("wire", list(WIRES))
 def test_a_character_in_two_deltas_is_one_and_half_of_one_is_replaced(answering: Any, wire: str) -> None:
     """In the text, in what is told while it streams, and in a call's arguments, as the provider escapes them."""
     pieces = ["Smile ", HIGH, LOW, " and ", HIGH, " half, ", LOW, " other", HIGH]
@@ -127,7 +105,7 @@ def test_a_character_in_two_deltas_is_one_and_half_of_one_is_replaced(answering:
     assert (reply.usage, reply.stop) == (Usage(input=100, output=7), StopReason.TOOLS)
 
 
-@pytest.mark.parametrize("wire", list(ADAPTERS))
+@pytest.mark.parametrize("wire", list(WIRES))
 def test_numbers_that_no_journal_holds(answering: Any, wire: str) -> None:
     arguments = {"wide": 2**80, "huge": 10**400, "none": float("nan"), "least": -(2**63)}
     reply, _ = asked(answering, wire, EVENTS[wire](["x"], arguments))

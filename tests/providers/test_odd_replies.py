@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wires import WIRES, adapter_at, hello
 
 from agentnb.agent.conversation.turn_blocks import end_note, open_calls, reply_blocks, result_block
 from agentnb.agent.tools.tool import Outcome
@@ -36,26 +37,10 @@ from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Opaque, Reply, Role, StopReason, Text, ToolCall, Usage
 from agentnb.providers import anthropic, calling, google, openai_chat, openai_responses
-from agentnb.providers.anthropic import AnthropicProvider
-from agentnb.providers.calling import Calling
-from agentnb.providers.google import GoogleProvider
-from agentnb.providers.openai import OpenAIProvider
 
 DATA = Path(__file__).with_name("data")
 
 
-class ChatOnly(OpenAIProvider):
-    """OpenAI's adapter after it has learned that its server speaks only Chat."""
-
-    _speaks_chat_only = True
-
-
-ADAPTERS: dict[str, tuple[type[Calling], str]] = {
-    "anthropic": (AnthropicProvider, "anthropic:claude-opus-4-6"),
-    "google": (GoogleProvider, "google:gemini-3.8-flash"),
-    "responses": (OpenAIProvider, "openai:gpt-4.1"),
-    "chat": (ChatOnly, "openai:gpt-4.1"),
-}
 SHAPES: list[Any] = [
     *(None, [], {}, 5, "x", {"error": "x"}, {"error": {}}, {"error": None}, {"type": "message"}),
     *({"choices": value} for value in (None, 5, [None], [{"message": 5, "finish_reason": "stop"}])),
@@ -114,7 +99,7 @@ def sent(events: list[Any]) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("wire", list(ADAPTERS))
+@pytest.mark.parametrize("wire", list(WIRES))
 def test_whatever_comes_is_a_reply_or_an_error_of_ours(
     answering: Any, wire: str, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,11 +110,9 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(
     bodies = [[shape] if stream else shape for shape in SHAPES]
     bodies += [damaged(dice.choice(mine), dice) for _ in range(25)]
     answer = answering(200, b"", {"content-type": "text/event-stream" if stream else "application/json"})
-    adapter, model = ADAPTERS[wire]
     with answer, warnings.catch_warnings(record=True) as said:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
-        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
-        request = replace(made.encode(prompt, (), previous_message=None), attempts=1)
+        made = adapter_at(wire, answer.url)
+        request = replace(made.encode(hello(made), (), previous_message=None), attempts=1)
         for body in bodies:
             answer.body = sent(body) if stream else json.dumps(body).encode()
             with contextlib.suppress(AgentnbError):
@@ -141,12 +124,10 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("wire", ["anthropic", "google", "responses"])
 def test_a_web_page_is_no_api(answering: Any, wire: str, stream: bool) -> None:
-    adapter, model = ADAPTERS[wire]
     variable = {"anthropic": "ANTHROPIC", "google": "GOOGLE_GEMINI", "responses": "OPENAI"}[wire] + "_BASE_URL"
     with answering(200, b"<html>Log in</html>", {"content-type": "text/html; charset=utf-8"}) as page:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=page.url)
-        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
-        request = made.encode(prompt, (), previous_message=None)
+        made = adapter_at(wire, page.url, scope="")
+        request = made.encode(hello(made), (), previous_message=None)
         with pytest.raises(StreamBroken, match=f"is not the API: it sent text/html.*Set {variable}"):
             made.ask(request if stream else request.plain(), lambda kind, text: None)
         made.close()
@@ -157,14 +138,12 @@ NO_REPLIES: list[Any] = [{}, [], 5, {"status": "ok"}, {"error": "Unexpected endp
 
 
 @pytest.mark.parametrize("body", NO_REPLIES, ids=json.dumps)
-@pytest.mark.parametrize("wire", list(ADAPTERS))
+@pytest.mark.parametrize("wire", list(WIRES))
 def test_json_that_is_no_reply_is_asked_for_once(answering: Any, wire: str, body: Any) -> None:
     """It is whole and readable: the same server would send the same again."""
-    adapter, model = ADAPTERS[wire]
     with answering(200, json.dumps(body).encode(), {"content-type": "application/json"}) as answer:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url)
-        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
-        request = made.encode(prompt, (), previous_message=None).plain()
+        made = adapter_at(wire, answer.url, scope="")
+        request = made.encode(hello(made), (), previous_message=None).plain()
         with pytest.raises(NoReply, match=r"sent JSON that is no reply.*_BASE_URL") as caught:
             made.ask(request, lambda kind, text: None)
         made.close()
@@ -172,15 +151,13 @@ def test_json_that_is_no_reply_is_asked_for_once(answering: Any, wire: str, body
     assert answer.asked == (2 if wire == "responses" else 1), "once on each wire"
 
 
-@pytest.mark.parametrize("wire", list(ADAPTERS))
+@pytest.mark.parametrize("wire", list(WIRES))
 def test_half_of_a_json_body_is_asked_for_again(answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calling, "PAUSE", 0)
-    adapter, model = ADAPTERS[wire]
     with answering(200, b'{"id": "a", "con', {"content-type": "application/json"}) as answer:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
-        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        made = adapter_at(wire, answer.url)
         with pytest.raises(StreamBroken):
-            made.ask(made.encode(prompt, (), previous_message=None).plain(), lambda kind, text: None)
+            made.ask(made.encode(hello(made), (), previous_message=None).plain(), lambda kind, text: None)
         made.close()
     assert answer.asked == 3
 
@@ -211,16 +188,14 @@ UNREADABLE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("wire", list(ADAPTERS))
+@pytest.mark.parametrize("wire", list(WIRES))
 def test_what_whole_replies_had_used_that_could_not_be_read(
     answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calling, "PAUSE", 0)
-    adapter, model = ADAPTERS[wire]
     with answering(200, json.dumps(UNREADABLE[wire]).encode(), {"content-type": "application/json"}) as answer:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
-        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
-        request = made.encode(prompt, (), previous_message=None).plain()
+        made = adapter_at(wire, answer.url)
+        request = made.encode(hello(made), (), previous_message=None).plain()
         with pytest.raises(StreamBroken, match="3 replies that broke off had used 300 input and 21 output") as caught:
             made.ask(request, lambda kind, text: None)
         made.close()
@@ -453,13 +428,12 @@ def test_a_server_of_ones_own_is_asked_without_a_key(
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    adapter, model = ADAPTERS[wire]
+    adapter, model = WIRES[wire]
     whole = next(value for name, streamed, value in recorded() if (name, streamed) == (wire, False) and "id" in value)
     with answering(200, json.dumps(whole).encode(), {"content-type": "application/json"}) as server:
         monkeypatch.setenv(adapter.vendor.address, server.url)
         made = adapter(lookup(model), clock=SystemClock())
-        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
-        answer = made.ask(made.encode(prompt, (), previous_message=None).plain(), lambda kind, text: None)
+        answer = made.ask(made.encode(hello(made), (), previous_message=None).plain(), lambda kind, text: None)
         made.close()
     assert answer.reply.content
 

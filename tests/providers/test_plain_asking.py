@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wires import INSPECT, SIMULATED, said, simulated
 
-from agentnb.canonical import SystemClock
 from agentnb.errors import (
     CallTimeout,
     ConnectionFailed,
@@ -24,40 +24,15 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
-from agentnb.models.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
+from agentnb.models.messages import Content, Opaque, Reply, Role, StopReason, ToolCall, ToolResult
 from agentnb.providers import latency, transport
-from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import CallAnswer, Wire
 from agentnb.providers.calling import Calling
-from agentnb.providers.google import GoogleProvider
-from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
 from agentnb.simulator import Simulator
 
 pytestmark = pytest.mark.slow
-
-INSPECT = ToolSpec(
-    "inspect",
-    "Look a definition up.",
-    {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
-)
-
-
-class ChatOnly(OpenAIProvider):
-    """OpenAI's adapter after it has learned that its server speaks only Chat."""
-
-    _speaks_chat_only = True
-
-
-ADAPTERS: dict[str, tuple[type[Calling], str, str]] = {
-    "anthropic": (AnthropicProvider, "sim:claude-sonnet-4-6", ""),
-    "google": (GoogleProvider, "sim:gemini-3.1-pro-preview", ""),
-    "responses": (OpenAIProvider, "sim:gpt-4.1", "/v1"),
-    "reasoning": (OpenAIProvider, "sim:gpt-6.1-sol", "/v1"),
-    "chat": (ChatOnly, "sim:gpt-4.1", "/v1"),
-}
 
 
 @dataclass
@@ -97,18 +72,10 @@ class Heard:
             self.waits.append(text)
 
 
-def said(text: str, *, layer: Layer = Layer.DYNAMIC, role: Role = Role.USER) -> Block:
-    return Block(layer=layer, role=role, content=Text(text))
-
-
-@pytest.fixture(params=list(ADAPTERS))
+@pytest.fixture(params=list(SIMULATED))
 def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    adapter, address, path = ADAPTERS[request.param]
-    with Simulator(speed=0, record=True) as simulator:
-        scope = f"sim:{simulator.instance}"
-        made = adapter(lookup(address), clock=SystemClock(), key="any", base_url=simulator.url + path, scope=scope)
-        yield Line(made, simulator)
-        made.close()
+    with simulated(request.param) as (provider, simulator):
+        yield Line(provider, simulator)
 
 
 def without_names(reply: Reply) -> Reply:

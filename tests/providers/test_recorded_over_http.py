@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import Answer, Loopback
+from wires import adapter_at, hello
 
-from agentnb.canonical import SystemClock
-from agentnb.models.catalog import lookup
-from agentnb.models.layers import Block, Layer, Prompt
-from agentnb.models.messages import Content, Opaque, Reply, Role, Text
+from agentnb.models.messages import Content, Opaque, Reply, Text
 from agentnb.providers import anthropic, google, openai_chat, openai_responses
 from agentnb.providers.base import CallAnswer
-from agentnb.providers.calling import Calling
-from agentnb.providers.openai import OpenAIProvider
 
 pytestmark = pytest.mark.slow
 DATA = Path(__file__).with_name("data")
-
-
-class ChatOnly(OpenAIProvider):
-    """OpenAI's adapter after it has learned that its server speaks only Chat."""
-
-    _speaks_chat_only = True
 
 
 def wire_of(provider: str, path: str) -> str:
     return ("chat" if "chat/completions" in path else "responses") if provider == "openai" else provider
 
 
-ADAPTERS: dict[str, tuple[type[Calling], str]] = {
-    "anthropic": (anthropic.AnthropicProvider, "anthropic:claude-sonnet-4-6"),
-    "google": (google.GoogleProvider, "google:gemini-3.8-flash"),
-    "responses": (OpenAIProvider, "openai:gpt-4.1"),
-    "chat": (ChatOnly, "openai:gpt-4.1"),
-}
 DECODERS: dict[str, Any] = {
     "anthropic": anthropic.AnthropicDecoder,
     "google": google.GoogleDecoder,
@@ -65,35 +48,19 @@ def recorded(streamed: bool) -> Iterator[Any]:
                 yield pytest.param(wire, response, id=f"{exchange['provider']}-{file.stem}-{i}")
 
 
-class Playing:
+class Playing(Loopback):
     """A server that gives these answers, (content type, body) each, one after the other."""
+
+    ends_by_closing = True
 
     def __init__(self, *answers: tuple[str, str]) -> None:
         self.asked = 0
-        playing = self
+        self._answers = answers
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                kind, body = answers[min(playing.asked, len(answers) - 1)]
-                playing.asked += 1
-                self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(200)
-                self.send_header("content-type", kind)
-                self.end_headers()
-                self.wfile.write(body.encode())  # its end is the connection's: a cut looks like any other end
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        kind, text = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        return 200, {"content-type": kind}, text.encode()
 
 
 def ask(wire: str, server: Playing, *, stream: bool) -> tuple[CallAnswer, str]:
@@ -105,12 +72,9 @@ def ask(wire: str, server: Playing, *, stream: bool) -> tuple[CallAnswer, str]:
         elif kind == "text":
             shown.append(text)
 
-    adapter, model = ADAPTERS[wire]
-    with server as url:
-        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=url, scope="sim:recorded")
-        block = Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text("Hello?"))
-        prompt = Prompt(model=made.model.name, blocks=(block,), max_tokens=99)
-        request = made.encode(prompt, (), previous_message=None)
+    with server:
+        made = adapter_at(wire, server.url)
+        request = made.encode(hello(made), (), previous_message=None)
         try:
             return made.ask(request if stream else request.plain(), hear), "".join(shown)
         finally:

@@ -41,7 +41,7 @@ def calls(name: str, /, **patterns: str) -> Judge:
     return judge
 
 
-def computes(value: float) -> Judge:
+def computes(value: float | str) -> Judge:
     """The first call runs code that works on the notebook's variables as they are, and shows this value."""
 
     def judge(reply: Reply) -> bool:
@@ -74,6 +74,22 @@ TASKS: tuple[tuple[str, Judge], ...] = (
     ("Propose a cell that draws `prices` as a bar chart with matplotlib.", calls("propose_cell", source=r"\.bar\(")),
     ("What does the abbreviation CSV stand for?", answers("comma.separated")),
     ("In one sentence: what is the median of a list of numbers?", answers("middle|50")),
+)
+
+# Written after the prompt and the schema were settled, and never used to change them.
+FRESH_TASKS: tuple[tuple[str, Judge], ...] = (
+    ("Use code to multiply all the numbers in `prices`.", computes(167.34375)),
+    ("What is the smallest price in `prices`? Run code to see.", computes(1.25)),
+    ("Run code that spells the text in `shop` backwards.", computes("ruobraH")),
+    ("Run code that adds up the depths in `stations`.", computes(4.5)),
+    ("Have a look at the variable `prices`.", calls("inspect", name=r"^prices$")),
+    ("Show me the source of the class `TideTable`.", calls("inspect", name=r"^TideTable$")),
+    ("Inspect `Harbour.open_gates` and explain what it does.", calls("inspect", name=r"^Harbour\.open_gates$")),
+    ("Which error did cell 7 raise? Read it.", calls("read_cell", number=r"^7$")),
+    ("Read cell 21 for me.", calls("read_cell", number=r"^21$")),
+    ("Propose a cell which prints the names of `stations` in upper case.", calls("propose_cell", source=r"upper\(")),
+    ("Propose a cell that saves `prices` to the file prices.json.", calls("propose_cell", source=r"json")),
+    ("In one sentence: what is a kernel in Jupyter?", answers("process|program|execut|runs|engine")),
 )
 
 

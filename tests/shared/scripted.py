@@ -5,11 +5,11 @@ The simulator gives each call an id of its own, as the providers do. Other serve
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from loopback import Answer, Loopback
 
 Call = tuple[str | None, str, dict[str, Any]]
 """(id, tool, arguments); the id None is left out."""
@@ -24,7 +24,7 @@ ADDRESSES = {"ANTHROPIC_BASE_URL": "", "OPENAI_BASE_URL": "/v1", "GOOGLE_GEMINI_
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY")
 
 
-class Scripted:
+class Scripted(Loopback):
     """Every first request of a turn is answered with `calls`, one with results by a last word. Speaks one wire only."""
 
     def __init__(self, wire: str) -> None:
@@ -34,40 +34,18 @@ class Scripted:
         self.last_word = "Done."
         self.bodies: list[Any] = []
         self._say = {"anthropic": _anthropic, "responses": _responses, "chat": _chat, "google": _google}[wire]
-        script = self
+        self._wire = wire
+        self.serve()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        known = self._wire != "chat" or path.endswith("/chat/completions")
+        reply = self.reply(json.loads(body)) if known else {"error": {"message": "no such path"}}
+        return 200 if known else 404, {"content-type": "application/json"}, json.dumps(reply).encode()
 
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                known = wire != "chat" or self.path.endswith("/chat/completions")
-                answer = script.answer(body) if known else {"error": {"message": "no such path"}}
-                data = json.dumps(answer).encode()
-                self.send_response(200 if known else 404)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def answer(self, body: Any) -> Any:
+    def reply(self, body: Any) -> Any:
         self.bodies.append(body)
         calls = [] if results_in(body) else self.calls
         return self._say(calls, self.words.pop(0) if self.words and not calls else self.last_word)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def results_in(body: Any) -> list[tuple[str | None, str]]:

@@ -5,7 +5,7 @@ What is told again is a block at the tail like any other. It is journaled as sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from agentnb.agent.state import AgentState
@@ -18,8 +18,8 @@ from agentnb.models.messages import Role, Text, ToolCall, ToolResult
 REMINDER = "reminder"
 LONGEST_TASK = 2_000
 """Characters of the task that are told again."""
-RECENT = 64
-"""Blocks in which a repetition is looked for: a model that goes in circles does so at once."""
+RECENT = 20
+"""Steps in which a repetition is looked for: a model that goes in circles does so at once."""
 TIMES = 3
 """So often may a call give the same result before the model is told; once more stops the run."""
 TOLD = (
@@ -59,12 +59,13 @@ def is_due(blocks: Sequence[Block], every: int) -> bool:
     return False
 
 
-def times_before(blocks: Sequence[Block], call: ToolCall, text: str, acts: Callable[[str], bool]) -> int:
-    """Count how often this call gave this result of late, back to the last other call that acts."""
-    count = 0
-    for earlier, result in reversed(list(_carried_out(blocks[-RECENT:]))):
+def times_before(blocks: Sequence[Block], call: ToolCall, same: Collection[str], acts: Callable[[str], bool]) -> int:
+    """Count how often this call gave the `same` of late, back to the last other call that acts."""
+    count, newest = 0, max((block.step for block in blocks), default=0)
+    recent = [block for block in blocks if block.step > newest - RECENT]
+    for earlier, result in reversed(list(_carried_out(recent))):
         if (earlier.name, earlier.arguments) == (call.name, call.arguments):
-            count += result.removesuffix(TOLD) == text
+            count += result.removesuffix(TOLD) in same
         elif acts(earlier.name):
             break
     return count

@@ -32,6 +32,8 @@ class Recollection:
     def __init__(self, machine: AgentStateMachine, threads: Threads) -> None:
         self._machine = machine
         self._threads = threads
+        self._settled: dict[KeptAt, tuple[Block, ...]] = {}
+        """Blocks of the conversation searched last, by the place of their record: all but the newest never change."""
 
     def step(self, run_id: str, number: int) -> tuple[Block, ...]:
         """Return one step's blocks as they came, from the one record that holds them; () where there is none."""
@@ -44,9 +46,11 @@ class Recollection:
         """Return the blocks of each step up to now, as they came; under 0 the tasks of all turns."""
         found: dict[int, tuple[Block, ...]] = {}
         tasks: dict[str, Block] = {}
-        for record in map(self._record, self._places(run_id)):
+        *settled, newest = self._places(run_id)
+        self._settled = {place: self._settled.get(place) or self._record(place).blocks for place in settled}
+        for blocks in (*self._settled.values(), self._record(newest).blocks):
             known = set(found)
-            for block in record.blocks:
+            for block in blocks:
                 if block.step and block.step not in known:
                     found[block.step] = (*found.get(block.step, ()), block)
                 elif block.label == "task":

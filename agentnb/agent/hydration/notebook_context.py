@@ -14,9 +14,10 @@ from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import cells_to_run, what_is_missing, what_to_run
-from agentnb.context.notebook.namespace import NameLine, names_of, names_text
-from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
+from agentnb.context.notebook.namespace import MOST, NameLine, names_of, names_text
+from agentnb.context.notebook.notebook_text import CHANGES, HEADING, KEYS, TEXT, NotebookText, parts_of
 from agentnb.context.notebook.outputs import steady
+from agentnb.context.notebook.pointing import pointed, pointed_words
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.question_words import CellQuestion
 from agentnb.prompt.project_parts import HeldParts
@@ -24,6 +25,7 @@ from agentnb.prompt.project_parts import HeldParts
 CELL, NAME = "cell:", "name:"
 """Prefixes of the names of what a thread holds: of cells, and of lines in the list of names."""
 
+NO_PLACE = "The notebook's page is not known here: the order in which cells ran tells what is above."
 TEXT_SHARE = 4
 """Markdown and cells that have not run get the fourth part of `context_tokens` at most."""
 DEFINITIONS = 4
@@ -45,6 +47,9 @@ class Additions:
     involved: frozenset[str] = frozenset()
     used: tuple[str, ...] = ()
     """Names that the involved cells use."""
+    meant: str = ""
+    """The cells that the task points at by their place, in a sentence for the model."""
+    notes: tuple[str, ...] = ()
     tokens: int = 0
 
 
@@ -67,8 +72,15 @@ class NotebookContext:
         runs = {run.cell: run for run in self.log.runs}
         placed = tuple(runs[cell.cell] for cell in self.text.cells if cell.cell in runs)
         over = [runs[cell.cell] for cell in self.text.above(self.asking) if cell.cell in runs]
-        above = over[-1] if over and self.text.knows(self.asking) else None
+        above = over[-1] if over and self.text.places(self.asking, self.log.runs) else None
         return CellQuestion(task=task, earlier=earlier, placed=placed, above=above)
+
+    def figure_cells(self, task: str) -> list[CellRun]:
+        """Return the cells with figures that the task points at."""
+        place = self.question(task, ())
+        runs, known = self.log.runs, self.log.told_by_number
+        means = pointed(task, runs, by_number=known, placed=place.placed, above=place.above)
+        return [run for run, _ in means.cells if run.has("figure")]
 
     def additions(
         self, question: CellQuestion, held: HeldParts, *, count: Callable[[str], int], budget: int
@@ -76,18 +88,20 @@ class NotebookContext:
         """Return what the thread lacks of the notebook for this question."""
         runs = self.log.runs
         names, entries = self._names(held, count)
-        written, parts = self._written(held, count, budget // TEXT_SHARE)
+        written, parts = self._written(question.task, held, count, budget // TEXT_SHARE)
+        changes = [text for text, part in zip(written, parts, strict=True) if part["name"].startswith(CHANGES)]
         choice = choose(
             question,
             runs,
             held=self._held_cells(held),
-            by_number=self.log.by_number,
+            by_number=self.log.told_by_number,
             count=count,
             budget=budget,
             beside=sum(entry["tokens"] for entry in (*entries, *parts)),
             clean=self.clean,
         )
-        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
+        written = [text for text in written if text not in changes]
+        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked), *changes]
         picked = (self._entry(item) for item in choice.picked if not item.older)
         holds = [*entries, *parts, *self._outlined(choice), *picked]
         return Additions(
@@ -96,12 +110,15 @@ class NotebookContext:
             names=choice.names,
             involved=choice.involved,
             used=tuple(dict.fromkeys(name for run in runs if run.cell in choice.involved for name in run.references)),
+            meant=pointed_words(question.task, choice.pointed, runs),
+            notes=(NO_PLACE,) if choice.pointed.above and question.above is None and len(runs) > 1 else (),
             tokens=choice.tokens,
         )
 
     def missing(self, task: str) -> str:
         """Return what the task points at and is not there, in a sentence."""
-        return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
+        known, names = self.log.by_number, self.namespace.keys()
+        return what_is_missing(task, self.log.runs, by_number=known, text=self.text, asking=self.asking, names=names)
 
     def _text_sent(self) -> NotebookText | None:
         """Return the notebook's text without what the person keeps out."""
@@ -192,14 +209,17 @@ class NotebookContext:
         why = "not needed by the question; its line stands in the outline"
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
 
-    def _written(self, held: HeldParts, count: Callable[[str], int], room: int) -> tuple[list[str], list[JsonObject]]:
+    def _written(
+        self, task: str, held: HeldParts, count: Callable[[str], int], room: int
+    ) -> tuple[list[str], list[JsonObject]]:
         """Return what the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[JsonObject] = []
         text = self._text_sent()
-        parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
+        parts = parts_of(text, self.log.runs, asking=self.asking, task=task) if text is not None else ()
         for part in parts:
-            new = held.get(part.key, {}).get("digest") != part.digest
+            whole = part.key.replace(HEADING, TEXT, 1)  # a cell that was told whole needs no heading
+            new = held.get(part.key, {}).get("digest") != part.digest and (part.key == whole or whole not in held)
             told = self.scrub(part.text) if new else ""
             tokens = count(told) if new else 0
             if new and tokens <= room:
@@ -207,6 +227,12 @@ class NotebookContext:
                 texts.append(told)
                 entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
                 entries.append(entry)
+        undone = held.keys() - {part.key for part in parts} if text is not None and text.live else ()
+        for key in sorted(key for key in undone if key.startswith(CHANGES) and held[key]["digest"]):
+            run = self.log.of_cell(key.partition(":")[2])
+            if run is not None:
+                texts.append(cell_element(run, "", state="is in the notebook as it ran"))
+                entries.append({"name": key, "digest": "", "form": "text", "tokens": count(texts[-1]), "reason": ""})
         return texts, entries
 
     def _lines(self) -> tuple[NameLine, ...]:
@@ -222,7 +248,8 @@ class NotebookContext:
         gone = [name for name in gone if name not in self.namespace and self.log.runs]
         if not new and not gone:
             return "", []
-        text = names_text(new, gone, renewed=bool(known), scrub=self.scrub)
+        more = len([name for name in self.bound() if name in self.namespace]) - MOST
+        text = names_text(new, gone, renewed=bool(known), more=more, scrub=self.scrub)
         entries: list[JsonObject] = [
             {"name": line.key, "digest": line.digest, "form": "name", "tokens": count(line.text), "reason": "a name"}
             for line in new

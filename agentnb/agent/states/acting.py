@@ -43,7 +43,7 @@ class Acting:
         for proposed in calls:
             word, child = approvals.said_of(run_id, proposed), children.get(proposed.number)
             outcome, seconds = (child.outcome, child.seconds) if child else self._timed(box, proposed, word)
-            outcome = self._noticed(state, proposed.call, said_once(outcome, state.definitions))
+            outcome = self._noticed(state, proposed.call, outcome)
             state = replace(
                 state,
                 spending=state.spending.with_child(child.spending) if child and child.spending else state.spending,
@@ -66,32 +66,31 @@ class Acting:
         return tuple(replace(item, text=self._services.scrub.of_output(item.text)) for item in plan)
 
     def _noticed(self, state: AgentState, call: ToolCall, outcome: Outcome) -> Outcome:
-        """Add a word to the model where the outcome came too often. Raises RunRepeats where it comes again.
+        """Return the outcome as it is said, with a word to the model where it came too often.
 
-        Whoever resumes such a run lets it go on.
+        Whoever resumes a run that ended so lets it go on. Raises RunRepeats.
         """
         current, tools = self._machine.current, self._services.tools
-        before = times_before(state.blocks, call, outcome.text, lambda name: name in tools and tools[name].acts)
+        said = said_once(outcome, state.definitions)
+        same = {outcome.text, said.text}
+        before = times_before(state.blocks, call, same, lambda name: name in tools and tools[name].acts)
         if before >= TIMES and not current.replaying and current.run_id not in self._services.limits:
             raise RunRepeats(
                 f"{call.name} came {before + 1} times with the same arguments and the same result",
                 about=canonical.dump(dict(call.arguments)).decode()[:200],
                 todo="Nothing is lost. Ask in another way, or let another model try.",
             )
-        return replace(outcome, text=f"{outcome.text}{TOLD}") if before + 1 >= TIMES else outcome
+        return replace(said, text=f"{said.text}{TOLD}") if before + 1 >= TIMES else said
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
         if state.options.rehearse:
-            calls = self._rehearsed(calls, box)
+            # Each after the ones before it, where its tool can try that.
+            calls = [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         asking = [tool.name for tool in box.tools.values() if tool.asks]
         asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
-
-    def _rehearsed(self, calls: Sequence[Proposed], box: ToolBox) -> list[Proposed]:
-        """The calls with what they would do, each after the ones before it, where their tool can try that."""
-        return [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
 
     def _with_rehearsal(self, item: Proposed, upto: Sequence[Proposed], box: ToolBox) -> Proposed:
         rehearse = box.tools[item.call.name].rehearse

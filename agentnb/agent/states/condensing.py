@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from agentnb.agent.conversation import memory
 from agentnb.agent.conversation.drift import told_again
-from agentnb.agent.conversation.memory import SUMMARY_LABEL, Leaving, Sized
-from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary, words_of
+from agentnb.agent.conversation.memory import Leaving, Sized
+from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
 from agentnb.agent.deps import Services
 from agentnb.agent.request_planner import Preparing
@@ -36,8 +36,14 @@ class Condensing:
         self._thinking = Thinking(services)
 
     def __call__(self, state: AgentState) -> Step:
-        """Condense by one stage; whether that is enough the next step will find."""
-        self._machine.current.emit("phase", text="condensing the conversation")
+        """Condense by one stage; whether that is enough the next step will find.
+
+        What goes hangs on the estimates of the moment. So a replay takes it from the journal.
+        """
+        current = self._machine.current
+        if current.replaying:
+            return StepEvent.CONDENSED, AgentState.from_json(self._machine.context_at(current.run_id, current.step))
+        current.emit("phase", text="condensing the conversation")
         call, _ = self._preparing.prepare(state)
         sized, rates = self._preparing.sized(state, call)
         cut = memory.due(sized, rates)
@@ -58,7 +64,8 @@ class Condensing:
 
     def _onward(self, state: AgentState, call: Call, sized: Sized, blocks: Sequence[Block]) -> AgentState:
         """Return the state in a segment that this run begins here: the same frame, then these blocks alone."""
-        frame = self._threads_frame(state, sized)
+        whole = (*self._services.threads.before(state), *state.blocks)
+        frame = whole[: len(whole) - len(sized.blocks)]
         run_id = self._machine.current.run_id
         held = held_definitions([*frame, *blocks])
         known = {(name, item["digest"]) for name, item in held.items()}
@@ -71,10 +78,6 @@ class Condensing:
             cells=tuple(item for item in state.cells if f"cell:{item['cell']}" in held),
         )
 
-    def _threads_frame(self, state: AgentState, sized: Sized) -> tuple[Block, ...]:
-        whole = (*self._services.threads.before(state), *state.blocks)
-        return whole[: len(whole) - len(sized.blocks)]
-
     def _told(self, state: AgentState, sized: Sized, cut: Leaving, blocks: Sequence[Block]) -> AgentState:
         """Tell it in one sentence, in the list of steps and in the run's notes."""
         model, counter = self._services.model(state.address), self._services.counter(state.address)
@@ -83,7 +86,7 @@ class Condensing:
         after = sum(prompt_tokens([b for b in blocks if b.digest not in old], counter, model.images, after=Role.USER))
         saves = prices.cost_of(model, Usage(cache_read=max(before - after, 0))).total
         steps = len(memory.steps_in(sized.blocks[index] for index in cut.gone))
-        what = f"{steps} step{'' if steps == 1 else 's'}" if cut.summary else f"the results of {steps} steps"
+        what = f"{'' if cut.summary else 'the results of '}{steps} step{'' if steps == 1 else 's'}"
         by_price = "" if saves is None else f"; saves ≈ ${saves:.4f} a call"
         sentence = f"{FIRST}{what}: {before:,} tokens became {after:,}{by_price}."
         condensed = {"before": before, "after": after, "steps": steps, "replies": state.replies}
@@ -121,8 +124,6 @@ class Condensing:
     def _summed_up(self, state: AgentState, sized: Sized, cut: Leaving) -> tuple[str, AgentState]:
         """Return the summary in a model's words, else an outline; and the state with what that cost."""
         gone = [sized.blocks[index] for index in cut.gone]
-        if self._machine.current.replaying:
-            return self._recorded(gone), state
         asking, blocks = state, [_instruction(gone)]
         if self._apart(state, sized):
             address = state.options.compact_model or state.address
@@ -137,12 +138,6 @@ class Condensing:
         except PromptTooLong:
             return outline(gone), state
         return reply.text.strip() or outline(gone), replace(state, spending=asking.spending)
-
-    def _recorded(self, gone: Sequence[Block]) -> str:
-        """Return the summary as the journal has it: the step is only told again."""
-        current = self._machine.current
-        after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
-        return next((words_of(block) for block in after.blocks if block.label == SUMMARY_LABEL), "") or outline(gone)
 
 
 def _instruction(gone: Sequence[Block]) -> Block:

@@ -116,7 +116,7 @@ class Hydrating:
         if last is None or last.complete or is_branch(turns, cell=request.cell, execution=request.execution):
             return None
         run = self._machine.get(last.run_id)
-        said = any(block["role"] == Role.ASSISTANT for block in run.context["blocks"])
+        said = any(block.role is Role.ASSISTANT for block in AgentState.from_json(run.context).blocks)
         return (run.run_id, run.step) if run.status == FAILED and said else None
 
     def _source(self, request: Request, origin: tuple[str, int]) -> AgentState:
@@ -216,7 +216,7 @@ class Hydrating:
         added = hydrator.additions(task, _earlier_tasks(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room), used=added.used)
-        selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), fresh.notes)
+        selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), (*fresh.notes, *added.notes))
         return TurnParts(
             task=task,
             selection=selection,
@@ -229,6 +229,7 @@ class Hydrating:
             cells=added.texts,
             cell_entries=added.holds,
             involved=added.involved,
+            meant=added.meant,
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 

@@ -421,6 +421,8 @@ class Thinking:
             raise no_step(current.run_id, current.step)
         if after.address != state.address:
             state = with_model(state, after.address, current.run_id, self._services)
+        if "stop" not in event.data:  # no reply came: the conversation was to be condensed first
+            return self._outgrown(replace(state, refused=after.refused), "")
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
         state = replace(state, last=after.last).noted(*(note for note in after.notes if note != end_note(reply)))

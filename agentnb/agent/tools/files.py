@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ class FileText:
     @property
     def version(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()[:VERSION]
+
+    def with_its_line_ends(self, part: str) -> str:
+        """Return a part of the text with CRLF where all lines of the file end so. Models write plain ends."""
+        uses_crlf = "\r\n" in self.text and not re.search(r"(?<!\r)\n", self.text)
+        return re.sub(r"\r?\n", "\r\n", part) if uses_crlf else part
 
 
 class ProjectFiles:
@@ -124,10 +130,12 @@ class ProjectFiles:
         if version == NEW:
             if old:
                 raise Unable("A new file has no old text.")
-            return self._place_of_new(path), None, new
+            return self._by_own_path(path, self._place_of_new(path)), None, new
         found = self._read(path)
+        self._by_own_path(path, found.path)
         if version != found.version:
             raise Unable(f"{path} has version {found.version} now, not {version[:VERSION]}: read it again.")
+        old, new = found.with_its_line_ends(old), found.with_its_line_ends(new)
         if not old or (count := found.text.count(old)) != 1:
             why = "is empty" if not old else f"stands in {path} {count} times"
             raise Unable(f"`old` {why}; it must stand there exactly once.")
@@ -182,6 +190,13 @@ class ProjectFiles:
         if not _may_be_listed(self._root, target):
             raise Unable(f"{path} may not be made: it would be hidden, ignored, or count as secret.")
         return target
+
+    def _by_own_path(self, path: str, found: Path) -> Path:
+        """Return the file. Raises Unable where the path leads to it by a link or a detour: --allow goes by the path."""
+        own = found.relative_to(self._root).as_posix()
+        if path != own:
+            raise Unable(f"Name the file by its own path: {own}.")
+        return found
 
     def _hits(self, name: str, text: str) -> Iterator[str]:
         try:

@@ -15,6 +15,9 @@ MAX_CHOICES = 6
 MAX_NAMES = 200
 MAX_CELL = 20_000
 """Characters of a proposed cell."""
+MAX_SENTENCE = 1_000
+"""Characters of what a person reads beside it, or is asked."""
+MAX_CHOICE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,8 @@ class NotebookTools:
         """Tell why a proposal cannot be shown; an empty text where it can."""
         if not source.strip():
             return "The cell is empty."
+        if len(why) > MAX_SENTENCE:
+            return f"`why` has {len(why):,} characters; say it in one sentence."
         if len(source) > MAX_CELL:
             return f"The cell has {len(source):,} characters; at most {MAX_CELL:,} are shown. Propose several cells."
         if replaces and self.cell_text(replaces) is None:
@@ -97,9 +102,11 @@ class NotebookTools:
         """Tell why a question cannot be asked; an empty text where it can."""
         if not question.strip():
             return "The question is empty."
+        if len(question) > MAX_SENTENCE:
+            return f"The question has {len(question):,} characters; ask in at most {MAX_SENTENCE:,}."
         short = len(choices) <= MAX_CHOICES and len(set(choices)) == len(choices)
-        if not short or not all(choice.strip() for choice in choices):
-            return f"Give at most {MAX_CHOICES} choices, each with a text and none twice."
+        if not short or not all(choice.strip() and len(choice) <= MAX_CHOICE for choice in choices):
+            return f"Give at most {MAX_CHOICES} choices, each of 1 to {MAX_CHOICE} characters and none twice."
         return ""
 
     def plan(self, items: list[PlanItem]) -> Outcome:

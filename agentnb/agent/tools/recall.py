@@ -64,7 +64,7 @@ def found(words: str, steps: Mapping[int, Sequence[Block]]) -> str:
     """Return the steps that the words point at best, each with the text around them; a rare word counts more."""
     wanted = {word.casefold() for word in _WORD.findall(words)}
     told = {step: _told([block for block in blocks if not _is_echo(block)]) for step, blocks in steps.items()}
-    having = {step: wanted & set(_WORD.findall(text.casefold())) for step, text in told.items()}
+    having = {step: _standing_in(text.casefold(), wanted) for step, text in told.items()}
     spread = Counter(word for each in having.values() for word in each)
     weight = {step: sum(math.log(1 + len(told) / spread[word]) for word in each) for step, each in having.items()}
     best = sorted((step for step in told if weight[step]), key=lambda step: (-weight[step], -step))
@@ -73,6 +73,11 @@ def found(words: str, steps: Mapping[int, Sequence[Block]]) -> str:
     parts = [f"{f'Step {step}' if step else 'Asked'}:\n{_around(told[step], having[step])}" for step in best[:BEST]]
     more = [f"{len(best) - BEST} more steps hold some of these words."] if len(best) > BEST else []
     return shorten("\n\n".join([*parts, *more]), MOST)
+
+
+def _standing_in(text: str, wanted: set[str]) -> set[str]:
+    """Return the words that stand in the text as whole words. A pattern that begins with the word is searched fast."""
+    return {word for word in wanted if re.search(rf"{word}(?<!\w{word})(?!\w)", text)}
 
 
 def _is_echo(block: Block) -> bool:

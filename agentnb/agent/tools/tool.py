@@ -200,7 +200,7 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
     if not isinstance(result, Outcome):
-        return Outcome(text=unframed(shorten(_as_text(result))))
+        return Outcome(text=unframed(shorten(result if isinstance(result, str) else repr(result))))
     # An error may quote what the model gave: a name of any length, a tag of ours.
     return replace(result, text=unframed(shorten(result.text))) if result.is_error else result
 
@@ -226,10 +226,6 @@ def without_result(tool: Tool) -> Tool:
         return Outcome(text=f"{said}. What it gave is {WITHHELD}.", is_error=outcome.is_error, refused=outcome.refused)
 
     return replace(tool, call=call)
-
-
-def _as_text(result: Any) -> str:
-    return result if isinstance(result, str) else repr(result)
 
 
 def shorten(text: str, limit: int = MAX_RESULT) -> str:

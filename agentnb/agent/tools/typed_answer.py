@@ -9,13 +9,14 @@ import ast
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentnb.agent.tools.arguments import WrongArguments, faults_in_words, plain_schema
 from agentnb.agent.tools.tool import Outcome, Tool
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AnswerMismatch, InputError
+from agentnb.models.messages import Content, Text, ToolCall
 
 NAME = "answer"
 REPAIRS = 2
@@ -42,8 +43,9 @@ class TypedAnswer:
             self._adapter: TypeAdapter[Any] = TypeAdapter(_ROWS if self._is_table else self._kind)
             self._schema = plain_schema(self._adapter.json_schema())
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
+            why = re.split(r"\. |\n", str(error))[0]
             raise InputError(
-                f"--as cannot be {text}: {str(error).partition(chr(10))[0]}",
+                f"--as cannot be {text}: {why}",
                 todo="Name a dataclass, a pydantic model, list[...], dict[...], DataFrame, str, int, float or bool.",
             ) from None
         self.schema = closed(self._parameters)
@@ -91,6 +93,23 @@ class TypedAnswer:
             return "" if len(self._faults) > REPAIRS else wrong
         return ""
 
+    def came_before(self, contents: Iterable[Content]) -> bool:
+        """Take the value that an earlier run has given, the newest in its conversation that is of the type."""
+        for content in reversed(list(contents)):
+            try:
+                match content:
+                    case ToolCall(name=called, arguments=given) if called == NAME:
+                        self._take(**self._checked(given))
+                    case Text(text=text):
+                        self._take(**self._checked(json.loads(text)))
+                    case _:
+                        continue
+            except (WrongArguments, ValueError, TypeError, RecursionError):
+                self._faults.clear()
+            else:
+                return True
+        return False
+
     def value(self) -> object:
         """Return the value. Raises AnswerMismatch where none came that fits."""
         if not self.came:
@@ -126,6 +145,8 @@ class TypedAnswer:
 
 _KEPT = ("description", "enum", "const", "$ref", "required")
 _CLOSED = {"type": "object", "additionalProperties": False}
+_FORMATS = ("date-time", "date", "time")
+"""Forms of a text that all providers take."""
 _PLAIN = ("string", "integer", "number", "boolean", "null")
 
 
@@ -160,7 +181,8 @@ def _closed(schema: JsonMapping) -> JsonObject:
         case "array" if isinstance(schema.get("items"), Mapping) and "prefixItems" not in schema:
             return kept | {"type": "array", "items": _closed(schema["items"])}
         case str() as kind if kind in _PLAIN:
-            return kept | {"type": kind}
+            form = {"format": schema["format"]} if schema.get("format") in _FORMATS else {}
+            return kept | {"type": kind} | form
     if either:
         return kept | {"anyOf": [_closed(part) for part in either]}
     if kept.keys() & {"$ref", "enum", "const"}:

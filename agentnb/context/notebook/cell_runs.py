@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,8 @@ class CellRun:
     order: int = 0
     replaces: int = 0  # the number of the run that this one takes the place of
     interrupted: bool = False
+    ended: float = math.inf
+    """When it ended, in seconds since the epoch; infinite where nobody saw it."""
 
     @property
     def key(self) -> str:
@@ -133,6 +136,7 @@ class CellLog:
         number: int,
         outputs: Iterable[Output] = (),
         interrupted: bool = False,
+        ended: float = math.inf,
     ) -> CellRun | None:
         """Take in a run that has ended; None for what is no context."""
         source = _whole(source)
@@ -150,6 +154,7 @@ class CellLog:
             order=self.order,
             replaces=before.number if before else 0,
             interrupted=interrupted,
+            ended=ended,
         )
         self._runs[cell] = self.by_number[number] = run
         return run
@@ -165,6 +170,11 @@ class CellLog:
     def runs(self) -> tuple[CellRun, ...]:
         """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
+
+    @property
+    def told_by_number(self) -> dict[int, CellRun]:
+        """Return every run by its number, hidden ones left out."""
+        return {number: run for number, run in self.by_number.items() if not self.is_hidden(run)}
 
     def is_hidden(self, run: CellRun) -> bool:
         return self.keeps_out(run.cell, run.source)

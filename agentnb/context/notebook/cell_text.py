@@ -30,6 +30,8 @@ FULL = Form("cell", 2, 300, 30, 4_000)
 WHOLE = Form("whole", 3, 2_000, 400, 30_000, 60)
 FORMS = {form.name: form for form in (OUTLINE, BRIEF, FULL, WHOLE)}
 SOURCE_CHARACTERS = 24_000
+TABLE = 8, 800
+"""Lines and characters that a table gets at least: its columns, rows of its head and tail, and its shape."""
 SHOW_RUN = 2
 """Cells in a row that only look are told in one line of an outline from this number on."""
 
@@ -58,7 +60,8 @@ def _outputs(outputs: Sequence[Output], form: Form) -> list[str]:
 
 
 def _output(output: Output, form: Form) -> str:
-    text = cut(output.text, lines=form.output, characters=form.characters)
+    least = TABLE if output.kind == "table" else (0, 0)
+    text = cut(output.text, lines=max(form.output, least[0]), characters=max(form.characters, least[1]))
     return framed("output", text, kind="" if output.kind in ("printed", "result") else output.kind)
 
 

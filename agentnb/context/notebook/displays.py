@@ -17,7 +17,7 @@ from agentnb.canonical import JsonMapping
 from agentnb.context.values.description import settled
 from agentnb.context.values.figures import plotly_spec, svg_text, vega_spec
 
-KEPT = 8
+KEPT = 40
 """Figures that are kept: the newest."""
 CHARACTERS = 4_000_000
 """Characters of a picture in base64, and of an html page that is looked through. Of a larger one only words are
@@ -76,10 +76,15 @@ class Displays:
         with self._lock:
             self._kept = [item for item in self._kept if item[1].cell != cell]
 
-    def latest(self) -> tuple[Shown, ...]:
-        """Return what the newest cell that showed any has shown, in the order in which it did."""
-        found = [shown for _, shown in self._kept]
-        return tuple(shown for shown in found if shown.cell == found[-1].cell)
+    @property
+    def kept(self) -> tuple[Shown, ...]:
+        """Return all that is kept, the newest last."""
+        return tuple(shown for _, shown in self._kept)
+
+
+def of_latest(kept: Sequence[Shown]) -> tuple[Shown, ...]:
+    """Return what the newest cell that showed any has shown, in the order in which it did."""
+    return tuple(shown for shown in kept if shown.cell == kept[-1].cell)
 
 
 def figure_of(bundle: JsonMapping, *, cell: str, about: str = "") -> Shown | None:
@@ -125,11 +130,14 @@ def _plain(bundle: JsonMapping) -> str:
 
 
 def names_of(shown: Sequence[Shown], numbers: Mapping[str, int]) -> dict[str, Shown]:
-    """Return the figures of one cell by what the model and the receipt call them: by the cell's number."""
-    cells = [str(numbers.get(item.cell, item.cell)) for item in shown]
-    if len(shown) == 1:
-        return {f"figure shown by cell {cells[0]}" if cells[0] else "figure open in pyplot": shown[0]}
-    return {f"figure {i + 1} of {len(shown)} shown by cell {cells[i]}": item for i, item in enumerate(shown)}
+    """Return figures by what the model and the receipt call them: by the cell's number."""
+    found: dict[str, Shown] = {}
+    for cell in dict.fromkeys(item.cell for item in shown):
+        place = f"shown by cell {numbers.get(cell, cell)}" if cell else "open in pyplot"
+        own = [item for item in shown if item.cell == cell]
+        for number, item in enumerate(own, 1):
+            found[f"figure {number} of {len(own)} {place}" if len(own) > 1 else f"figure {place}"] = item
+    return found
 
 
 # whether a task speaks of a figure ------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.canonical import JsonMapping
@@ -88,14 +89,38 @@ def _size(value: Any) -> str:
         return ""
 
 
+def ran_into(namespace: JsonMapping, modules: Iterable[str]) -> list[str]:
+    """Return the names that no cell's code binds and that are the user's all the same: by `%run`, `%%capture`, `exec`.
+
+    A name that one of `modules` has with the same value came from there, by a star.
+    """
+    stars = [static_inspect.module_dict(found) for one in modules if (found := sys.modules.get(one)) is not None]
+    return [
+        name
+        for name, value in static_inspect.public(namespace)
+        if name not in _SHELL and _is_own(value) and not any(star.get(name, namespace) is value for star in stars)
+    ]
+
+
+def _is_own(value: Any) -> bool:
+    """Tell whether a value is no function or class of a package."""
+    if type(value) is FunctionType:
+        return value.__module__ == "__main__"
+    is_class = static_inspect.is_a(value, type)
+    return type(value) is not BuiltinFunctionType and (
+        not is_class or static_inspect.class_name(value)[0] == "__main__"
+    )
+
+
 def names_text(
-    lines: Iterable[NameLine], gone: Iterable[str] = (), *, renewed: bool, scrub: Callable[[str], str]
+    lines: Iterable[NameLine], gone: Iterable[str] = (), *, renewed: bool, more: int = 0, scrub: Callable[[str], str]
 ) -> str:
-    """Return the list as an element; `renewed` where an earlier list is only added to."""
+    """Return the list as an element; `renewed` where an earlier list is only added to. `more` are not listed."""
     left = ", ".join(gone)
     return framed(
         "names",
         scrub("\n".join(line.text for line in lines)),
         changes="yes" if renewed else "",
         removed=left,
+        left_out=f"{more:,} older names" if more > 0 else "",
     )

@@ -16,6 +16,8 @@ RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 KEPT = 60_000
 """Characters of one output that are kept: its beginning and its end."""
+WIDGET_WORDS = 160
+"""Characters of a widget's description."""
 OutputKind = Literal["printed", "warnings", "result", "shown", "table", "figure", "widget", "error"]
 
 HEAD_SHARE = 0.6
@@ -23,6 +25,8 @@ LINE = 500
 """Characters of one line; of a longer one the beginning and the end are kept."""
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,16}(?=>)|(?<=\bobject) at 0x[0-9a-fA-F]{4,16}")
+_CELL_FILE = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s\"'<>:/\\]+[/\\])*ipykernel_\d+[/\\]\d+\.py")
+"""The file that ipykernel makes up for a cell: its name holds the process id."""
 _SHAPE = re.compile(r"\[?(\d[\d,]*) rows x (\d[\d,]*) columns\]?|^shape: \(([\d, _]+)\)", re.MULTILINE)
 
 
@@ -62,6 +66,8 @@ def settle(text: str) -> str:
     while "\x08" in text:
         shorter = re.sub("[^\x08\n]\x08", "", text)
         text = shorter if shorter != text else text.replace("\x08", "")
+    if "ipykernel_" in text:
+        text = _CELL_FILE.sub("cell", text)
     return _ADDRESS.sub("", text)
 
 
@@ -96,24 +102,31 @@ def _overwritten(line: str) -> str:
 
 def cut(text: str, *, lines: int, characters: int) -> str:
     """Return the head and the tail of a text, and between them how much was left out."""
-    rows = [_short(row) for row in text.rstrip("\n").split("\n")]
-    if len(rows) > lines:
-        head = max(1, round(lines * HEAD_SHARE))
-        tail = max(1, lines - head)
-        rows = [*rows[:head], f"[… {len(rows) - head - tail:,} lines left out …]", *rows[len(rows) - tail :]]
-    joined = "\n".join(rows)
-    if len(joined) <= characters:
-        return joined
-    head = round(characters * HEAD_SHARE)
-    tail = characters - head
-    return f"{joined[:head]}\n[… {len(joined) - head - tail:,} characters left out …]\n{joined[len(joined) - tail :]}"
+    rows = text.rstrip("\n").split("\n")
+    crowded = sum(map(len, rows)) + len(rows) > characters + 1
+    rows = [_short(row, min(LINE, characters // (1 + (len(rows) > 1))) if crowded else LINE) for row in rows]
+    kept = len(rows) if len(rows) <= lines + 1 else max(lines, 2)
+    first = round(kept * HEAD_SHARE) or 1
+    head, tail = rows[:first], rows[len(rows) - kept + first :]
+    while crowded and sum(map(len, head + tail)) + len(head + tail) > characters + 1 and len(head + tail) > 2:
+        (head.pop() if len(head) * (1 - HEAD_SHARE) >= len(tail) * HEAD_SHARE else tail.pop(0))
+    gone = _lines_in(rows[len(head) : len(rows) - len(tail)])
+    return "\n".join([*head, *([f"[… {gone:,} line{'s' * (gone > 1)} left out …]"] if gone else []), *tail])
 
 
-def _short(row: str) -> str:
-    if len(row) <= LINE:
+def _lines_in(rows: Iterable[str]) -> int:
+    """Return how many lines these are, those counted that were not kept."""
+    return sum(int(found[1].replace(",", "")) if (found := _NOT_KEPT.fullmatch(row)) else 1 for row in rows)
+
+
+_NOT_KEPT = re.compile(r"\[… ([\d,]+) lines were not kept …\]")
+
+
+def _short(row: str, most: int) -> str:
+    if len(row) <= most:
         return row
-    head = LINE * 2 // 3
-    return f"{row[:head]} [… {len(row) - LINE:,} characters …] {row[len(row) - (LINE - head) :]}"
+    head = most * 2 // 3
+    return f"{row[:head]} [… {len(row) - most:,} characters left out …] {row[len(row) - (most - head) :]}"
 
 
 def first_line(text: str, limit: int) -> str:
@@ -143,7 +156,7 @@ def joined(outputs: Iterable[Output]) -> tuple[Output, ...]:
     return tuple(item for item in settled if item.text)
 
 
-_OBJECT = re.compile(r"<[\w.]+ object(?: at 0x[0-9a-fA-F]+)?>\Z")
+_OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-fA-F]+)?>\Z")
 _HTML_ROW = re.compile(r"</(?:tr|p|div|li|h\d|table|pre)>|<br\s*/?>", re.IGNORECASE)
 _HTML_SKIPPED = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _HTML_TAG = re.compile(r"<[^>]*>")
@@ -158,7 +171,7 @@ def output_of(data: JsonMapping, *, result: bool, figure: str | None = None, nam
     if figure is not None:
         return Output(kind="figure", text=figure or plain or "figure", name=name)
     if WIDGET in data:
-        return Output(kind="widget", text=first_line(plain, 160) or "widget", name=name)
+        return Output(kind="widget", text=first_line(plain, WIDGET_WORDS) or "widget", name=name)
     page = _text(data, "text/html")
     is_table = "<table" in page[:KEPT] or bool(shape_in(plain[-200:]))
     if not plain or _OBJECT.match(plain):
@@ -194,4 +207,6 @@ def bounded(text: str) -> str:
     half = KEPT // 2
     head, tail = text[:half], text[len(text) - half :]
     head, tail = head[: head.rfind("\n") + 1] or head, tail[tail.find("\n") + 1 :]
-    return f"{head}[… {len(text) - len(head) - len(tail):,} characters were not kept …]\n{tail}"
+    gone = text[len(head) : len(text) - len(tail)]
+    lines = f"{_lines_in(gone.splitlines()):,} lines" if gone.count("\n") > 1 else f"{len(gone):,} characters"
+    return f"{head}[… {lines} were not kept …]\n{tail}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agentnb.context.notebook.cell_runs import CellRun
+from agentnb.context.notebook.cell_runs import CellRun, stem, words_of
 
 _NOUN = (
     r"cells?|zellen?|cellules?|celdas?|cell[ae]|c[ée]lulas?|cellen?|kom[oó]rk[aię]\w*|"
@@ -38,7 +38,8 @@ _ABOVE = re.compile(
 _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (
         re.compile(
-            r"\b(?:plots?|figures?|charts?|graphs?|histograms?|heat ?maps?|curves?|scatter|diagrams?|grafik\w*"
+            r"\b(?:plots?|figures?|charts?|graphs?|pictures?|photos?|(?<=this )images?|(?<=the )images?"
+            r"|histograms?|heat ?maps?|curves?|scatter|diagrams?|grafik\w*"
             r"|abbildung"
             r"|diagramm\w*|graphique|gráfic[oa]|график\w*|wykres\w*)\b|图|グラフ|그래프",
             re.IGNORECASE,
@@ -158,10 +159,10 @@ def _numbered(
     found, missing = [], []
     for number, as_place, certain in _numbers(task):
         run = by_number.get(number)
-        if run is None and as_place and 0 < number <= len(placed):
-            run = placed[number - 1]
         if run is not None:
             found.append((run, f"cell {number} is named"))
+        elif as_place and 0 < number <= len(placed):
+            found.append((placed[number - 1], f"cell {number} by its place"))
         elif certain:
             missing.append(number)
     return found, tuple(dict.fromkeys(missing))
@@ -176,9 +177,9 @@ def _ordinals(task: str, order: Sequence[CellRun]) -> Iterator[tuple[CellRun, st
 
 def _before(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     for match in _BEFORE.finditer(task):
-        yield from ((run, "a cell before this one is named") for run in _counted(match, before))
+        yield from ((run, BEFORE) for run in _counted(match, before))
     if _says_above(task) and before:
-        yield before[-1], "the cell above"
+        yield before[-1], ABOVE
 
 
 def _says_above(task: str) -> bool:
@@ -193,10 +194,57 @@ def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, st
         word = _WORD_FOR[kinds[0]]
         if said and shown:
             which = _WHICH.search(task[: said.start()]) or _WHICH.match(task[said.end() :].lstrip())
-            yield from ((run, why) for run, why in _meant(which, shown, word))
+            told = _told_apart(*_beside_noun(task, said), shown) if which is None else None
+            yield from [(told, f"the {word} that the words tell of")] if told else _meant(which, shown, word)
     defined = next((run for run in reversed(before) if run.flow.defines), None) if _CODE.search(task) else None
     if defined is not None:
         yield defined, "the last cell that defines a function or class"
+
+
+ABOVE, BEFORE = "the cell above", "a cell before this one is named"
+_CELL = re.compile(_NOUN, re.IGNORECASE)
+
+
+def pointed_words(task: str, means: Pointed, runs: Sequence[CellRun]) -> str:
+    """Say which cells are meant by their place or by what they showed; the order of running does not tell.
+
+    Empty where only the last cell is, or cells by the number that they have.
+    """
+    meant = [(run, why) for run, why in means.cells if why != f"cell {run.number} is named"]
+    if any(why not in (ABOVE, BEFORE) for _, why in meant) and not _CELL.search(task):
+        meant = [(run, why) for run, why in meant if why not in (ABOVE, BEFORE)]  # "the plot above" is no cell
+    if all(run is runs[-1] for run, _ in meant):
+        return ""
+    cells = ", ".join(f"cell {run.number} ({why.removesuffix(' is named')})" for run, why in meant)
+    return f"The task points at {cells}."
+
+
+def _beside_noun(task: str, noun: re.Match[str]) -> tuple[set[str], str]:
+    """Return the stems of the words that say which one is meant, and the noun's: "peak" and "plot"."""
+    before = _ADJECTIVES.search(task[: noun.start()])
+    after = _OF.match(task[noun.end() :])
+    said = words_of(" ".join([before.group() if before else "", after.group(1) if after else ""]))
+    kind = stem(noun.group().replace(" ", ""))
+    return ({stem(word) for word in said} - _SAID_OF_ANY, kind) if not said & _NEWEST else (set(), "")
+
+
+_ADJECTIVES = re.compile(r"(?:[\w'-]+[ \t]+){1,3}\Z")
+_OF = re.compile(r"\s+(?:of|for|with|about|titled|named|called|on|from)\s+([\w ,'\"-]{2,60})")
+_NEWEST = {"last", "latest", "newest", "above", "previous", "just", "letzte", "dernier", "dernière"}
+_PLAIN = "the this that my our an in of is and does what why did which show with"
+_KIND = "plot figure chart graph diagram table frame error log print list widget"
+_SAID_OF_ANY = {stem(word) for word in f"{_PLAIN} {_KIND}".split()}
+
+
+def _told_apart(said: set[str], kind: str, shown: Sequence[CellRun]) -> CellRun | None:
+    """Return the one run that has more of these words than any other; None where no run has.
+
+    Code writes the kind in full or cut short: a histogram is `hist`.
+    """
+    kinds = [any(len(known) > 3 and kind.startswith(known) for known in run.stems - _SAID_OF_ANY) for run in shown]
+    counts = [len(said & run.stems) + is_kind for run, is_kind in zip(shown, kinds, strict=True)]
+    most = max(counts, default=0)
+    return shown[counts.index(most)] if most and len(shown) > 1 and counts.count(most) == 1 else None
 
 
 def kind_words(task: str) -> list[str]:

@@ -251,8 +251,8 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 
 def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
-    """Return the frames of a traceback with their lines, outermost first. What stands above the cell is the
-    kernel's."""
+    """Return the frames of a traceback with their lines, outermost first. What stands above the cell, and what runs
+    a magic of it, is the kernel's."""
     found: list[tuple[FrameType, int]] = []
     step = error.__traceback__
     in_cell = False
@@ -260,7 +260,8 @@ def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
         if step.tb_frame.f_code.co_name.startswith(_CELL) and not in_cell:
             in_cell = True
             found.clear()
-        found.append((step.tb_frame, step.tb_lineno))
+        if not below_packages(step.tb_frame.f_code.co_filename).startswith("IPython/core/"):
+            found.append((step.tb_frame, step.tb_lineno))
         step = step.tb_next
     return found
 

@@ -45,22 +45,41 @@ def describe_failure(error: BaseException, *, project: Path | None = None, short
     chain = chain_of(error)
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
-        lines += [f"{type(one).__name__}: {_message(one)}", *_told(frames_from_cell(one), project, short)]
+        lines += [*_headline(one, project), *_told(_frames(one), project, short)]
     return framed("error", "\n".join(lines))
 
 
 def told_briefly(error: BaseException) -> str:
     """Return the failure as a cell's output has it: the error and its causes, the user's frames, no locals."""
     lines: list[str] = []
-    chain = chain_of(error)[:3]
+    chain = chain_of(error)
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
-        lines.append(f"{type(one).__name__}: {_message(one)}")
-        frames = frames_from_cell(one)
+        lines += _headline(one, None)
+        frames = _frames(one)
         own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
         kept = sorted({*own[-OWN_FRAMES:], *([len(frames) - 1] if frames else [])})
         lines += [text for number in kept for text in _frame(*frames[number], None)]
     return "\n".join(lines)
+
+
+def _headline(error: BaseException, project: Path | None) -> list[str]:
+    """Return the error's type and message; of code that could not be read also its place and line."""
+    if not isinstance(error, SyntaxError) or not error.filename:
+        return [f"{type(error).__name__}: {_message(error)}"]
+    line = [f"    {error.text.strip()}"] if error.text and error.text.strip() else []
+    place = f"{shown_file(error.filename, project)}, line {error.lineno}"
+    return [f"{type(error).__name__}: {steady(error.msg or '')[:MESSAGE]}", place, *line]
+
+
+def _frames(error: BaseException) -> list[_Frame]:
+    """Return the error's frames; none where only IPython's are there, which reads and compiles a cell."""
+    frames = frames_from_cell(error)
+    return [] if frames and _is_shells(frames[0][0]) else frames
+
+
+def _is_shells(frame: FrameType) -> bool:
+    return below_packages(frame.f_code.co_filename).startswith(("IPython/", "ipykernel/"))
 
 
 def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
@@ -74,12 +93,23 @@ def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
 
 def _message(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = _of_syntax(error) if isinstance(error, SyntaxError) else str(error)
     except Exception:  # noqa: BLE001 - `__str__` of an exception is the user's code
         return "(its message cannot be shown)"
     return steady(text if len(text) <= MESSAGE else f"{beginning(text, MESSAGE)} […]")
 
 
+def _of_syntax(error: SyntaxError) -> str:
+    """Return what cannot be parsed, with its line: no frame of the traceback has it."""
+    if not error.filename or not error.text or _COMPILED.fullmatch(error.filename):
+        return str(error)
+    mark = " " * (min(error.offset or 1, len(error.text)) - 1) + "^"
+    place = f"{shown_file(error.filename, None)}, line {error.lineno}"
+    return f"{error.msg} ({place})\n    {error.text.rstrip()}\n    {mark}"
+
+
+_COMPILED = re.compile(r"<(?!ipython-input)[^>]*>")
+"""Names of code that was made from a text, as `ast.parse` gives them."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,16}(?=>)")
 _SET = re.compile(r"\{[^{}:\n]{2,400}\}")
 

@@ -47,28 +47,20 @@ def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
-    key = _key(text)
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     if key in _CLEAN:
         return Redacted(text, ())
     result = _redacted(text, allow)
     if result.text == text and not allow:
-        _remember(key)
+        _CLEAN[key] = None
+        if len(_CLEAN) > REMEMBERED:
+            with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
+                del _CLEAN[next(iter(_CLEAN))]
     return result
 
 
 _CLEAN: dict[bytes, None] = {}
 """Digests of texts that hold no secret even where nothing is allowed. Oldest first."""
-
-
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _remember(key: bytes) -> None:
-    _CLEAN[key] = None
-    if len(_CLEAN) > REMEMBERED:
-        with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
-            del _CLEAN[next(iter(_CLEAN))]
 
 
 def named_secrets(
@@ -126,7 +118,8 @@ class _Taken:
     dear: set[str] = field(default_factory=set)
 
 
-_HINT_LETTERS = {letter for shape in SHAPES for hint in shape.hints for letter in hint}
+_HINTS = frozenset(hint for shape in SHAPES for hint in shape.hints).union(NAME_HINTS)
+_HINT_LETTERS = frozenset(letter for hint in _HINTS for letter in hint)
 """Much data lacks some of them, base64 for one: it is not searched for the hints that have them."""
 
 
@@ -135,15 +128,16 @@ class Places:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._lowered = _lowered(text)
-        self._absent = {letter for letter in _HINT_LETTERS if letter not in self._lowered}
+        lowered = self._lowered = _lowered(text)
+        absent = {letter for letter in _HINT_LETTERS if letter not in lowered}
+        self._here = {hint for hint in _HINTS if absent.isdisjoint(hint) and hint in lowered}
         self._known: dict[str, list[int]] = {}
 
     def of(self, hint: str) -> list[int]:
         """Return where the hint begins, in small letters or large ones."""
         if (found := self._known.get(hint)) is None:
             found = self._known[hint] = []
-            place = self._lowered.find(hint) if self._absent.isdisjoint(hint) else -1
+            place = self._lowered.find(hint) if hint in self._here else -1
             while place >= 0:
                 found.append(place)
                 place = self._lowered.find(hint, place + 1)
@@ -155,8 +149,10 @@ class Places:
 
     def matches(self, shape: Shape) -> Iterator[re.Match[str]]:
         """Yield what the shape matches, from the left, none over another."""
+        if self._here.isdisjoint(shape.hints):
+            return
         if shape.before is None:
-            yield from shape.pattern.finditer(self.text) if any(hint in self._lowered for hint in shape.hints) else ()
+            yield from shape.pattern.finditer(self.text)
             return
         done = 0
         for place in self.all_of(shape.hints):

@@ -100,19 +100,7 @@ def _told(name: str, kind: str, signature: str, doc: str) -> Definition:
     about = " ".join(" ".join(line for line in next(prose, "").split("\n") if line.strip("=-~*# ")).split())
     first, newline, rest = signature.partition("\n")
     said = f'  """{first_line(about)}"""' if about else ""
-    return Definition(
-        name=name,
-        kind=kind,
-        origin="file",
-        file="",
-        cell="",
-        lines=(0, 0),
-        source="",
-        signature=f"{first}{said}{newline}{rest}",
-        doc=about,
-        docstring=doc,
-        library=True,
-    )
+    return sourceless(name, kind, f"{first}{said}{newline}{rest}", about, docstring=doc)
 
 
 def _header(path: Path, first: int) -> str:
@@ -139,3 +127,19 @@ def _doc_of(code: CodeType) -> str:
     """A function's docstring is its first constant, where it has one."""
     found: Any = code.co_consts[0] if code.co_consts else None
     return found if type(found) is str and not code.co_name.startswith("<") else ""
+
+
+def sourceless(name: str, kind: str, signature: str, doc: str, *, docstring: str = "") -> Definition:
+    return Definition(
+        name=name,
+        kind=kind,
+        origin="file",
+        file="",
+        cell="",
+        lines=(0, 0),
+        source="",
+        signature=signature,
+        doc=doc,
+        docstring=docstring,
+        library=True,
+    )

@@ -16,7 +16,8 @@ from typing import Any
 from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
 from agentnb.context.resolve.files import stamp_of
-from agentnb.context.resolve.text import CellNames, Texts, sourceless
+from agentnb.context.resolve.library import sourceless
+from agentnb.context.resolve.text import CellNames, Texts
 from agentnb.context.static.definitions import Definition, FileDefinitions
 from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import first_line, normalise

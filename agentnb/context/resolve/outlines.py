@@ -147,7 +147,7 @@ def _cut(outline: Outline, share: int, wanted: AbstractSet[str], held: Collectio
     if outline.size <= share:
         return outline
     ranked = sorted(
-        outline.lines, key=lambda line: (line.name not in held, _last(line.name) not in wanted, _rank(line))
+        outline.lines, key=lambda line: (line.name not in held, line.name.rpartition(".")[2] not in wanted, _rank(line))
     )
     kept = set()
     for line in ranked:
@@ -163,7 +163,3 @@ def _rank(line: Line) -> int:
     if line.name == "__doc__":
         return 0
     return (2 if "." in line.name else 1) if _DEFINES.match(line.text) else 3
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]

@@ -37,9 +37,10 @@ from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve import inference, library
 from agentnb.context.resolve.files import FileIndex, module_file, module_name
 from agentnb.context.resolve.inference import Place
+from agentnb.context.resolve.library import sourceless
 from agentnb.context.resolve.objects import LiveObjects
 from agentnb.context.resolve.package_search import PackageSearch, packages_in_use
-from agentnb.context.resolve.text import CellNames, Texts, sourceless
+from agentnb.context.resolve.text import CellNames, Texts
 from agentnb.context.static.definitions import Definition, FileDefinitions
 from agentnb.context.static.name_usage import SELF
 from agentnb.context.values import static_inspect
@@ -476,7 +477,9 @@ class Resolver:
             return Unresolved(name=name, reason=f"no source: {self._objects.why_sourceless(value, name)}")
         if value is not static_inspect.MISSING:
             return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
-        ambiguous = self._candidates(name) or ([] if self.known(parts[0]) else self._search.candidates(name))
+        ambiguous = [f"{file.module}.{name}" for file in self._surveyed if name in file.chosen] or (
+            [] if self.known(parts[0]) else self._search.candidates(name)
+        )
         if len(ambiguous) > 1:
             return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
         computed = self._is_computed(parts)
@@ -501,9 +504,6 @@ class Resolver:
                 break
             found.append(value)
         return found
-
-    def _candidates(self, name: str) -> list[str]:
-        return [f"{file.module}.{name}" for file in self._surveyed if name in file.chosen]
 
     def _words(self, parts: list[str]) -> Iterator[str]:
         if len(parts) == 1:

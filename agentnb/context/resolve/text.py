@@ -291,18 +291,3 @@ def _note(file: FileDefinitions, error: ParseError) -> str:
     if file.entries:
         return f"{file.file} does not parse ({error}): the rest of it is used"
     return f"{file.file} cannot be used: {error}"
-
-
-def sourceless(name: str, kind: str, signature: str, doc: str) -> Definition:
-    return Definition(
-        name=name,
-        kind=kind,
-        origin="file",
-        file="",
-        cell="",
-        lines=(0, 0),
-        source="",
-        signature=signature,
-        doc=doc,
-        library=True,
-    )

@@ -197,10 +197,6 @@ class FileDefinitions:
         """Definitions by their name inside the file: `Graph.add_edge`. Built when looked at."""
         return Built(self)
 
-    @cached_property
-    def constants(self) -> tuple[str, ...]:
-        return tuple(name for name, entry in self.chosen.items() if entry.kind in {"constant", "type alias"})
-
     def at_line(self, line: int, name: str = "") -> Entry | None:
         """Return the entry whose first line is `line`, or the innermost one around it; `name` settles ties."""
         exact = [entry for entry in self.entries if any(span[0] == line for span in entry.spans)]

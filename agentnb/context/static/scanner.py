@@ -168,7 +168,9 @@ class _Scanner:
                 names = (name for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name))
                 self.deleted.extend(name.id for name in names if isinstance(name.ctx, ast.Del))
             case ast.If():
-                self._branches(node, where)
+                runs = runs_branch(node.test)
+                self._block(node.body, where if runs else where.unlikely())
+                self._block(node.orelse, where.unlikely() if runs else where)
             case _:
                 self._compound(node, where)
 
@@ -185,11 +187,6 @@ class _Scanner:
         elif isinstance(node, ast.Match):
             for case in node.cases:
                 self._block(case.body, where)
-
-    def _branches(self, node: ast.If, where: _Where) -> None:
-        runs = runs_branch(node.test)
-        self._block(node.body, where if runs else where.unlikely())
-        self._block(node.orelse, where.unlikely() if runs else where)
 
     def _function(self, node: FunctionNode, where: _Where) -> None:
         names = [dotted(decorator).removesuffix("()") for decorator in node.decorator_list]

@@ -37,16 +37,13 @@ def matplotlib_artist(value: Any) -> str:
 def _axes(axes: Any) -> str:
     texts = {"": axes.get_title(), "x ": axes.get_xlabel(), "y ": axes.get_ylabel()}
     said = [f"{name}{quoted(text)}" for name, text in texts.items() if text]
-    said += [f"{name} scale {scale}" for name, scale in _scales(axes) if scale != "linear"]
+    scales = {"x": axes.get_xscale(), "y": axes.get_yscale()}
+    said += [f"{name} scale {scale}" for name, scale in scales.items() if scale != "linear"]
     drawn = [_artists(kind, getattr(axes, kind)) for kind in ("lines", "patches", "collections", "images", "texts")]
     box = axes.dataLim
     x0, x1, y0, y1 = (number(float(edge)) for edge in (box.x0, box.x1, box.y0, box.y1))
     extent = f"data x {x0} to {x1}, y {y0} to {y1}"
     return "; ".join([", ".join([type(axes).__name__, *said]), *filter(None, drawn), *([extent] if any(drawn) else [])])
-
-
-def _scales(axes: Any) -> tuple[tuple[str, str], ...]:
-    return ("x", axes.get_xscale()), ("y", axes.get_yscale())
 
 
 def _artists(kind: str, found: Any) -> str:

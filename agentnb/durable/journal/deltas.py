@@ -249,7 +249,8 @@ def _apply(values: dict[str, bytes | bytearray], data: bytes) -> dict[str, bytes
     while at < len(data):
         operation = data[at : at + 1]
         if operation == b"O":
-            return _reordered(values, names, data, at)
+            (count,) = _COUNT.unpack_from(data, at + 1)
+            return {names[index]: values[names[index]] for index in struct.unpack_from(f"<{count}I", data, at + 5)}
         at = _OPERATIONS[operation](values, names, data, at)
     return values
 
@@ -280,13 +281,6 @@ def _apply_new(values: dict[str, bytes | bytearray], names: list[str], data: byt
     values[key] = data[middle:end]
     names.append(key)
     return int(end)
-
-
-def _reordered(
-    values: dict[str, bytes | bytearray], names: list[str], data: bytes, at: int
-) -> dict[str, bytes | bytearray]:
-    (count,) = _COUNT.unpack_from(data, at + 1)
-    return {names[index]: values[names[index]] for index in struct.unpack_from(f"<{count}I", data, at + 5)}
 
 
 _OPERATIONS = {b"S": _apply_splice, b"-": _apply_gone, b"+": _apply_new}

@@ -77,8 +77,10 @@ class Rules(ABC):
         if row.control is not None:
             self.change(row, _CONTROLLED[row.control], _mark_of(row, row.control))
             return Claim(self.known_row(run_id), False, [], None)
-        delivery = self._waiting_delivery(row)
-        if row.summary.status == WAITING and not (delivery or self._is_time(row)):
+        state, delivery = row.summary.state, None
+        if state.startswith(AWAITING):
+            delivery = self.first_delivery(row.key, state.removeprefix(AWAITING))
+        if row.summary.status == WAITING and not (delivery or (row.wake_at is not None and self.now() >= row.wake_at)):
             return Claim(row, False, [], None)
         held = self.take_lease(row, self.now() + lease, self.tick() + lease)
         return Claim(held, True, self.frames(row, row.summary.step)[1], delivery)
@@ -111,13 +113,6 @@ class Rules(ABC):
         except LeaseHeld:
             return True
         return False
-
-    def _waiting_delivery(self, row: RunRow) -> Delivery | None:
-        state = row.summary.state
-        return self.first_delivery(row.key, state.removeprefix(AWAITING)) if state.startswith(AWAITING) else None
-
-    def _is_time(self, row: RunRow) -> bool:
-        return row.wake_at is not None and self.now() >= row.wake_at
 
     # Steps
 

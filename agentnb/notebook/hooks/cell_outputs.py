@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from agentnb.context.notebook.outputs import KEPT, Output, bounded, output_of, settle
+from agentnb.context.notebook.outputs import KEPT, WIDGET, WIDGET_WORDS, Output, bounded, first_line, output_of, settle
 
 _STREAMS: dict[str, Any] = {"stdout": "printed", "stderr": "warnings"}
 
@@ -23,6 +25,8 @@ class CellOutputs:
         self._size = 0
         self._wrapped: list[tuple[Any, Any, Any]] = []
         self._clear_next = False
+        self._elsewhere: set[str] = set()
+        """Displays of earlier cells that this cell shows anew."""
 
     @property
     def running(self) -> bool:
@@ -33,6 +37,7 @@ class CellOutputs:
         if self.running:
             return
         self._events, self._pieces, self._kind, self._size, self._clear_next = [], [], "", 0, False
+        self._elsewhere.clear()
         for name, kind in _STREAMS.items():
             self._wrap(getattr(sys, name), kind)
 
@@ -44,7 +49,7 @@ class CellOutputs:
         self._wrapped = []
         self._flush()
         events, self._events = self._events, []
-        return tuple(events)
+        return tuple(_as_it_is(event) if event.kind == "widget" else event for event in events)
 
     def shown(self, kind: str, content: Mapping[str, Any], *, figure: str | None) -> None:
         """A message of the display: data, an update of what was shown, or that all is cleared."""
@@ -56,12 +61,18 @@ class CellOutputs:
                 self._clear()
             return
         self._flush()
-        name = str((content.get("transient") or {}).get("display_id") or "")
+        widget = (content["data"].get(WIDGET) or {}).get("model_id")
+        name = str((content.get("transient") or {}).get("display_id") or widget or "")
         output = output_of(content["data"], result=kind == "execute_result", figure=figure, name=name)
         if output is None:
             return
         places = [place for place, event in enumerate(self._events) if name and event.name == name]
-        if kind == "update_display_data":
+        updates = kind == "update_display_data"
+        if updates and not places:
+            self._elsewhere.add(name)
+        if updates and name in self._elsewhere:
+            output = replace(output, text=f"(in the place of what an earlier cell showed)\n{output.text}")
+        if updates and places:
             for place in places:
                 self._events[place] = output
             return
@@ -118,6 +129,14 @@ class CellOutputs:
         self._events, self._pieces, self._size, self._clear_next = [], [], 0, False
 
 
+def _as_it_is(output: Output) -> Output:
+    """Return a widget's words as it stands when its cell has ended: a progress bar began at nothing."""
+    known = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {})
+    with contextlib.suppress(Exception):  # a widget's repr is anybody's code
+        return replace(output, text=first_line(repr(known[output.name]), WIDGET_WORDS))
+    return output
+
+
 def outputs_before(history: Any, number: int) -> tuple[Output, ...]:
     """Return the outputs of a cell that ran before the extension was loaded, as far as IPython keeps them."""
     found: list[Output] = []
@@ -163,4 +182,9 @@ def with_failure(outputs: tuple[Output, ...], error: BaseException | None) -> tu
         return outputs
     from agentnb.context.notebook.tracebacks import told_briefly
 
-    return (*outputs, Output(kind="error", text=told_briefly(error)))
+    printed = (replace(each, text=_GROUP.sub("", each.text)) if each.kind == "warnings" else each for each in outputs)
+    return (*printed, Output(kind="error", text=told_briefly(error)))
+
+
+_GROUP = re.compile(r"^  \+ Exception Group Traceback \(most recent call last\):\n.*", re.MULTILINE | re.DOTALL)
+"""IPython prints the traceback of a group, with its own frames and paths."""

@@ -79,24 +79,22 @@ class Showing:
         """Is every display seen as it goes out? In a terminal IPython's own history is asked afterwards."""
         return len(self._hooked) == 2
 
-    def _unhook(self, part: Any, before: Any) -> None:
-        part.unregister_hook(self._sent)
-        if before is not None and isinstance(part._thread_local, _InEveryThread):
-            before.hooks = list(part._thread_local.hooks)  # others have registered theirs meanwhile
-            part._thread_local = before
-
     def stop(self) -> None:
         """Take the hooks back, and forget."""
         for part, before in self._hooked:
-            self._unhook(part, before)
+            part.unregister_hook(self._sent)
+            if before is not None and isinstance(part._thread_local, _InEveryThread):
+                before.hooks = list(part._thread_local.hooks)  # others have registered theirs meanwhile
+                part._thread_local = before
         self._bundles.pop(".".join(_FIGURE), None)
         if self._before is not None:
             self._bundles.for_type_by_name(*_FIGURE, self._before)
         self._hooked, self._displays = [], None
 
-    def latest(self) -> tuple[Shown, ...]:
-        """Return what the newest cell that showed any figure has shown."""
-        return self._displays.latest() if self._displays is not None else ()
+    @property
+    def kept(self) -> tuple[Shown, ...]:
+        """Return the figures that are kept, the newest last."""
+        return self._displays.kept if self._displays is not None else ()
 
     @property
     def _bundles(self) -> Any:
@@ -122,7 +120,7 @@ class Showing:
         seen = any(part is self._shell.displayhook for part, _ in self._hooked)
         if seen or class_name(type(value))[0].partition(".")[0] not in _DRAWN:
             return
-        if all(shown.cell != self._cell() for shown in self.latest()):
+        if all(shown.cell != self._cell() for shown in self.kept[-1:]):
             from agentnb.context.notebook.displays import Shown
 
             outputs = self._shell.user_ns.get("Out", {})

@@ -21,6 +21,7 @@ from agentnb.notebook.lab.protocol import (
     Done,
     Hello,
     PageText,
+    StepsPress,
     hello_from,
     message_from,
 )
@@ -74,6 +75,7 @@ class FrontEnd:
     """The pages of one kernel; what is sent goes to the one that spoke last.
 
     `on_page` is called when a page has come, `on_code` when a person presses a button of an answer's code.
+    `on_steps` is called when a person asks for more steps of a run.
     """
 
     def __init__(self, shell: object) -> None:
@@ -84,6 +86,7 @@ class FrontEnd:
         self._requests: dict[str, _PageRequest] = {}
         self.on_page: Callable[[Hello], None] = _nothing
         self.on_code: Callable[[CodePress], None] = _nothing
+        self.on_steps: Callable[[StepsPress], None] = _nothing
 
     def start(self) -> None:
         """Register the target, and list one comm of it by which pages know that it is there. Sends nothing."""
@@ -170,6 +173,10 @@ class FrontEnd:
         """Say that a press is dealt with, where to look, and why nothing came of it, if so."""
         return self._send({"type": "said", "run": pressed.run, "block": pressed.block, "text": text, "cell": cell})
 
+    def tell_steps(self, run: str, html: str, first: int, text: str = "") -> bool:
+        """Give the page steps of a run, from the place `first` on, or say why there are none."""
+        return self._send({"type": "steps", "run": run, "first": first, "html": html, "text": text})
+
     def offer_run(self, cells: list[str], *, below: str) -> bool:
         """Show a button below a cell, by which a person runs these cells."""
         return self._send({"type": "offer", "cell": below, "run": cells})
@@ -222,6 +229,8 @@ class FrontEnd:
                 request.on_done(told)
         elif isinstance(told, CodePress):
             self.on_code(told)
+        elif isinstance(told, StepsPress):
+            self.on_steps(told)
 
     def _told(self, channel: Channel, told: Cells) -> None:
         with self._lock:

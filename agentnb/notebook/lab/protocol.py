@@ -16,6 +16,8 @@ the page shows, and its age in seconds. Then come messages with a `type`:
   `changed` (the text to replace is gone), or `gone` (the cell is).
 - `code {run, block, use, cell}`: a person pressed a button on a block of code of an answer. `insert` puts it below
   `cell`, `replace` proposes it for the cell that defines the same names. `block` counts as `markup.code_blocks` does.
+- `steps {run, before}`: a person asked for steps of a run that its output does not keep. They end before the place
+  `before`; where that is null, they are the last ones.
 
 To the page. Requests have an `id`. One that is not `done` is sent again to the next page that has its cell.
 
@@ -27,6 +29,8 @@ To the page. Requests have an `id`. One that is not `done` is sent again to the 
   Null for `data` says that no widget of it is alive.
 - `said {run, block, text, cell}`: the press on that block is dealt with; `text` says why not, if so. `cell` is where to
   look.
+- `steps {run, first, html, text}`: such steps, from the place `first` on; `text` says why there are none, if so. The
+  page shows them and saves none of them.
 - `offer {cell, run}`: shows a button below `cell` that runs the cells `run`, when a person presses it.
 
 `mark` is `{run, model}`; the page adds `accepted` and keeps it in the cell's metadata under `agentnb`. Digests are
@@ -125,7 +129,15 @@ class CodePress:
     cell: str
 
 
-FromPage: TypeAlias = Cells | Done | CodePress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsPress:
+    """A person's press for more steps of a run: those that end before a place, or the last ones."""
+
+    run: str
+    before: int | None
+
+
+FromPage: TypeAlias = Cells | Done | CodePress | StepsPress
 
 
 class NoMessage(ValueError):
@@ -202,10 +214,18 @@ def _code(fields: Mapping[str, object]) -> CodePress:
     return CodePress(run=_text(fields.get("run")), block=block, use=use, cell=_text(fields.get("cell")))
 
 
+def _steps(fields: Mapping[str, object]) -> StepsPress:
+    before = fields.get("before")
+    if isinstance(before, bool) or not isinstance(before, int | None) or (before or 0) < 0:
+        raise NoMessage
+    return StepsPress(run=_text(fields.get("run")), before=before)
+
+
 _READERS: Mapping[str, Callable[[Mapping[str, object]], FromPage]] = {
     "cells": _cells,
     "done": _done,
     "code": _code,
+    "steps": _steps,
 }
 
 

@@ -1,4 +1,7 @@
-"""Tell a page that was loaded anew how the runs stand that it shows, or whose outputs it never got."""
+"""Tell a page that was loaded anew how the runs stand that it shows, or whose outputs it never got.
+
+Bring it a run's steps from the journal, when a person asks for them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentnb.canonical import JsonMapping
+from agentnb.errors import AgentnbError
 from agentnb.notebook.lab.comm import FrontEnd
-from agentnb.notebook.lab.protocol import Hello
+from agentnb.notebook.lab.protocol import Hello, StepsPress
 
 if TYPE_CHECKING:
     from agentnb.session import Session
@@ -59,10 +63,22 @@ class RunsOnPage:
                 self._front_end.repaint(run, _as_it_stands(run, session)[1], cell=place.cell)
 
 
+def tell_steps(front_end: FrontEnd, pressed: StepsPress, session: Session) -> None:
+    """Give the page the steps of a run that a person asked for; the journal has them all."""
+    from agentnb.view.folds import step_page
+    from agentnb.view.style import wrap
+
+    try:
+        html, first = step_page(session.find_run(pressed.run).receipt, pressed.before)
+    except AgentnbError:
+        front_end.tell_steps(pressed.run, "", 0, "The journal of this kernel does not hold this run.")
+    else:
+        front_end.tell_steps(pressed.run, wrap(html), first)
+
+
 def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMapping | None]:
     """Return whether a process works on the run, and its view. None where this kernel does not know it."""
     from agentnb.durable.journal import leases, records
-    from agentnb.errors import RunUnknown
     from agentnb.view.render import bundle
     from agentnb.view.view_text import with_cell_numbers
 
@@ -70,7 +86,7 @@ def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMappi
         return False, None
     try:
         run = session.find_run(run_id)
-    except RunUnknown:
+    except AgentnbError:
         return False, None
     machine = session.machine()
     owner = machine.journal.row(run.run_id).owner

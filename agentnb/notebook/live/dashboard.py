@@ -195,6 +195,17 @@ def widget_library() -> Any:
     return ipywidgets
 
 
+def has_widgets() -> bool:
+    """Tell whether a person is there, and ipywidgets can be imported: an environment may have none that works."""
+    if not someone_watches():
+        return False
+    try:
+        widget_library()
+    except ImportError:
+        return False
+    return True
+
+
 def html_widget(library: Any, inner: str) -> Any:
     # The default layout of a widget has a margin and a fixed line height; the static view has neither.
     return library.HTML(inner, layout={"width": "100%", "margin": "0", "height": "auto"})

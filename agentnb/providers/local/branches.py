@@ -50,7 +50,10 @@ _LAST = ToolSpec(
 def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> JsonObject:
     """Return a reply's schema: a call of one of the tools, or the answer. `answer` is its form; None: text."""
     defined: JsonObject = {}
-    calls = [_branch(name={"const": tool.name}, arguments=_closed(_lifted(tool, defined))) for tool in tools]
+    calls = [
+        _branch(name={"const": tool.name}, arguments={**_lifted(tool, defined), "additionalProperties": False})
+        for tool in tools
+    ]
     value = _lifted(answer, defined) if answer else {"type": "string"}
     last = _branch(name={"const": ANSWER}, arguments=_branch(text=value))
     return {"oneOf": [*calls, last], **({"$defs": defined} if defined else {})}
@@ -71,10 +74,6 @@ def _branch(**properties: object) -> JsonObject:
         "required": list(properties),
         "additionalProperties": False,
     }
-
-
-def _closed(parameters: JsonMapping) -> JsonObject:
-    return {**parameters, "additionalProperties": False}
 
 
 def in_words(prompt: Prompt) -> Prompt:

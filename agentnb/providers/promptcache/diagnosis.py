@@ -9,7 +9,6 @@ from agentnb.canonical import JsonObject
 from agentnb.models import prices
 from agentnb.models.catalog import LOCAL, CacheKind, Model
 from agentnb.models.messages import Usage
-from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import last_frame_index
 from agentnb.providers.promptcache.calls import Call, warm_entries
 from agentnb.providers.promptcache.hit_rates import PRIOR, Trust
@@ -215,7 +214,11 @@ def compare(
         minimum=call.model.cache.minimum,
         reason=_reason(call, prediction, usage, known),
         warm_until=max((entry.until for entry in warm), default=None),
-        marks=tuple(_describe(mark) for mark in call.marks if call.model.cache.breakpoints or mark.holder),
+        marks=tuple(
+            f"{mark.why} ({f'cache object {mark.holder}' if mark.holder else mark.ttl})"
+            for mark in call.marks
+            if call.model.cache.breakpoints or mark.holder
+        ),
         missed=short,
         lost_dollars=dollars,
         lost_seconds=seconds,
@@ -259,10 +262,6 @@ def _warmed(call: Call, previous: Sent | None, cut: Sent | None) -> str:
     if cut is None or not newer or not _shared_tokens(call, cut):
         return ""
     return f"warmed by the call of {span(call.at - cut.at)} ago, which ended without a reply"
-
-
-def _describe(mark: Mark) -> str:
-    return f"{mark.why} ({f'cache object {mark.holder}' if mark.holder else mark.ttl})"
 
 
 def _missing(call: Call, prediction: Prediction, usage: Usage, previous: Sent | None) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from agentnb import canonical
 from agentnb.canonical import JsonObject
@@ -14,6 +15,10 @@ E = TypeVar("E")
 
 REMEMBERED = 3600.0
 """Seconds for which an entry is kept past its end: to say that something has expired, it must be known."""
+
+PAGE, MOST_PAGES = 32, 64
+"""Blocks of a sent request that have a row together, and the pages that are kept as they were read."""
+_BY_BLOCK = ("chain", "labels", "digests", "tokens")
 
 
 class BytesStorage(Protocol):
@@ -93,6 +98,7 @@ class Ledger:
 
     def __init__(self, storage: BytesStorage) -> None:
         self._storage = storage
+        self._read_pages: dict[str, list[list[Any]]] = {}  # what a page holds never changes
 
     def warm(self, scope: str, model: str, prefix: str, now: float) -> Warm | None:
         entry = self.remembered(scope, model, prefix)
@@ -130,12 +136,44 @@ class Ledger:
         return len(keys)
 
     def last_sent(self, thread: str) -> Sent | None:
-        return _read(self._storage.get(f"sent/{thread}"), _sent)
+        return _read(self._storage.get(f"sent/{thread}"), lambda row: self._joined(thread, row))
 
     def remember_sent(self, thread: str, sent: Sent) -> None:
-        """Keep what was sent under its thread, and the thread's name as the newest of its model."""
-        self._storage.set(f"sent/{thread}", canonical.dump(vars(sent)))
+        """Keep what was sent under its thread, and the thread's name as the newest of its model.
+
+        A conversation grows at its end. So each PAGE of its blocks has a row of its own, named by what it holds and
+        written once. The thread's own row has the blocks behind the last whole page.
+        """
+        before, pages = set(self._pages_of(thread)), dict[str, bytes]()
+        whole = len(sent.chain) // PAGE * PAGE
+        for start in range(0, whole, PAGE):
+            page = canonical.dump([getattr(sent, name)[start : start + PAGE] for name in _BY_BLOCK])
+            pages[canonical.digest(page)] = page
+        for name in pages.keys() - before:
+            self._storage.set(_page_key(thread, name), pages[name])
+        rest = {name: getattr(sent, name)[whole:] for name in _BY_BLOCK}
+        self._storage.set(f"sent/{thread}", canonical.dump({**vars(sent), **rest, "pages": list(pages)}))
+        for name in before - pages.keys():
+            self._storage.delete(_page_key(thread, name))
         self._storage.set(_newest_key(sent.model, sent.simulated), canonical.dump({"thread": thread}))
+
+    def _pages_of(self, thread: str) -> list[str]:
+        return _read(self._storage.get(f"sent/{thread}"), lambda row: list(map(str, row.get("pages", ())))) or []
+
+    def _joined(self, thread: str, row: JsonObject) -> Sent:
+        """Return a thread's row with its pages before it. Raises KeyError where one is gone."""
+        pages = [self._page(thread, name) for name in row.pop("pages", ())]
+        for number, name in enumerate(_BY_BLOCK):
+            row[name] = [*itertools.chain.from_iterable(page[number] for page in pages), *row[name]]
+        return _sent(row)
+
+    def _page(self, thread: str, name: str) -> list[list[Any]]:
+        if name not in self._read_pages:
+            raw = self._storage.get(_page_key(thread, name))
+            if raw is None:
+                raise KeyError(name)
+            self._read_pages = dict([*self._read_pages.items()][-MOST_PAGES:]) | {name: canonical.load(raw)}
+        return self._read_pages[name]
 
     def remember_cut(self, thread: str, sent: Sent) -> None:
         """Keep what was sent by a call that brought no reply: the provider may have read it all the same."""
@@ -191,7 +229,7 @@ def _warm(value: JsonObject) -> Warm:
 
 
 def _sent(value: JsonObject) -> Sent:
-    return Sent(**(value | {name: tuple(value[name]) for name in ("chain", "labels", "digests", "tokens")}))
+    return Sent(**(value | {name: tuple(value[name]) for name in _BY_BLOCK}))
 
 
 def _held(value: JsonObject) -> HeldObject:
@@ -204,6 +242,10 @@ def _warm_key(scope: str, model: str, prefix: str) -> str:
 
 def _thread_of(value: JsonObject) -> str:
     return str(value["thread"])
+
+
+def _page_key(thread: str, name: str) -> str:
+    return f"sent-page/{thread}/{name}"
 
 
 def _newest_key(model: str, simulated: bool) -> str:

@@ -207,25 +207,16 @@ def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) ->
     return Plan(choices=(first, second, third))
 
 
-def plan_cost(plan_options: Sequence[CachingOption], layers: Sequence[Seen]) -> float:
-    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
-    tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
-    return _together(plan_options, layers, tables)
-
-
 def _together(
     combination: Sequence[CachingOption], layers: Sequence[Seen], tables: Sequence[Mapping[CachingOption, float]]
 ) -> float:
+    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
     total, read_again = 0.0, 0
     for option, layer, table in reversed(list(zip(combination, layers, tables, strict=True))):
-        own = _pings_sent(option, layer.gaps)
+        own = sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in layer.gaps) if option.pings else 0
         total += layer.tokens * (table[option] + option.rates.read * max(0, read_again - own))
         read_again = max(read_again, own)
     return total
-
-
-def _pings_sent(option: CachingOption, gaps: Sequence[float]) -> int:
-    return sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in gaps) if option.pings else 0
 
 
 def _choice(option: CachingOption, layer: Seen, table: Mapping[CachingOption, float]) -> Choice:

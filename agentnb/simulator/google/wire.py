@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from agentnb.errors import RequestRefused
@@ -151,7 +152,7 @@ class GoogleWire:
     def _judge(self, parts: list[PrefixBlock], row: Model, key: str, explicit: int) -> Judged:
         scope, now = (key, row.name), self._engine.clock.now()
         pieces = tuple(block.piece() for block in parts)
-        ends = _ends([block.tokens for block in parts])
+        ends = list(accumulate(block.tokens for block in parts))
         live = self._engine.caches.live(scope, now)
         use = implicit_parts(ends, rules.chain(pieces, {}), live, minimum=row.cache.minimum)
         self._engine.caches.refresh(scope, use.hits, now)
@@ -317,11 +318,3 @@ def _model_info(row: Model) -> WireObject:
         "outputTokenLimit": row.max_output,
         "supportedGenerationMethods": ["generateContent", "countTokens", "createCachedContent"],
     }
-
-
-def _ends(tokens: list[int]) -> list[int]:
-    out, total = [], 0
-    for one in tokens:
-        total += one
-        out.append(total)
-    return out

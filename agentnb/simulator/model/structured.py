@@ -13,6 +13,7 @@ from agentnb.simulator.http_messages import WireMapping
 _SPAN = re.compile(r"`([^`\n]+)`|\"([^\"\n]+)\"")
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 _DEEPEST, _MOST = 20, 5
+_MOMENTS = {"date-time": "2000-01-01T12:00:00Z", "date": "2000-01-01", "time": "12:00:00Z"}
 
 
 def value_text(schema: WireMapping, question: str) -> str:
@@ -64,6 +65,8 @@ class _Writer:
                 return True
             case "null":
                 return None
+        if part.get("format") in _MOMENTS:
+            return _MOMENTS[part["format"]]
         return self._next("words", self.words)
 
     def _next(self, what: str, among: list[str]) -> str:

@@ -263,12 +263,15 @@ def _fitting(schema: Any, value: Any, place: int, part: _Clause) -> Any:
         return _fitting(either[0], value, place, part)
     kinds = schema.get("type", "string")
     kind = kinds[0] if isinstance(kinds, list) and kinds else kinds
+    if kind == "array" and schema.get("prefixItems"):
+        return [_fitting(each, value, i, part) for i, each in enumerate(schema["prefixItems"])]
     if kind == "array":
         values = value if isinstance(value, list) else _spans(part.text) or _spans(part.whole) or [value]
         return [_fitting(schema.get("items"), one, i, part) for i, one in enumerate(values)]
     if kind == "object":
-        inner = _properties(Offer(name="", schema=schema))
-        return {name: _fitting(inner.get(name), value, i, part) for i, name in enumerate(schema.get("required") or [])}
+        inner, free = _properties(Offer(name="", schema=schema)), schema.get("additionalProperties")
+        names = schema.get("required") or (["value"] if free else [])
+        return {name: _fitting(inner.get(name, free), value, i, part) for i, name in enumerate(names)}
     if kind in ("integer", "number"):
         return value if isinstance(value, int) else _number(part.whole, whole=kind == "integer", place=place)
     return {"boolean": True, "null": None}.get(kind, value if isinstance(value, str) else str(value))

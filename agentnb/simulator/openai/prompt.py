@@ -94,7 +94,8 @@ def responses_talk(body: WireMapping, *, reasons: bool) -> Talk:
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
     items = [item for one in input_items(body) for item in _response_items(one, ttl)]
     if reasoning.get("context") == "current_turn":
-        items = _without_earlier_reasoning(items)
+        asked = max((i for i, item in enumerate(items) if item.role == "user" and item.kind != "result"), default=0)
+        items = [item for i, item in enumerate(items) if item.kind != "reasoning" or i > asked]
     instructions = body.get("instructions")
     first = [Item(kind="text", role="system", text=instructions)] if instructions else []
     return Talk(
@@ -110,11 +111,6 @@ def responses_talk(body: WireMapping, *, reasons: bool) -> Talk:
             "verbosity": text.get("verbosity"),
         },
     )
-
-
-def _without_earlier_reasoning(items: list[Item]) -> list[Item]:
-    asked = max((i for i, item in enumerate(items) if item.role == "user" and item.kind != "result"), default=0)
-    return [item for i, item in enumerate(items) if item.kind != "reasoning" or i > asked]
 
 
 def input_items(body: WireMapping) -> list[WireMapping]:

@@ -179,6 +179,41 @@ def test_a_change_is_exact_keeps_the_files_mode_and_line_ends_and_gives_the_new_
     assert not list(root.rglob(".agentnb-*"))
 
 
+def test_plain_line_ends_find_their_place_in_a_file_with_windows_ones(root: Path) -> None:
+    file, tools = root / "src" / "model.py", Tools(root)
+    file.write_bytes(b"a = 1\r\nb = 2\r\nc = 3\r\n")
+    version = version_of(tools("read_file", path="src/model.py").text)
+    change = {"path": "src/model.py", "old": "a = 1\nb = 2", "new": "a = 1\nx = 5\r\nb = 2"}
+    done = tools("edit_file", version=version, **change)
+    assert not done.is_error, done.text
+    assert file.read_bytes() == b"a = 1\r\nx = 5\r\nb = 2\r\nc = 3\r\n"
+    file.write_bytes(b"a = 1\r\nb = 2\n")
+    version = version_of(tools("read_file", path="src/model.py").text)
+    assert "0 times" in tools("edit_file", version=version, **change).text, "of both kinds: as it stands"
+
+
+@pytest.mark.parametrize("path", ["notes/up/src/model.py", "./src/model.py", "src/../src/model.py", "same.py"])
+def test_a_file_is_changed_by_its_own_path_alone_which_is_what_a_policy_sees(root: Path, path: str) -> None:
+    (root / "notes").mkdir()
+    (root / "notes" / "up").symlink_to(root)
+    (root / "same.py").symlink_to(root / "src" / "model.py")
+    tools = Tools(root)
+    version = version_of(tools("read_file", path=path).text)
+    refused = tools("edit_file", path=path, version=version, old="x + 1", new="x + 2")
+    assert "its own path: src/model.py" in refused.text
+    assert "x + 1" in (root / "src" / "model.py").read_text()
+    assert (
+        "its own path: src/new.py"
+        in tools(
+            "edit_file",
+            path=f"{path.rpartition('/')[0] or '.'}/new.py" if path != "same.py" else "./src/new.py",
+            version="new",
+            old="",
+            new="a",
+        ).text
+    )
+
+
 def test_a_file_that_changed_since_it_was_read_is_not_changed(root: Path) -> None:
     file, tools = root / "src" / "model.py", Tools(root)
     version = version_of(tools("read_file", path="src/model.py").text)

@@ -87,6 +87,7 @@ def test_several_proposals_are_kept_in_order_exactly_as_written_and_nothing_runs
         ({"source": "x", "why": "x", "replaces": -1}, "No cell has run as number -1"),
         ({"source": "x", "why": "x", "replaces": "3"}, "valid integer"),
         ({"source": "x" * 20_001, "why": "x"}, "at most"),
+        ({"source": "x", "why": "x" * 1_001}, "say it in one sentence"),
         ({"source": "x"}, "missing: why"),
     ],
 )
@@ -133,8 +134,14 @@ def test_without_an_answer_the_model_goes_on(asking: Asking) -> None:
     assert tool["result"].startswith("Nobody is here to answer.")
 
 
-@pytest.mark.parametrize("choices", [["a", "a"], ["a", " "], list("abcdefg"), "ab", [1, 2]])
+@pytest.mark.parametrize("choices", [["a", "a"], ["a", " "], list("abcdefg"), "ab", [1, 2], ["a" * 101]])
 def test_a_question_with_odd_choices_is_not_asked(asking: Asking, choices: Any) -> None:
     run = asking.ask(("a", "ask_user", {"question": "Which?", "choices": choices}))
     assert run.state == "COMPLETED"
     assert results(run)[0]["is_error"]
+
+
+def test_a_question_that_nobody_reads_is_not_asked(asking: Asking) -> None:
+    run = asking.ask(("a", "ask_user", {"question": "Which? " * 200, "choices": ["a", "b"]}))
+    assert run.state == "COMPLETED"
+    assert "ask in at most 1,000" in results(run)[0]["result"]

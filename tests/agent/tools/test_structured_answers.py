@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import enum
 import json
 import typing
 from collections.abc import Callable, Iterator
@@ -37,6 +39,18 @@ class Shape(pydantic.BaseModel):
     name: typing.Annotated[str, pydantic.Field(min_length=1, description="What it is called.")]
 
 
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Event:
+    at: datetime.datetime
+    day: datetime.date | None
+    where: Point
+    colour: Colour = Colour.RED
+
+
 class Tree(pydantic.BaseModel):
     inner: list[Tree]
 
@@ -52,7 +66,7 @@ class Tree2(pydantic.BaseModel):
 
 Tree.model_rebuild()
 Pair.model_rebuild()
-NAMES = {"Point": Point, "Shape": Shape, "Tree": Tree, "Pair": Pair}
+NAMES = {"Point": Point, "Shape": Shape, "Tree": Tree, "Pair": Pair, "Event": Event, "datetime": datetime}
 ASKED = 'The points are "low" 3 and "high" 12'
 VALUE = {"value": [{"x": 3, "label": "low", "kind": "a", "more": None}]}
 
@@ -182,7 +196,11 @@ def test_a_type_that_providers_do_not_take_is_left_to_the_tool(kind: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "kind", ["int", "str", "bool", "float | None", "list[Point]", "Shape", "list[list[int]]", "Literal['a', 'b']"]
+    "kind",
+    [
+        *("int", "str", "bool", "float | None", "list[Point]", "Shape", "list[list[int]]", "Literal['a', 'b']"),
+        *("Event", "list[datetime.time]"),
+    ],
 )
 def test_what_fits_the_schema_fits_the_type(kind: str) -> None:
     typed = TypedAnswer(kind, NAMES)

@@ -18,6 +18,7 @@ from agentnb.context.notebook.displays import (
     Shown,
     figure_of,
     names_of,
+    of_latest,
     speaks_of_figure,
 )
 
@@ -120,21 +121,21 @@ def test_what_is_kept_is_bounded_and_of_the_newest_cell() -> None:
     for number in range(KEPT + 5):
         kept.take({"image/png": "x" * (CHARACTERS - 1), "text/plain": "p" * 10_000}, cell=f"c{number // 10}")
     assert sum(len(item.data) for _, item in kept._kept) <= TOTAL + CHARACTERS
-    assert {item.cell for item in kept.latest()} == {"c1"}
-    assert all(len(item.text) <= WORDS for item in kept.latest())
+    assert {item.cell for item in of_latest(kept.kept)} == {"c4"}
+    assert all(len(item.text) <= WORDS for item in of_latest(kept.kept))
     kept.take({"image/png": "x" * (CHARACTERS + 1)}, cell="large")
-    assert [(item.data, bool(item.why)) for item in kept.latest()] == [("", True)]
+    assert [(item.data, bool(item.why)) for item in of_latest(kept.kept)] == [("", True)]
     kept.forget("large")
-    assert kept.latest()[0].cell == "c1"
+    assert of_latest(kept.kept)[0].cell == "c4"
 
 
 def test_a_display_that_is_shown_anew_replaces_itself() -> None:
     kept = Displays()
     kept.take(PNG, cell="c", name="id")
     kept.take({"image/png": b"new"}, cell="later", name="id")
-    assert [(item.cell, item.data) for item in kept.latest()] == [("c", b"new")]
+    assert [(item.cell, item.data) for item in of_latest(kept.kept)] == [("c", b"new")]
     kept.take({"text/plain": "done"}, cell="c", name="id")
-    assert kept.latest() == ()
+    assert of_latest(kept.kept) == ()
 
 
 def test_figures_have_names_of_their_own() -> None:
@@ -142,6 +143,8 @@ def test_figures_have_names_of_their_own() -> None:
     assert list(names_of([one], {})) == ["figure shown by cell c"], "its number is not known"
     assert list(names_of([one], {"c": 3})) == ["figure shown by cell 3"]
     assert list(names_of([one, two], {})) == ["figure 1 of 2 shown by cell c", "figure 2 of 2 shown by cell c"]
+    other = Shown(cell="d")
+    assert list(names_of([one, other], {"c": 3, "d": 5})) == ["figure shown by cell 3", "figure shown by cell 5"]
     assert list(names_of([Shown(cell="")], {})) == ["figure open in pyplot"]
 
 

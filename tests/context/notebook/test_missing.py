@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from agentnb.context.notebook.cell_runs import CellLog
@@ -25,8 +27,8 @@ def log_of(*cells: str) -> CellLog:
     return log
 
 
-def said(task: str, log: CellLog, text: NotebookText | None = None) -> str:
-    return what_is_missing(task, log.runs, by_number=log.by_number, text=text, asking="ask")
+def said(task: str, log: CellLog, text: NotebookText | None = None, names: Collection[str] = ()) -> str:
+    return what_is_missing(task, log.runs, by_number=log.by_number, text=text, asking="ask", names=names)
 
 
 @pytest.mark.parametrize("task", ["Explain the cell above.", "Explain In[3].", "Explain cell 3."])
@@ -51,6 +53,50 @@ def test_the_cell_above_that_did_not_run() -> None:
     assert said("Explain the cell above.", log_of("a", "b"), BOOK) == ""
     assert said("Summarise this notebook.", CellLog(), BOOK) == "", "what is written can be told"
     assert said("Summarise this notebook.", CellLog()) != ""
+
+
+RESTARTED = NotebookText(
+    cells=(
+        TextCell("a", "code", "import pandas as pd\ndf = pd.read_csv('x.csv')\nresult = df.sum()", ran=True),
+        TextCell("b", "code", "df.plot()", ran=True),
+        TextCell("c", "code", "draft = 1"),
+        TextCell("ask", "code", "%%agent"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "lost"),
+    [
+        ("Why is df empty?", "`df` is not there"),
+        ("What is `result`?", "`result` is not there"),
+        ("Why is the result so large?", ""),
+        ("What is draft?", ""),
+        ("Summarise this notebook.", "no cell has run since the kernel started, though the notebook has 3 cells"),
+        ("What is a decorator?", ""),
+    ],
+)
+def test_a_kernel_that_began_anew_under_a_notebook_full_of_outputs(task: str, lost: str) -> None:
+    found = said(task, CellLog(), RESTARTED)
+    assert lost in found
+    assert bool(lost) == bool(found)
+    assert said(task, CellLog(), RESTARTED, names={"df", "result"}) == (found if "notebook" in task else "")
+
+
+def test_after_a_restart_most_of_the_notebook_is_said_to_be_missing_and_the_cell_above() -> None:
+    assert said("Explain the cell above.", log_of("a"), RESTARTED) == (
+        "the cell above has not run since the kernel started"
+    )
+    assert said("Explain the cell above.", log_of("elsewhere"), RESTARTED) == "", "the file is older than what ran"
+    four = tuple(TextCell(str(place), "code", f"v{place} = {place}", ran=True) for place in range(4))
+    book = NotebookText(cells=(*four, TextCell("ask", "code", "%%agent")))
+    log = CellLog()
+    log.record("v0 = 0", cell="0", number=1)
+    assert said("Summarise this notebook.", log, book) == (
+        "3 cells that ran before have not run since the kernel started"
+    )
+    log.record("v1 = 1", cell="1", number=2)
+    assert said("Summarise this notebook.", log, book) == ""
 
 
 def test_the_cells_to_run_first_are_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def texts(text: NotebookText, log: CellLog, asking: str = "ask") -> list[str]:
 
 
 def test_markdown_stands_above_its_cell_and_what_has_not_run_is_told_so() -> None:
-    text = text_of(notebook(*CELLS), str, live=True)
+    text = text_of(notebook(*CELLS), str)
     assert text is not None
     log = CellLog()
     log.record("a = 1", cell="c1", number=4)
@@ -42,16 +43,42 @@ def test_markdown_stands_above_its_cell_and_what_has_not_run_is_told_so() -> Non
     assert [cell.cell for cell in text.above("ask")] == ["m1", "c1", "m2", "c2"]
 
 
-def test_only_the_front_end_knows_of_edits_and_deletions() -> None:
+def test_edits_and_deletions_are_known_of_the_page_and_of_a_file_saved_after_the_cells_ran() -> None:
     log = CellLog()
-    log.record("a = 7", cell="c1", number=4)
-    log.record("gone = 1", cell="c9", number=5)
-    for live in (True, False):
-        text = text_of(notebook(*CELLS), str, live=live)
+    log.record("a = 7", cell="c1", number=4, ended=100.0)
+    log.record("gone = 1", cell="c9", number=5, ended=100.0)
+    for saved, live, known in ((0.0, True, True), (99.0, False, False), (101.0, False, True)):
+        text = text_of(notebook(*CELLS), str, saved=saved)
         assert text is not None
-        told = "\n".join(texts(text, log))
-        assert ('number="4" state="edited since it ran; not run as it is now"' in told) is live
-        assert ('<cell number="5" state="deleted from the notebook"/>' in told) is live
+        told = "\n".join(texts(replace(text, live=live), log))
+        assert ('number="4" state="edited since it ran; not run as it is now"' in told) is known
+        assert ('<cell number="5" state="deleted from the notebook"/>' in told) is known
+
+
+def test_markdown_is_told_once_though_the_cell_below_runs_again_and_anew_where_it_moved() -> None:
+    text = text_of(notebook(*CELLS), str)
+    assert text is not None
+    log = CellLog()
+    digests = []
+    for number in (4, 7):
+        log.record("a = 1", cell="c1", number=number)
+        digests.append(parts_of(text, log.runs)[0].digest)
+    assert digests[0] == digests[1]
+    moved = text_of(notebook(CELLS[1], CELLS[0], *CELLS[2:]), str)
+    assert moved is not None
+    log.record("b = a", cell="c2", number=8)
+    assert parts_of(moved, log.runs)[0].digest != digests[0]
+
+
+def test_cells_of_a_file_with_other_ids_are_known_by_what_ran() -> None:
+    text = text_of(notebook(*CELLS, ("twin", "code", "a = 1")), str, saved=200.0)
+    assert text is not None
+    ran = [("a = 0", "W0"), ("a = 1", "W0"), ("a = 1", "W9"), ("%%agent\nExplain.", "W4")]
+    named = text.called_as(ran)
+    assert [cell.cell for cell in named.cells] == ["m1", "W0", "m2", "c2", "W4", "c3", "W9"]
+    assert not named.saved, "what was edited or deleted is not known"
+    assert [cell.cell for cell in named.above("W4")] == ["m1", "W0", "m2", "c2"]
+    assert text.called_as([("b = a", "c2")]) is text
 
 
 def test_a_saved_notebook_is_found_and_read(tmp_path: Path) -> None:
@@ -70,6 +97,17 @@ def test_a_saved_notebook_is_found_and_read(tmp_path: Path) -> None:
 
 def test_of_very_much_text_the_headings_are_told() -> None:
     long = notebook(("m", "markdown", "# One\n" + "words\n" * 3000 + "## Two"))
-    text = text_of(long, str, live=False)
+    text = text_of(long, str)
     assert text is not None
     assert texts(text, CellLog()) == ["<markdown>\n# One\n## Two\n</markdown>"]
+
+
+def test_of_very_much_text_what_the_task_speaks_of_is_told_whole_and_what_stands_over_it() -> None:
+    cells = [(f"m{n}", "markdown", f"## Part {n}\nThe gauge of {n} drifts.\n" + "words\n" * 300) for n in range(9)]
+    cells[4] = ("m4", "markdown", "## Part 4\nThe calibration used salt water.")
+    book = text_of(notebook(*cells, ("ask", "code", "%%agent\nWhy?"), ("m9", "markdown", "## Later\nmore")), str)
+    assert book is not None
+    for task, whole in (("How was it calibrated?", ["m4", "m8"]), ("And the gauges?", ["m8"]), ("Why?", ["m8"])):
+        parts = parts_of(book, (), asking="ask", task=task)
+        assert [part.key for part in parts if part.key.startswith("text:")] == [f"text:{name}" for name in whole], task
+        assert len(parts) == 10

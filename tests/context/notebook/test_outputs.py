@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.context.notebook.cell_runs import CellRun
+from agentnb.context.notebook.cell_text import BRIEF, cell_body
 from agentnb.context.notebook.outputs import (
     KEPT,
     Output,
@@ -46,9 +48,9 @@ def test_a_cut_text_keeps_its_head_and_tail_and_says_what_it_left_out(
 ) -> None:
     text = "\n".join(row.replace("\n", " ") for row in rows)
     short = cut(text, lines=lines, characters=characters)
-    assert len(short) <= characters + 60
+    assert len(short) <= characters + 120
     kept = text.rstrip("\n")
-    if kept.count("\n") + 1 > lines or len(kept) > characters:
+    if kept.count("\n") > lines or len(kept) > characters:
         assert "left out …]" in short
     else:
         assert short == kept
@@ -122,3 +124,39 @@ def test_data_is_no_timing(text: str) -> None:
 @given(st.integers(1, 4).map(lambda n: "1" * 10**n + ".,5 s took"))
 def test_long_numbers_take_no_time(text: str) -> None:
     assert steady(text) == text
+
+
+def test_lines_that_were_not_kept_are_counted_among_those_left_out() -> None:
+    lines = "".join(f"line {number}\n" for number in range(200_000))
+    kept = bounded(bounded(lines) + lines)
+    told = cut(kept, lines=10, characters=4_000)
+    assert f"[… {400_000 - 10:,} lines left out …]" in told
+    assert told.startswith("line 0\nline 1\n")
+    assert told.endswith("line 199998\nline 199999")
+
+
+def test_rows_that_do_not_fit_are_counted_with_those_between_them() -> None:
+    told = cut("\n".join(f"{number:0150}" for number in range(1_000)), lines=4, characters=400)
+    assert "[… 998 lines left out …]" in told
+
+
+def test_a_table_in_short_has_its_columns_rows_of_both_ends_and_its_shape() -> None:
+    rows = "\n".join(f"{number:<5}{number * 2:>9}" for number in [*range(5), *range(995, 1000)])
+    table = Output(kind="table", text=f"          price\n{rows}\n\n[1000 rows x 1 columns]")
+    run = CellRun(cell="a", number=1, source="prices", outputs=(table,))
+    told = cell_body(run, BRIEF)
+    for part in ("price", "0            0", "999       1998", "[1000 rows x 1 columns]", "left out"):
+        assert part in told
+
+
+@pytest.mark.parametrize("text", ["<pandas.io.formats.style.Styler at 0x7f01a2b3c4d5>", "<mine.Page object at 0x7f01>"])
+def test_an_object_that_only_has_html_is_told_by_its_words(text: str) -> None:
+    page = "<style>td {color: red}</style><table><caption>Costs</caption><tr><td>rent</td><td>9</td></tr></table>"
+    made = output_of({"text/plain": text, "text/html": page}, result=True)
+    assert made is not None
+    assert made.text.split() == ["Costs", "rent", "9"]
+
+
+@pytest.mark.parametrize("place", ["/tmp/ipykernel_2309/2004788901.py", r"C:\Temp\ipykernel_71\20047.py"])
+def test_a_cells_made_up_file_is_told_without_its_process(place: str) -> None:
+    assert settle(f"{place}:2: UserWarning: be careful") == "cell:2: UserWarning: be careful"

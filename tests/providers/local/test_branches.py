@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import Answer, Loopback
 
 import agentnb
 from agentnb.errors import StreamBroken
@@ -135,50 +134,24 @@ def test_what_was_sent_begins_what_is_sent_next() -> None:
 
 
 @dataclass
-class Speaking:
+class Speaking(Loopback):
     """A server of the Chat wire that writes the replies it is told, each checked against the request's schema."""
 
     replies: list[dict[str, Any]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
-    def __enter__(self) -> Speaking:
-        speaking = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                if not self.path.endswith("/chat/completions"):
-                    self.send_error(404)  # it keeps nothing on disk, and counts nothing
-                    return
-                speaking.bodies.append(body)
-                reply = speaking.replies.pop(0)
-                jsonschema.validate(reply, body["response_format"]["json_schema"]["schema"])
-                text = json.dumps(reply)
-                parts = [chunk(text[at : at + 5]) for at in range(0, len(text), 5)]
-                lines = [json.dumps(each) for each in (*parts, end("stop") | {"timings": TIMINGS})]
-                data = "".join(f"data: {line}\n\n" for line in (*lines, "[DONE]")).encode()
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if not path.endswith("/chat/completions"):
+            return 404, {}, b""  # it keeps nothing on disk, and counts nothing
+        asked = json.loads(body)
+        self.bodies.append(asked)
+        reply = self.replies.pop(0)
+        jsonschema.validate(reply, asked["response_format"]["json_schema"]["schema"])
+        text = json.dumps(reply)
+        parts = [chunk(text[at : at + 5]) for at in range(0, len(text), 5)]
+        lines = [json.dumps(each) for each in (*parts, end("stop") | {"timings": TIMINGS})]
+        data = "".join(f"data: {line}\n\n" for line in (*lines, "[DONE]")).encode()
+        return 200, {"content-type": "text/event-stream"}, data
 
 
 @pytest.fixture

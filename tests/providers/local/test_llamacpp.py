@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wires import ChatOnly
 
 import agentnb
 from agentnb.canonical import SystemClock
@@ -33,12 +34,6 @@ from agentnb.providers.promptcache import place_marks
 pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[3] / "agentnb" / "docs" / "pages" / "local-model.md").read_text()
 LONG = "The harbour's tide tables, read aloud by the harbour master's clerk: " + "high water, then low water; " * 50
-
-
-class ChatOnly(OpenAIProvider):
-    """OpenAI's adapter after it has learned that its server speaks only Chat."""
-
-    _speaks_chat_only = True
 
 
 WIRES: dict[str, tuple[type[Calling], str, str]] = {

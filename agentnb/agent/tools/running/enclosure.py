@@ -1,7 +1,7 @@
 """Shut a forked process in: no network, no file that it could change, no other process, and so much memory.
 
-The system sees to it where it lets us (a network namespace, Landlock). Python's audit hook says what was tried, and
-stops that too. What stays open is C code that speaks over a Unix socket.
+Linux sees to it where it lets us (a network namespace, Landlock). Python's audit hook says what was tried, and stops
+that too. Open stays what C code does: on Linux over a Unix socket alone, elsewhere all of it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 """Rights on files that Landlock knows from a version on. Source: linux/landlock.h."""
 _MAY_WRITE_NULL = (1 << 1) | (1 << 14)
 _NULL = "/dev/null"
+_CPU_SECONDS = 60
+"""Seconds of computing after which the system ends a copy that nobody has ended."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _REACHES_OUT = frozenset((
     *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"),
@@ -46,7 +48,7 @@ class ReachesOut(PermissionError):
 
 @dataclass(slots=True)
 class Enclosure:
-    """Holds what was tried, and which of the two the system itself keeps: `network`, `files`."""
+    """Holds what was tried, and which of the three the system itself keeps: `memory`, `network`, `files`."""
 
     system: tuple[str, ...] = ()
     attempts: list[str] = field(default_factory=list)
@@ -68,21 +70,30 @@ class Enclosure:
 def shut_in(keep: int, memory: int) -> Enclosure:
     """Shut this process in for good; `keep` is the one descriptor that stays. It must have a single thread."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
-    _seal_shared_memory(libc)
-    _detach_all(keep)
-    with contextlib.suppress(OSError, ValueError):
+    guarded = _has_guards(libc)
+    if guarded:
+        libc.prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
+        _seal_shared_memory(libc)
+    _detach_all(keep, anew=guarded)
+    limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: _CPU_SECONDS}
+    if guarded:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * os.sysconf("SC_PAGE_SIZE") + memory
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    alone = libc.unshare(_NEW_NET) == 0 or libc.unshare(_NEW_USER | _NEW_NET) == 0
-    read_only = _landlock(libc)
-    made = Enclosure(system=(*(["network"] if alone else []), *(["files"] if read_only else [])))
+        limits[resource.RLIMIT_AS] = pages * os.sysconf("SC_PAGE_SIZE") + memory
+    for which, most in limits.items():
+        with contextlib.suppress(OSError, ValueError):  # a lower limit was set already
+            resource.setrlimit(which, (most, most))
+    alone = guarded and (libc.unshare(_NEW_NET) == 0 or libc.unshare(_NEW_USER | _NEW_NET) == 0)
+    read_only = guarded and _landlock(libc)
+    kept = {"memory": guarded, "network": alone, "files": read_only}
+    made = Enclosure(system=tuple(name for name, is_kept in kept.items() if is_kept))
     sys.dont_write_bytecode = True
     sys.addaudithook(made.refuse)
     return made
+
+
+def _has_guards(libc: ctypes.CDLL) -> bool:
+    """Tell whether the system is one whose guards we know: their numbers, and what it tells of a process."""
+    return hasattr(libc, "prctl") and Path("/proc/self/maps").exists()
 
 
 def _seal_shared_memory(libc: ctypes.CDLL) -> None:
@@ -94,26 +105,25 @@ def _seal_shared_memory(libc: ctypes.CDLL) -> None:
             libc.mprotect(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), 1)
 
 
-def _detach_all(keep: int) -> None:
+def _detach_all(keep: int, *, anew: bool) -> None:
     """Put other things behind the descriptors that came along: connections lead nowhere, files are open to read."""
     nothing = os.open(_NULL, os.O_RDWR)
-    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+    listed = Path("/proc/self/fd" if anew else "/dev/fd")
+    for number in [int(entry.name) for entry in listed.iterdir()]:
         if number not in (keep, nothing):
             with contextlib.suppress(OSError):
-                _detach(number, nothing)
+                _detach(number, nothing, anew=anew)
 
 
-def _detach(number: int, nothing: int) -> None:
-    """A file is opened anew, for its position is shared with whoever else has it open."""
-    if number > 2 and stat.S_ISREG(os.fstat(number).st_mode):
-        reads = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
-        own = os.open(f"/proc/self/fd/{number}", os.O_RDONLY) if reads else nothing
-        if reads:
-            os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
-    elif stat.S_ISDIR(os.fstat(number).st_mode):
+def _detach(number: int, nothing: int, *, anew: bool) -> None:
+    """A file is opened `anew`, for its position is shared with whoever else has it open. Else it leads nowhere."""
+    kind = os.fstat(number).st_mode
+    if stat.S_ISDIR(kind):
         return
-    else:
-        own = nothing
+    own = nothing
+    if anew and number > 2 and stat.S_ISREG(kind) and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY:
+        own = os.open(f"/proc/self/fd/{number}", os.O_RDONLY)
+        os.lseek(own, os.lseek(number, 0, os.SEEK_CUR), os.SEEK_SET)
     os.dup2(own, number)
 
 

@@ -1,4 +1,4 @@
-"""Tell what code did to the notebook's names: which it made, changed and deleted, by shallow copies. Pure."""
+"""Tell what code did to the notebook's names: which it made, changed and deleted, by copies of what they hold. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 LARGE = 50_000_000
-"""Bytes from which no copy of an array or a table is kept."""
+"""Bytes that the copies of a name's arrays and tables have at most."""
 MANY = 100_000
-"""Items from which no copy of a list, dict or set is kept."""
+"""Items that the copies of a name's lists, dicts and sets have at most."""
 _SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _TABLES = (("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"))
 _FIXED = (
-    *(int, float, complex, str, bytes, type(None), tuple, frozenset, range),
+    *(int, float, complex, str, bytes, type(None), range),
     *(type, ModuleType, FunctionType, BuiltinFunctionType),
 )
 """Types whose objects code does not change in place, or only by means that nobody uses on data."""
@@ -23,14 +23,18 @@ _FIXED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameHeld:
-    """Holds what a name was bound to, and a shallow copy of it; None where none is kept."""
+    """Holds what a name was bound to. `parts` are the containers, arrays and tables in it, each with a shallow copy.
+
+    It is `whole` where nothing else in it can be changed in place.
+    """
 
     value: object
-    copy: object = None
+    parts: tuple[tuple[object, object], ...] = ()
+    whole: bool = False
 
     def is_still(self, value: object) -> bool:
-        """Tell whether the name holds the same object, with the same items as far as there is a copy."""
-        return value is self.value and (self.copy is None or same(value, self.copy))
+        """Tell whether the name holds the same object, with the same items as far as there are copies."""
+        return value is self.value and all(same(part, copy) for part, copy in self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ def names_in(code: str) -> frozenset[str]:
 def snapshot(namespace: Mapping[str, object], mentioned: frozenset[str]) -> dict[str, NameHeld]:
     """All names of the notebook, with copies of what the mentioned ones hold."""
     return {
-        name: NameHeld(value=value, copy=_copy(value) if name in mentioned else None)
+        name: _held(value) if name in mentioned else NameHeld(value=value)
         for name, value in list(namespace.items())
         if not name.startswith("_") and name not in _SHELL
     }
@@ -76,12 +80,12 @@ def changes(was: Mapping[str, NameHeld], namespace: Mapping[str, object], mentio
     now = snapshot(namespace, frozenset())
     kept = was.keys() & now.keys()
     changed = {name for name in kept if not was[name].is_still(now[name].value)}
-    unseen = {name for name in (kept & mentioned) - changed if was[name].copy is None}
+    unseen = {name for name in (kept & mentioned) - changed if not was[name].whole}
     return Changes(
         made=tuple(sorted(now.keys() - was.keys())),
         changed=tuple(sorted(changed)),
         deleted=tuple(sorted(was.keys() - now.keys())),
-        unseen=tuple(sorted(name for name in unseen if not isinstance(was[name].value, _FIXED))),
+        unseen=tuple(sorted(unseen)),
     )
 
 
@@ -95,15 +99,25 @@ def same(value: object, copy: object) -> bool:
         case list() if isinstance(copy, list):
             return _ids(value) == _ids(copy)
     if type(value).__name__ == "ndarray":
-        return bool(value.dtype == copy.dtype and value.tobytes() == copy.tobytes())  # type: ignore[attr-defined]
+        alike = value.dtype == copy.dtype and value.shape == copy.shape  # type: ignore[attr-defined]
+        return bool(alike and value.tobytes() == copy.tobytes())  # type: ignore[attr-defined]
     return bool(value.equals(copy))  # type: ignore[attr-defined]
 
 
 def restored(held: NameHeld) -> object:
-    """The value with what its copy holds. Its other names see that too, but for a table, which the copy replaces."""
-    value, copy = held.value, held.copy
-    if copy is None or same(value, copy):
-        return value
+    """Return the value with what its copies hold, so that its other names see that too.
+
+    An array that has another shape or type now is replaced by its copy.
+    """
+    for part, copy in held.parts:
+        if not same(part, copy):
+            _put_back(part, copy)
+    part, copy = held.parts[0] if held.parts else (held.value, None)
+    return held.value if copy is None or part is not held.value or same(part, copy) else copy
+
+
+def _put_back(value: object, copy: object) -> None:
+    """Give the value what its copy holds. A table is filled anew."""
     match value:
         case list() if isinstance(copy, list):
             value[:] = copy
@@ -113,32 +127,50 @@ def restored(held: NameHeld) -> object:
         case set() if isinstance(copy, set):
             value.clear()
             value.update(copy)
-        case _ if type(value).__name__ == "ndarray" and value.shape == copy.shape:  # type: ignore[attr-defined]
+        case _ if type(value).__name__ != "ndarray":
+            type(value).__init__(value, copy.copy())  # type: ignore[attr-defined, call-arg]
+        case _ if value.shape == copy.shape and value.dtype == copy.dtype:  # type: ignore[attr-defined]
             value[...] = copy  # type: ignore[index]
-        case _:
-            return copy
-    return value
 
 
 def _ids(items: Iterable[object]) -> list[int]:
     return list(map(id, items))
 
 
-def _copy(value: object) -> object:
-    """A shallow copy; None of what is large, cannot be copied, or is no plain container, array or table."""
+def _held(value: object) -> NameHeld:
+    """Return the value with its copies; without any where one cannot be made."""
     with contextlib.suppress(Exception):  # MemoryError; a dict that a thread changes meanwhile
-        return _copy_of(value)
-    return None
+        return _with_copies(value)
+    return NameHeld(value=value)
 
 
-def _copy_of(value: object) -> object:
-    if type(value) in (list, dict, set):
-        return value.copy() if len(value) <= MANY else None  # type: ignore[attr-defined, arg-type]
-    module, name = type(value).__module__.partition(".")[0], type(value).__name__
-    if (module, name) not in _TABLES or _size(value) > LARGE:
-        return None
-    copied: object = value.copy()  # type: ignore[attr-defined]
-    return copied
+def _with_copies(value: object) -> NameHeld:
+    """Copy each container, array and table that the value leads to, as far as there is room."""
+    parts: list[tuple[object, object]] = []
+    seen: set[int] = set()
+    waiting, whole, items, size = [value], True, MANY, LARGE
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, _FIXED) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        match each:
+            case tuple() | frozenset():
+                waiting.extend(each)
+            case list() | dict() | set() if type(each) in (list, dict, set) and len(each) <= items:
+                items -= len(each)
+                parts.append((each, each.copy()))
+                waiting.extend(each.values() if isinstance(each, dict) else each)
+            case _ if _is_table(each) and (needs := _size(each)) <= size:
+                size -= needs
+                parts.append((each, each.copy()))  # type: ignore[attr-defined]
+            case _:
+                whole = False
+    return NameHeld(value=value, parts=tuple(parts), whole=whole)
+
+
+def _is_table(value: object) -> bool:
+    return (type(value).__module__.partition(".")[0], type(value).__name__) in _TABLES
 
 
 def _size(value: object) -> int:

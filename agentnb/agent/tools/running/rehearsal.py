@@ -1,7 +1,7 @@
 """Try code first in a copy of this process: what it prints, which names it changes, and its error. Nothing of it stays.
 
-The copy is a forked child that is shut in, within a limit of time and memory. Only on Linux: elsewhere a forked kernel
-does not survive, or cannot be shut in. It is no proof: code can tell that it is only tried.
+The copy is a forked child that is shut in, within a limit of time and memory. What of that the system cannot see to
+is said. It is no proof: code can tell that it is only tried.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
-from agentnb.agent.tools.running.names import changes, names_in, snapshot
+from agentnb.agent.tools.running.names import changes, listed, names_in, snapshot
 from agentnb.agent.tools.tool import Outcome, shorten
 
 SECONDS = 10.0
@@ -25,8 +24,9 @@ MEMORY = 1 << 30
 """Bytes that the code may need beyond what the kernel has."""
 SHOWN = 1500
 """Characters of what the code prints that are shown."""
+_TRACEBACK = "Traceback (most recent call last)"
 _MOST_READ = 1 << 20
-NOT_HERE = "Not tried first: a copy of the kernel can be shut in on Linux only."
+NOT_HERE = "Not tried first: this system cannot copy a process."
 
 RunCode = Callable[[str], Outcome]
 
@@ -43,11 +43,14 @@ class Rehearsal:
 
     def __call__(self, codes: Sequence[str]) -> str:
         """Tell what the last of the codes would do after the others, in a few lines. Call it where they would run."""
-        if sys.platform != "linux":
+        if not hasattr(os, "fork"):
             return NOT_HERE
         reading, writing = os.pipe()
         try:
-            child = _fork()
+            with warnings.catch_warnings():
+                # Forking with threads: the child runs this one alone, and ends.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
         except OSError as error:
             os.close(reading)
             os.close(writing)
@@ -62,7 +65,9 @@ class Rehearsal:
             _end(child)
         if said is None:
             return f"Tried in a copy of the kernel, where it did not end within {self.seconds:g} s."
-        return said or "Tried in a copy of the kernel, which died: too much memory, or a crash."
+        return (
+            said or "Tried in a copy of the kernel, which died before it could tell: an exit, a crash, or its memory."
+        )
 
     def _in_copy(self, writing: int, codes: Sequence[str]) -> None:
         """Run, say, and end: never return into the kernel's code."""
@@ -86,10 +91,13 @@ class Rehearsal:
         was = snapshot(self.namespace, mentioned)
         outcome = self._outcome(code)
         did = changes(was, self.namespace, mentioned)
-        shown = "" if outcome.text == "(no output)" else shorten(outcome.text.rstrip(), SHOWN)
-        verb = "It fails:" if outcome.is_error else "It prints:" if shown else "It prints nothing."
+        text = "" if outcome.text == "(no output)" else outcome.text.rstrip()
+        stopped = outcome.is_error and any(f"it would {each}" in text.splitlines()[-1] for each in enclosure.attempts)
+        shown = shorten(text.partition(_TRACEBACK)[0].rstrip() if stopped else text, SHOWN)
+        verb = "It fails:" if outcome.is_error and not stopped else "It prints:" if shown else "It prints nothing."
         tried = f"It was stopped where it would {', '.join(enclosure.attempts)}." if enclosure.attempts else ""
-        return "\n".join(filter(None, [verb, shown, did.sentence, tried, _setting(enclosure.system)]))
+        inside = f"Changes inside {listed(did.unseen)} are not looked at." if did.unseen else ""
+        return "\n".join(filter(None, [verb, shown, did.sentence, inside, tried, _setting(enclosure.system)]))
 
     def _outcome(self, code: str) -> Outcome:
         try:
@@ -102,15 +110,12 @@ def _setting(system: Sequence[str]) -> str:
     """Tells how the code was tried, and who kept it in."""
     weak = [each for each in ("network", "files") if each not in system]
     told = "Tried in a copy of the kernel, without network and unable to change files"
-    if not weak:
-        return f"{told}."
-    return f"{told}; of {' and '.join(weak)} only Python's audit hook sees to that, which C code passes by."
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: the child runs this alone, and ends
-        return os.fork()
+    if weak:
+        told += f"; of {' and '.join(weak)} only Python's audit hook sees to that, which C code passes by"
+    more = (
+        "" if "memory" in system else " Its memory had no limit, and files that are mapped into memory were open to it."
+    )
+    return f"{told}.{more}"
 
 
 def _read(reading: int, ends: float) -> str | None:

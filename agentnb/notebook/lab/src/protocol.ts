@@ -31,14 +31,17 @@ export type Repaint = { type: 'repaint'; run: string; cell: string | null; data:
 export type Said = { type: 'said'; run: string; block: number; text: string; cell: string | null };
 /** Cells that have not run, for a person to run: the button stands below the cell that points at them. */
 export type Offer = { type: 'offer'; cell: string; run: string[] };
-export type FromKernel = { type: 'read' } | Insert | Propose | Repaint | Said | Offer;
+/** Steps that a person asked for, from the place `first` on; or why there are none. */
+export type Steps = { type: 'steps'; run: string; first: number; html: string; text: string };
+export type FromKernel = { type: 'read' } | Insert | Propose | Repaint | Said | Offer | Steps;
 
 export type CellLine = { id: string; kind: string; count: number | null; digest: string };
 export type Texts = Record<string, string>;
 export type ToKernel =
   | { type: 'cells'; asking: string | null; order: CellLine[]; texts: Texts }
   | { type: 'done'; id: string; outcome: Outcome; cell: string | null }
-  | { type: 'code'; run: string; block: number; use: 'insert' | 'replace'; cell: string };
+  | { type: 'code'; run: string; block: number; use: 'insert' | 'replace'; cell: string }
+  | { type: 'steps'; run: string; before: number | null };
 export type Outcome = 'inserted' | 'accepted' | 'rejected' | 'changed' | 'gone';
 
 /** A run whose view is on the page, the cell that it stands under, and whether it is shown as ended. */
@@ -58,6 +61,7 @@ const SHAPES: Record<string, Record<string, Check>> = {
   propose: { id: text, cell: text, digest: maybeText, source: text, why: text, mark },
   repaint: { run: text, cell: maybeText, data: painted },
   said: { run: text, block: Number.isInteger, text, cell: maybeText },
+  steps: { run: text, first: Number.isInteger, html: text, text },
   offer: { cell: text, run: value => Array.isArray(value) && value.every(text) }
 };
 

@@ -17,6 +17,7 @@ import { Outputs } from './outputs';
 import { Proposal } from './proposal';
 import { watchProse } from './prose';
 import type { FromKernel, Insert, Mark, Outcome, Propose } from './protocol';
+import { StepPages } from './steps';
 
 /** A cell that asks, in whole or on one of its lines; or goes on with what was asked. */
 const ASKS = /^\s*%%?agent(_runs)?(\s|$)/m;
@@ -29,6 +30,7 @@ export class Side {
   private _outputs = new Outputs(() => this._panel.model);
   private _code: CodeTools;
   private _offers: Offers;
+  private _steps: StepPages;
   private _proposals = new Map<string, Proposal>();
   /** Cells that this page has put in, and which message of the kernel asked for each. */
   private _put = new Map<string, number>();
@@ -58,6 +60,7 @@ export class Side {
       this._link.send(this._cells.message(null)); // what would be replaced is the text that stands there now
       this._link.send({ type: 'code', ...press });
     });
+    this._steps = new StepPages(content, press => this._link.send({ type: 'steps', ...press }));
     this._watchCells();
     content.modelContentChanged.connect(() => this._watchCells());
     sessionContext.kernelChanged.connect(() => this._newKernel());
@@ -75,6 +78,7 @@ export class Side {
         watchProse(this._panel.content, cell, this._languages);
         watchFailure(this._panel, cell, this._link);
         this._code.watch(cell);
+        this._steps.watch(cell);
       }
     }
   }
@@ -144,6 +148,9 @@ export class Side {
       case 'said':
         this._show(message.cell); // first: what is said goes when the focus leaves the buttons
         this._code.said(message);
+        break;
+      case 'steps':
+        this._steps.show(message);
         break;
       case 'offer':
         this._offers.show(message);
@@ -217,8 +224,12 @@ export class Side {
   }
 
   private _end(proposal: Proposal, outcome: Outcome, cell: string | null = null): void {
+    const had = proposal.node.contains(document.activeElement);
     this._proposals.delete(proposal.message.id);
     proposal.dispose();
+    if (had) {
+      this._panel.content.activate(); // else the notebook's keys lead nowhere
+    }
     this._done(proposal.message.id, outcome, cell);
   }
 

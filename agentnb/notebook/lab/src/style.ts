@@ -75,5 +75,8 @@ export const STYLE = `
   color: var(--jp-ui-font-color1);
   font-size: var(--jp-ui-font-size0);
 }
+.agentnb-more { margin: 4px 0; }
+.agentnb-more .agentnb-button { padding: 2px 10px; font-size: var(--jp-ui-font-size1); }
+.jp-Notebook:not(.agentnb-linked) .agentnb-more { display: none; }
 .agentnb-code-note:empty { display: none; }
 `;

@@ -17,7 +17,7 @@ import pytest
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.running.rehearsal import NOT_HERE, Rehearsal
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can a copy of the kernel be shut in")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the guards that are looked at are Linux's")
 KEPT_IN = "Tried in a copy of the kernel, without network and unable to change files"
 
 
@@ -80,6 +80,16 @@ def test_what_reaches_out_is_stopped_and_told(
     assert what in tried(code)
     assert [each.name for each in tmp_path.iterdir()] == ["there.txt"]
     assert there.read_text() == "as it was"
+
+
+def test_where_it_was_stopped_is_told_without_a_traceback_of_ours(tried: Any) -> None:
+    told = tried("print('before')\nimport urllib.request\nurllib.request.urlopen('http://127.0.0.1:1')")
+    assert told.startswith(
+        "It prints:\nbefore\nIt makes `urllib`.\nIt was stopped where it would call socket.getaddrinfo"
+    )
+    told = tried("try:\n    os.fork()\nexcept OSError:\n    pass\nunknown")
+    assert "NameError" in told
+    assert "os.fork" in told
 
 
 C_CODE = """
@@ -162,7 +172,7 @@ def test_memory_that_is_shared_with_a_file_stays(tried: Any, space: dict[str, An
 def test_time_and_memory_are_limited(tried: Any) -> None:
     began = time.monotonic()
     assert "did not end within 0.3 s" in tried("while True: pass", seconds=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60, "and not for ever"
     assert "MemoryError" in tried("held = bytearray(1 << 28)", memory=1 << 26)
     assert "died" in tried("os._exit(3)")
     assert "died" in tried("import ctypes; ctypes.string_at(0)")
@@ -193,6 +203,36 @@ def test_it_works_while_other_threads_hold_locks(tried: Any, space: dict[str, An
             thread.join()
 
 
-def test_elsewhere_it_says_that_it_cannot(tried: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
+def test_where_no_process_can_be_copied_it_says_so(tried: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fork")
     assert tried("x = 2") == NOT_HERE
+
+
+def test_on_a_system_whose_guards_are_not_known_python_keeps_it_in_and_the_rest_is_said(
+    tried: Any, monkeypatch: pytest.MonkeyPatch, space: dict[str, Any], tmp_path: Path, server: Any
+) -> None:
+    """macOS forks, and has neither prctl nor /proc."""
+    monkeypatch.setattr("agentnb.agent.tools.running.enclosure._has_guards", lambda libc: False)
+    mine, theirs = server
+    opened = (tmp_path / "there.txt").open("w+")
+    space |= {"target": str(tmp_path / "target"), "mine": mine, "address": mine.getpeername(), "file": opened}
+    told = tried("items.append(3)")
+    assert "It changes `items`." in told
+    assert "of network and files only Python's audit hook sees to that" in told
+    assert "Its memory had no limit, and files that are mapped into memory were open to it." in told
+    assert "would write" in tried("open(target, 'w')")
+    assert "socket.connect(('127.0.0.1'," in tried("socket.socket().connect(address)")
+    assert "did not end within 0.3 s" in tried("while True: pass", seconds=0.3)
+    tried("mine.send(b'DELETE'); os.write(file.fileno(), b'DELETE')")
+    with pytest.raises(BlockingIOError):
+        theirs.recv(10)
+    opened.close()
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("there.txt", "")]
+    assert space["items"] == [1, 2]
+
+
+def test_what_it_cannot_look_into_is_said(tried: Any, space: dict[str, Any]) -> None:
+    space |= {"model": type("Model", (), {})(), "config": {"deep": []}}
+    assert "Changes inside `model` are not looked at." in tried("model.fitted = True; x; items; os")
+    assert "It changes `config`." in tried("config['deep'].append(1)")
+    assert "not looked at" not in tried("config; items; x; os.getpid()")

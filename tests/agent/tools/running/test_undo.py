@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import Any
 
@@ -32,6 +33,8 @@ def space() -> dict[str, Any]:
         "table": pd.DataFrame({"a": [1, 2]}),
         "array": np.arange(4),
         "config": {"deep": {"a": 1}},
+        "pair": ([1, 2], "x"),
+        "held": {"table": pd.DataFrame({"a": [1, 2]}), "array": np.arange(3)},
         "model": type("Model", (), {})(),
     }
 
@@ -45,6 +48,9 @@ def space() -> dict[str, Any]:
         ("table.loc[0, 'a'] = 9", "It changes `table`."),
         ("array[1] = 7", "It changes `array`."),
         ("config['new'] = 1", "It changes `config`."),
+        ("config['deep']['a'] = 2", "It changes `config`."),
+        ("pair[0].append(3)", "It changes `pair`."),
+        ("held['table']['b'] = held['array'][0] = 9", "It changes `held`."),
         ("x", "It makes, changes and deletes no name."),
         ("_hidden = 1", "It makes, changes and deletes no name."),
         ("y = 1; 1/0", "It makes `y`."),
@@ -52,7 +58,9 @@ def space() -> dict[str, Any]:
     ],
 )
 def test_all_is_as_it_was(space: dict[str, Any], code: str, told: str) -> None:
-    before = {name: value.copy() if hasattr(value, "copy") else value for name, value in space.items()}
+    before = copy.deepcopy({name: value for name, value in space.items() if name != "model"}) | {
+        "model": space["model"]
+    }
     objects = dict(space)
     undone = run(space, code).undo(space)
     assert undone is not None
@@ -64,10 +72,31 @@ def test_all_is_as_it_was(space: dict[str, Any], code: str, told: str) -> None:
             assert space[name].equals(value)
         elif isinstance(value, np.ndarray):
             assert (space[name] == value).all()
+        elif name == "held":
+            assert space[name]["table"].equals(value["table"])
+            assert (space[name]["array"] == value["array"]).all()
         else:
             assert space[name] == value
-        if not isinstance(value, pd.DataFrame):
-            assert space[name] is objects[name], "the object is the same, for other names of it"
+        assert space[name] is objects[name], "the object is the same, for other names of it"
+
+
+def test_other_names_of_a_table_see_that_it_is_as_it_was(space: dict[str, Any]) -> None:
+    table = space["table"]
+    space |= {"same": table, "column": table["a"]}
+    undo = run(space, "table.drop(columns='a', inplace=True)\ntable['b'] = 'x'\ntable.index = [5, 6]")
+    undo.undo(space)
+    assert space["table"] is space["same"] is table
+    assert table.equals(pd.DataFrame({"a": [1, 2]}))
+    assert list(table.index) == [0, 1]
+    table.loc[0, "a"] = 7
+    assert table["a"].sum() == 9, "it works as any table"
+
+
+def test_an_array_of_another_shape_is_replaced(space: dict[str, Any]) -> None:
+    undone = run(space, "array.resize(2, 2, refcheck=False)").undo(space)
+    assert undone is not None
+    assert undone.did.changed == ("array",)
+    assert space["array"].shape == (4,)
 
 
 def test_pieces_are_taken_back_newest_first_and_then_there_is_none(space: dict[str, Any]) -> None:
@@ -152,7 +181,7 @@ def test_undoing_all_that_ran_gives_the_names_back(start: dict[str, Any], codes:
         pass
     space.pop("__builtins__", None)
     assert space.keys() == was.keys()
-    for name, (value, copy) in was.items():
+    for name, (value, copied) in was.items():
         assert space[name] is value
-        assert space[name] == copy
+        assert space[name] == copied
     assert sys.getrefcount(space) < 10

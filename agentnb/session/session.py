@@ -1,36 +1,28 @@
-"""Hold open what one kernel (or one script) needs: the data directory, the journal, connections, the simulator.
-
-Everything is opened on first use, so that loading the extension costs nothing and writes nothing.
-"""
+"""Ask for one kernel (or one script): put the agent, its tools and a request together, and find runs again."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
-from agentnb.agent.deps import Services
+from agentnb.agent.deps import OnMain, Services
 from agentnb.agent.hydration.notebook_context import CELL
 from agentnb.agent.hydration.project import own_root
 from agentnb.agent.hydration.project_context import Pins
-from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.kernel_context import Hydrator, Observed
 from agentnb.agent.request import Limits, Request
-from agentnb.agent.run_document import AgentRun, document_of
-from agentnb.agent.samples import Samples
+from agentnb.agent.run_document import AgentRun, document_of, state_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
@@ -40,43 +32,25 @@ from agentnb.agent.tools.registry import OnDemand, built_in
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.running.rehearsal import Rehearsal
 from agentnb.agent.tools.running.undo import Undo
-from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
-from agentnb.canonical import Clock, JsonMapping, JsonObject, SystemClock
+from agentnb.canonical import JsonObject
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.held import HeldNames
-from agentnb.durable.bus_redis import RedisBus
-from agentnb.durable.journal import leases
-from agentnb.durable.journal.follow import Follower
-from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.records import RunSummary
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
+from agentnb.errors import InputError, RunUnknown, nearest
 from agentnb.models import catalog
 from agentnb.options import options_of
-from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Provider
-from agentnb.providers.calling import Calling
-from agentnb.providers.cassettes import FILE, Cassette
-from agentnb.providers.google import GoogleProvider
-from agentnb.providers.local.adapter import LocalProvider
-from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider, address_of, kept_at
-from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
-from agentnb.simulator import Simulator
-from agentnb.storage import Storage, open_storage
+from agentnb.session.opened import ADAPTERS, Opened
+from agentnb.settings import RunOptions, default_model
 
 if TYPE_CHECKING:
     from agentnb.agent.receipt.spans import RunSpans
     from agentnb.agent.tools.typed_answer import TypedAnswer
 
-ADAPTERS: Mapping[str, type[Calling]] = {
-    "anthropic": AnthropicProvider,
-    "google": GoogleProvider,
-    "openai": OpenAIProvider,
-}
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
@@ -84,7 +58,6 @@ SOLVES = ("propose_cell", "edit_file")
 """Tools that a tutor does not have: they would hand in the solution."""
 NEWEST = 1000
 """Runs among which one is found by a part of its id."""
-_SIMULATED_PATHS = {"openai": "/v1"}
 
 
 def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
@@ -93,127 +66,33 @@ def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
 
 
 @dataclass
-class Session:
+class Session(Opened):
     """One user's session. `namespace` and `cells` are what the agent may read; both are live."""
 
-    settings: Settings = field(default_factory=Settings)
-    clock: Clock = field(default_factory=SystemClock)
     namespace: MutableMapping[str, Any] = field(default_factory=dict)
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
     log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     cell_text: Callable[[int], str | None] = lambda number: None
     apart: Callable[[], None] = lambda: None  # called in a copy of the process in which code is only tried
-    project: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
-    tool_servers: Mapping[str, JsonMapping] = field(default_factory=dict, repr=False)  # MCP servers of the client's
-    simulated: Simulator | None = None  # a simulator of the caller's own; by default one is started on first use
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.thread = f"session-{secrets.token_hex(4)}"
-        self._storage: Storage | None = None
-        self._journal: Journal | None = None
-        self._journal_place: str | Path = ""
-        self._bus: tuple[str, RedisBus] | None = None
-        self._providers: dict[str, Calling] = {}
-        self._objects: CacheObjects | None = None
-        self._cassette: Cassette | None = None
-        self._keepalive: KeepAlive | None = None
-        self._more: list[Provider] = []
-        self._helping: list[dict[str, Calling]] = []
-        """The connections of agents that carry children of the run in flight."""
         self.observed = Observed()
         self.undo = Undo()
-        self._servers: McpServers | None = None
         self.answer: TypedAnswer | None = None
         """Takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
         self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
-        self._threads: Threads | None = None
-        self.cancelled = threading.Event()
+        self._threads: tuple[Journal, Threads] | None = None
         self._limits: dict[str, Limits] = {}
         self._spans: RunSpans | None = None
         self._unwritten: dict[str, list[JsonObject]] = {}
 
-    # --- what is opened on first use --------------------------------------------------------------------------
-
-    @property
-    def home(self) -> Path:
-        return data_directory(self.settings)
-
-    @property
-    def storage(self) -> Storage:
-        if self._storage is None:
-            self._storage = open_storage(self.home)
-        return self._storage
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.storage)
-
-    @property
-    def objects(self) -> CacheObjects:
-        """Return the cache objects of this session, within its cache budget."""
-        if self._objects is None:
-            self._objects = CacheObjects(
-                self.ledger, clock=self.clock, owner=leases.new_owner(), budget=0.0, is_gone=leases.is_dead
-            )
-            atexit.register(self.close_objects)
-        self._objects.budget = self.settings.cache_budget
-        return self._objects
-
-    @property
-    def keepalive(self) -> KeepAlive:
-        """Return what keeps this session's last prompt warm through a pause, within the cache budget."""
-        if self._keepalive is None:
-            self._keepalive = KeepAlive(connect=self._connect, ledger=self.ledger, clock=self.clock, money=self.objects)
-        return self._keepalive
-
-    @property
-    def cassette(self) -> Cassette:
-        """Return the recorded replies beside the notebook: in the directory that the kernel works in."""
-        path = (working_directory() or self.home) / FILE
-        if self._cassette is None or self._cassette.path != path:
-            self._cassette = Cassette(path)
-        return self._cassette
-
-    @property
-    def samples(self) -> Samples:
-        return Samples(self.storage)
-
-    @property
-    def journal(self) -> Journal:
-        """Return the journal, opened on first use and kept open until `close`: in the data directory, or as set.
-
-        Where the setting changes in mid-session, the next use opens the other one.
-        """
-        place = journal_place(self.settings)
-        if self._journal is not None and place != self._journal_place:
-            self._journal.close()
-            self._journal = self._threads = None
-        if self._journal is None:
-            self._journal, self._journal_place = open_journal(place, clock=self.clock), place
-        return self._journal
-
-    @property
-    def bus(self) -> RedisBus | None:
-        """Return what tells other processes of this session's runs; None where none is set.
-
-        Raises SettingsError on a bad address, and PackageMissing. Whether a server answers is not asked.
-        """
-        address = self.settings.bus
-        if self._bus is not None and self._bus[0] != address:
-            self._bus[1].close()
-            self._bus = None
-        if address and self._bus is None:
-            self._bus = (address, RedisBus(address))
-        return self._bus[1] if self._bus else None
-
-    def follow(self, *, after: int | None = None) -> Follower:
-        """Follow what happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
-        return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
+    # --- the agent --------------------------------------------------------------------------------------------
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
         """Return a machine over this session's journal; states are registered by whoever drives it."""
@@ -225,70 +104,14 @@ class Session:
             from agentnb.agent.receipt.spans import RunSpans
 
             if self._spans is None:
-                self._spans = RunSpans(lambda run_id: machine.get(run_id).context)
+                self._spans = RunSpans(lambda run_id: state_of(machine.get(run_id).context))
             machine.events.subscribe(self._spans.feed)
         return machine
-
-    def model_name(self, named: str | None = None) -> str:
-        """Return the model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
-        address = named or self.settings.model
-        if not address:
-            defaults = {provider: catalog.default_for(provider).name for provider in SERVED}
-            address = default_model(self.environment, SERVED, defaults)
-        row = catalog.lookup(address)
-        simulated, _, _ = catalog.split_address(address)
-        return f"sim:{row.name}" if simulated else f"{row.provider}:{row.name}"
-
-    def simulator(self) -> Simulator:
-        """This session's simulator, started on first use. Its prompt caches live as long as it does."""
-        if self.simulated is None:
-            self.simulated = Simulator(speed=self.settings.sim_speed).start()
-        return self.simulated
-
-    def provider(self, address: str) -> Provider:
-        """Return the connection to a model. Opening it sends nothing."""
-        return self._connection(self._providers, address)
-
-    def _connection(self, made: dict[str, Calling], address: str) -> Calling:
-        """Return the connection among those made; a new one where its provider is at another place by now."""
-        if address not in made:
-            made[address] = self._connect(address)
-        elif not catalog.is_simulated(address) and made[address].is_elsewhere(self.environment):
-            made[address].close()
-            made[address] = self._connect(address)
-        return made[address]
-
-    def reaches(self, scope: str) -> bool:
-        """Tell whether what is warm in a scope can be hit. A simulator and a local server take their memory along."""
-        if scope.startswith(f"{catalog.LOCAL}:"):
-            return any(made.scope == scope for made in self._providers.values())
-        mine = f"sim:{self.simulated.instance}" if self.simulated is not None else ""
-        return not scope.startswith("sim:") or scope == mine
-
-    def _connect(self, address: str) -> Calling:
-        model = catalog.lookup(address)
-        if model.provider == catalog.LOCAL:
-            local = LocalProvider(model, clock=self.clock, home=self.home)
-            local.is_elsewhere(self.environment)
-            return local
-        adapter = ADAPTERS[model.provider]
-        if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
-        simulator = self.simulator()
-        return adapter(
-            model,
-            clock=self.clock,
-            key="simulated",
-            base_url=simulator.url + _SIMULATED_PATHS.get(model.provider, ""),
-            scope=f"sim:{simulator.instance}",
-        )
-
-    # --- asking -----------------------------------------------------------------------------------------------
 
     def agent(
         self,
         *,
-        on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread,
+        on_main: OnMain = on_this_thread,
         alone: bool = False,
         may_wait: bool = False,
     ) -> BuiltInAgent:
@@ -299,13 +122,13 @@ class Session:
         """
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
-        connections = self._connections({}) if alone else self.provider
+        connections = self.connections_apart() if alone else self.provider
         return self._agent(connections, on_main, cancelled, may_wait=may_wait)
 
     def _agent(
         self,
         connections: Callable[[str], Provider],
-        on_main: Callable[[Callable[[], Outcome]], Outcome],
+        on_main: OnMain,
         cancelled: threading.Event,
         *,
         may_wait: bool = False,
@@ -313,9 +136,10 @@ class Session:
         scrub = self.scrubber()
         hydrator = self.hydrator(scrub)
         machine = self.machine(scrub)
-        if self._threads is None:
-            self._threads = Threads(machine)
-        recollection = Recollection(machine, self._threads)
+        if self._threads is None or self._threads[0] is not machine.journal:
+            self._threads = (machine.journal, Threads(machine))
+        threads = self._threads[1]
+        recollection = Recollection(machine, threads)
         recall = Recall(
             step=lambda number: recollection.step(machine.current.run_id, number),
             steps=lambda: recollection.steps(machine.current.run_id),
@@ -323,7 +147,7 @@ class Session:
         return BuiltInAgent(
             Services(
                 machine=machine,
-                threads=self._threads,
+                threads=threads,
                 ledger=self.ledger,
                 samples=self.samples,
                 objects=self.objects,
@@ -345,31 +169,12 @@ class Session:
         )
 
     @contextlib.contextmanager
-    def _beside(
-        self, on_main: Callable[[Callable[[], Outcome]], Outcome], cancelled: threading.Event
-    ) -> Iterator[BuiltInAgent]:
+    def _beside(self, on_main: OnMain, cancelled: threading.Event) -> Iterator[BuiltInAgent]:
         """Lend an agent for the children of another one's run. What stops that one stops it too."""
-        made: dict[str, Calling] = {}
-        if cancelled is self.cancelled:
-            self._helping.append(made)
-        try:
-            yield self._agent(self._connections(made), on_main, cancelled)
-        finally:
-            self._helping = [each for each in self._helping if each is not made]
-            for connection in made.values():
-                connection.close()
-                self._more.remove(connection)
+        with self.connections_lent(helping=cancelled is self.cancelled) as connections:
+            yield self._agent(connections, on_main, cancelled)
 
-    def _connections(self, made: dict[str, Calling]) -> Callable[[str], Provider]:
-        """Connections that only one agent uses, kept in `made`: a call on a connection must not meet another."""
-
-        def provider(address: str) -> Provider:
-            connection = self._connection(made, address)
-            if connection not in self._more:
-                self._more.append(connection)
-            return connection
-
-        return provider
+    # --- what it may know and do ------------------------------------------------------------------------------
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """Return what this kernel can tell a model now."""
@@ -448,13 +253,17 @@ class Session:
 
         return OnDemand({name: quiet(tool) if quiet else tool for name, tool in made.items()}, from_server)
 
-    @property
-    def servers(self) -> McpServers:
-        """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
-        if self._servers is None:
-            root = own_root(self.project) if self.project else None
-            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set, given=self.tool_servers)
-        return self._servers
+    # --- a request --------------------------------------------------------------------------------------------
+
+    def model_name(self, named: str | None = None) -> str:
+        """Return the model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
+        address = named or self.settings.model
+        if not address:
+            defaults = {provider: catalog.default_for(provider).name for provider in SERVED}
+            address = default_model(self.environment, SERVED, defaults)
+        row = catalog.lookup(address)
+        simulated, _, _ = catalog.split_address(address)
+        return f"sim:{row.name}" if simulated else f"{row.provider}:{row.name}"
 
     def request(self, task: str, **changes: Any) -> Request:
         """Return a request from the settings with the changes that are not None. Raises InputError on half a
@@ -485,11 +294,7 @@ class Session:
         """Return a readable, sortable, unique run id."""
         return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(3)
 
-    def cancel(self) -> None:
-        """Stop the run in flight, from any thread: a wait for the provider ends at once."""
-        self.cancelled.set()
-        for provider in [each for made in (self._providers, *self._helping) for each in list(made.values())]:
-            provider.cancel()
+    # --- runs -------------------------------------------------------------------------------------------------
 
     def find_run(self, run_id: str) -> AgentRun:
         """Return a journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
@@ -513,7 +318,7 @@ class Session:
 
     def runs(self, limit: int) -> list[RunSummary]:
         """Return the newest runs, newest first, without those that nobody asked for."""
-        journal, asked = self.machine().journal, limit
+        journal, asked = self.journal, limit
         while True:
             found = journal.runs(limit=asked)
             own = [run for run in found if not run.inner]
@@ -526,7 +331,7 @@ class Session:
 
         Raises RunUnknown.
         """
-        journal = self.machine().journal
+        journal = self.journal
         with contextlib.suppress(RunUnknown):
             return str(journal.row(run_id).summary.run_id)
         known = [run.run_id for run in (journal.runs(limit=NEWEST) if "/" in run_id else self.runs(NEWEST))]
@@ -536,56 +341,6 @@ class Session:
         if fitting:
             raise RunUnknown(f"{len(fitting)} runs fit {run_id!r}", todo="Write more of the run's id.")
         raise RunUnknown(f"no run is called {run_id!r}", todo=f"{nearest(run_id, known)} See %agent_runs list.".strip())
-
-    def close(self) -> None:
-        """Close connections and stop the simulator. What is committed stays; cache objects, which cost, do not."""
-        if self._keepalive is not None:
-            self._keepalive.stop()
-        self.close_objects()
-        atexit.unregister(self.close_objects)
-        self._objects = None
-        for provider in (*self._providers.values(), *self._more):
-            provider.close()
-        self._providers.clear()
-        self._more.clear()
-        if self.simulated is not None:
-            self.simulated.stop()
-            self.simulated = None
-        if self._servers is not None:
-            self._servers.close()
-            self._servers = None
-        self._threads = None
-        if self._bus is not None:
-            self._bus[1].close()
-            self._bus = None
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        if self._storage is not None:
-            self._storage.close()
-            self._storage = None
-
-    def close_objects(self, *, cleared: bool = False) -> int:
-        """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
-        number deleted. What cannot be deleted now ends by itself within the hour."""
-        deleted = 0
-        mine: list[HeldObject] = []
-        with contextlib.suppress(AgentnbError):  # at the end the data directory may be gone
-            mine = self._objects.mine() if self._objects else []
-        for held in mine:
-            with contextlib.suppress(AgentnbError):
-                provider = self.holder_of(held)
-                deleted += bool(provider and self.objects.leave(provider, held, cleared=cleared))
-        return deleted
-
-    def holder_of(self, held: HeldObject) -> ObjectProvider | None:
-        """Return the connection to where an object is kept. None where this session cannot reach that: another kernel's
-        simulator, or an address no longer set."""
-        simulated = catalog.is_simulated(held.scope)
-        if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
-            return None
-        provider = self.provider(f"sim:{held.model}" if simulated else address_of(held))
-        return provider if isinstance(provider, ObjectProvider) and kept_at(provider.scope) == held.scope else None
 
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -599,11 +354,3 @@ def _refuse_half_characters(task: str) -> None:
             f"the task holds half a character (U+{ord(found[0]):04X}, character {found.start() + 1} of the task)",
             todo="Delete it and type the character anew.",
         )
-
-
-def working_directory() -> Path | None:
-    """Return the directory that this process works in; None where it has been deleted."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return None

@@ -34,7 +34,7 @@ class Long(scripted.Scripted):
 
     script: Callable[[int], Calls]
 
-    def answer(self, body: Any) -> Any:
+    def reply(self, body: Any) -> Any:
         self.bodies.append(body)
         number = len(self.bodies)
         calls = [(f"t{number}_{n}", name, given) for n, (name, given) in enumerate(self.script(number))]
@@ -186,6 +186,22 @@ def test_a_call_that_repeats_is_told_then_ends_the_run_with_what_to_do(work: Wor
     assert work.resume(run).state == "COMPLETED", "a person who resumes it lets it go on"
 
 
+def test_many_calls_side_by_side_are_seen_to_repeat_too(work: Work) -> None:
+    same = [("variables", {"pattern": f"a{n}*"}) for n in range(24)]
+    run = work.ask(lambda n: [*same, ("variables", {"pattern": f"b{n}*"})], tools=("variables",))
+    assert run.error.code == "run.repeats", run.state
+    assert len(work.server.bodies) == TIMES + 1
+
+
+def test_a_call_whose_result_stands_above_already_repeats_like_any_other(work: Work) -> None:
+    source = "def fee(x):\n    return x + 1"
+    work.session.cells.record(source, cell_id="fee", number=1)
+    exec(source, work.session.namespace)
+    run = work.ask(lambda n: [("inspect", {"name": "fee"})], tools=("inspect",))
+    assert run.error.code == "run.repeats", run.state
+    assert len(work.server.bodies) == TIMES + 1, last_results(work)
+
+
 def test_what_acts_in_between_makes_a_repetition_new(work: Work) -> None:
     log: list[int] = []
     work.session.namespace["log"] = log
@@ -221,5 +237,5 @@ def test_repetitions_are_counted_back_to_the_last_other_call_that_acts(history: 
         blocks.append(Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=call(name, number)))
         blocks.append(result_block(call(name, number), Outcome(text="same")))
     since = history[max((n + 1 for n, name in enumerate(history) if name == "c" != last), default=0) :]
-    assert times_before(blocks, call(last), "same", lambda name: name == "c") == since.count(last)
-    assert times_before(blocks, call(last), "other", lambda name: name == "c") == 0
+    assert times_before(blocks, call(last), {"same"}, lambda name: name == "c") == since.count(last)
+    assert times_before(blocks, call(last), {"other"}, lambda name: name == "c") == 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import http.server
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from loopback import Answer, Loopback
 
 from agentnb.errors import AccessRefused, KeyMissing
 from agentnb.script import Agent
@@ -25,49 +24,28 @@ WIRES = {
 }
 
 
-class Gate:
+class Gate(Loopback):
     """A server that lets nothing but the right key through to a simulator, and counts what it let through."""
 
     def __init__(self, simulator: Simulator) -> None:
-        gate = self
+        self._behind = simulator.url.removeprefix("http://")
         self.passed = self.refused = 0
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if RIGHT not in str(self.headers):
-                    gate.refused += 1
-                    self._answer(401, "application/json", b'{"error": {"message": "invalid key", "code": 401}}')
-                    return
-                gate.passed += 1
-                behind = http.client.HTTPConnection(simulator.url.removeprefix("http://"), timeout=20)
-                behind.request("POST", self.path, body, dict(self.headers))
-                came = behind.getresponse()
-                self._answer(came.status, came.headers["content-type"], came.read())
-
-            def _answer(self, status: int, kind: str, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if RIGHT not in str(headers):
+            self.refused += 1
+            return 401, {"content-type": "application/json"}, b'{"error": {"message": "invalid key", "code": 401}}'
+        self.passed += 1
+        behind = http.client.HTTPConnection(self._behind, timeout=20)
+        behind.request("POST", path, body, dict(headers))
+        came = behind.getresponse()
+        return came.status, {"content-type": came.headers["content-type"]}, came.read()
 
 
 @pytest.fixture
 def gates() -> Iterator[tuple[Gate, Gate]]:
-    with Simulator(speed=0) as simulator:
-        both = Gate(simulator), Gate(simulator)
-        yield both
-        for gate in both:
-            gate.server.shutdown()
-            gate.server.server_close()
+    with Simulator(speed=0) as simulator, Gate(simulator) as one, Gate(simulator) as other:
+        yield one, other
 
 
 @pytest.mark.parametrize("model", WIRES)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.agent.conversation.memory import Leaving, Sized, TokenRates, due, opening_of, with_stubs
 from agentnb.agent.conversation.summary import with_summary
+from agentnb.agent.tools import recall
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Opaque, Role, Text, ToolCall, ToolResult
 
@@ -82,6 +85,13 @@ def test_over_the_ceiling_something_goes_until_nothing_can(steps: list[tuple[int
             blocks=after, tokens=tokens, frame=2_500, opening=opening_of(after), replies=len(steps), ceiling=ceiling
         )
     assert due(now, TokenRates(read=0.0, write=1.25, output=5.0)) is None, "it comes to an end"
+
+
+@given(words=st.lists(st.text("aß_é1", min_size=1, max_size=3), min_size=1), text=st.text("aß_é1 .-", max_size=30))
+def test_a_step_is_found_by_whole_words_alone(words: list[str], text: str) -> None:
+    steps = {3: [Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(text), step=3)]}
+    holds = {word.casefold() for word in words} & {word.casefold() for word in re.findall(r"\w+", text)}
+    assert recall.found(" ".join(words), steps).startswith("Step 3") == bool(holds)
 
 
 def applied(before: Sized, leaving: Leaving) -> tuple[Block, ...]:

@@ -134,6 +134,28 @@ def test_between_two_compactions_each_request_only_extends_the_one_before(long_b
     assert 0 < breaks <= len(condensed(run)) + len(script.summaries)
 
 
+@pytest.mark.parametrize("model", WIRES)
+def test_a_run_that_was_condensed_replays_the_same(long_book: Any, model: str) -> None:
+    """Also once other runs have changed what tokens are estimated at."""
+    run = ask(long_book, ScriptedModel(calls(16)), model=model, compact_at=8_000)
+    assert condensed(run)
+    ask(long_book, ScriptedModel(calls(3)), "Once more.", model=model)
+    machine, asked = long_book.session.agent().machine, len(long_book.bodies)
+    differ = [step.n for step in run.steps if not machine.replay(run.run_id, step.n).same]
+    assert not differ
+    assert len(long_book.bodies) == asked, "nothing is asked"
+
+
+def test_a_run_that_was_resumed_under_other_limits_replays_the_same(long_book: Any) -> None:
+    run = ask(long_book, ScriptedModel(calls(6)), max_steps=4)
+    with ScriptedModel(calls(2)).installed():
+        agent = long_book.session.agent()
+        agent.resume(run.run_id, Limits(max_steps=90, budget=7.0, model="sim:gpt-4.1"))
+        run = agent.drive(run.run_id)
+    assert run.state == "COMPLETED"
+    assert [step.n for step in run.steps if not agent.machine.replay(run.run_id, step.n).same] == []
+
+
 def flat(body: Any) -> list[str]:
     """The request's items in order, without the marks, which move."""
     items = body.get("messages") or body.get("input") or body.get("contents")
@@ -168,6 +190,18 @@ def test_a_step_is_recalled_from_the_one_record_that_holds_it(
         assert recollection.step(run.run_id, number) == steps[number]
         assert len(read) <= (3 if told else 7), "the run's beginning, twice, and the record"
     assert recollection.step(run.run_id, 0) == recollection.step(run.run_id, 32) == ()
+
+
+def test_a_second_search_reads_only_what_is_new(long_book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ask(long_book, ScriptedModel(calls(30)), compact_at=8_000)
+    machine, threads = long_book.session.machine(), long_book.session.agent()._services.threads
+    recollection, context_at, read = Recollection(machine, threads), machine.context_at, []
+    first = recollection.steps(run.run_id)
+    monkeypatch.setattr(machine, "context_at", lambda *place: read.append(place) or context_at(*place))
+    assert recollection.steps(run.run_id) == first
+    last = machine.get(run.run_id).step
+    assert [place for place in read if place[1]] == [(run.run_id, last)], "the records of before are known"
+    assert list(first) == list(range(32))
 
 
 def test_a_step_s_journal_is_little_more_than_what_came_new(long_book: Any) -> None:
