@@ -192,7 +192,7 @@ class RedisEars:
                 self._hang_up()
 
     def _begin(self) -> Sequence[Message]:
-        """Nothing is heard at first, so that the journal is read: whatever came before this was not told here."""
+        """Hear nothing at first, so that the journal is read: whatever came before this was not told here."""
         self._ears = _client(self._bus._address).pubsub()
         self._ears.subscribe(self._bus.channel)
         self._ears.get_message(timeout=TIMEOUT)

@@ -76,7 +76,8 @@ class DaskExecutor:
 
     @classmethod
     def local(cls, workers: int, *, threads: int = 2, **options: Any) -> DaskExecutor:
-        """With worker processes on this machine, each with so many threads; `close` ends them. `options` as above."""
+        """Begin with worker processes on this machine, each with so many threads; `close` ends them. `options` as
+        above."""
         cluster = _distributed().LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,

@@ -46,7 +46,7 @@ _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
 class AgentCall:
-    """One use of %agent or %%agent: flags to request, run, view, result."""
+    """Holds one use of %agent or %%agent: flags to request, run, view, result."""
 
     def __init__(self, notebook: Notebook, given: dict[str, str | bool], *, about_failure: bool = False) -> None:
         self._notebook = notebook
@@ -221,7 +221,7 @@ def show_run(
         prepare(agent)
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
-            earlier.close("Asked again, or answered, in another cell.")
+            earlier.close("It went on in another cell.")
         view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:

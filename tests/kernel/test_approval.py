@@ -362,7 +362,8 @@ def test_a_command_runs_what_was_shown_after_a_restart(proposing: Callable[[], D
     assert second.value("log") == [1, 2]
 
 
-def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
+def stopped(desk: Desk) -> Any:
+    """A run that a person stopped while the model wrote."""
     desk.ok("get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall', after_events=12)")
     kernel = desk.kernel
     request = kernel.send("%agent Explain yourself at length, please.")
@@ -373,10 +374,24 @@ def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
     assert shown.status == "error"
     assert shown.run["state"] == "PAUSED"
     assert set(desk.buttons()) == {"Resume", "Ask again"}
+    return shown
+
+
+def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
+    shown = stopped(desk)
     desk.click("Resume")
     run = desk.until_state(shown, "COMPLETED")
     assert run["run_id"] == desk.value("_agent.run_id")
     assert not desk.buttons()
+
+
+@pytest.mark.parametrize("elsewhere", ["%agent_runs resume", "%unload_ext agentnb"])
+def test_the_buttons_of_a_stopped_run_go_when_it_goes_on_elsewhere_and_with_the_extension(
+    desk: Desk, elsewhere: str
+) -> None:
+    run_id = stopped(desk).run["run_id"]
+    desk.ok(f"{elsewhere} {run_id}" if "resume" in elsewhere else elsewhere)
+    desk.until(lambda: not desk.buttons())
 
 
 def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk) -> None:

@@ -13,7 +13,7 @@ WITHHELD = 'not shown: AgentNB.values = "schema"'
 
 
 def describe_schema(name: str, value: object) -> str:
-    """`df: DataFrame 100 x 5, columns: price float64, city object`."""
+    """Return `df: DataFrame 100 x 5, columns: price float64, city object`."""
     line = line_of(name, value) or f"{name}: module"
     try:
         columns = _columns(static_inspect.unwrap(value))
