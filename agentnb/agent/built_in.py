@@ -219,7 +219,7 @@ class BuiltInAgent:
             state = known if known is not None and context is given else AgentState.from_json(context)
             if state is not known and not self._machine.current.replaying:
                 state = self._taken_up(state, run_id)
-            state = state.limited(self._limits.get(run_id, Limits()))
+            state = state.limited(self._limits_of(run_id))
             try:
                 event, state = handle(state)
             except Exception as error:
@@ -234,6 +234,14 @@ class BuiltInAgent:
             return row.next[event], self._latest[0]
 
         return step
+
+    def _limits_of(self, run_id: str) -> Limits:
+        """Return the limits that the run goes on under; a replayed step has those of its time."""
+        current = self._machine.current
+        if not current.replaying:
+            return self._limits.get(run_id, Limits())
+        then = AgentState.from_json(self._machine.context_at(run_id, current.step)).options
+        return Limits(max_steps=then.max_steps, budget=then.budget, allow=then.allow)
 
     def _taken_up(self, state: AgentState, run_id: str) -> AgentState:
         """Return the state as it was read from the journal, with what calls had used that no step holds."""

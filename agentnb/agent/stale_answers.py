@@ -36,11 +36,7 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
     at."""
     notebook = hydrator.notebook
     cells = older_cells(state.cells, notebook.log.of_cell, notebook.log.session)
-    touched = {
-        str(item["name"]): item
-        for item in state.definitions
-        if not str(item["reason"]).endswith(EARLIER) and not item.get("inside")
-    }
+    touched = {str(item["name"]): item for item in state.definitions if not str(item["reason"]).endswith(EARLIER)}
     definitions = [f"`{name}`" for name in hydrator.older_definitions(touched)]
     values = older_values(state.values, hydrator.described_now, among)
     return tuple(dict.fromkeys([*definitions, *cells, *values]))

@@ -181,9 +181,11 @@ def _greet(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
     if here and (line := greet_once()):
-        from agentnb.view.style import line_html, wrap
+        from agentnb.view.style import line_html, wrap, wrapped
 
-        display({"text/plain": line, "text/html": wrap(line_html(line))}, raw=True)  # a page breaks it between words
+        display(
+            {"text/plain": wrapped(line), "text/html": wrap(line_html(line))}, raw=True
+        )  # a page breaks it between words
 
 
 def unload(shell: Any) -> None:

@@ -153,7 +153,7 @@ def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
 
 
 def _label(name: str) -> str:
-    if name.startswith(("name:", "text:", "edit:", "gone:")):
+    if name.startswith(("name:", "text:", "head:", "edit:", "gone:")):
         return "names" if name.startswith("name:") else "the notebook's text"
     if name.startswith(TREE):
         return TREE.rstrip(":")

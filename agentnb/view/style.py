@@ -82,7 +82,7 @@ def unbroken(parts: Iterable[str]) -> str:
     return " ".join([*spans, f'<span style="display:inline-block">{last}</span>'])
 
 
-def wrapped(line: str, *, indent: int = 0) -> str:
+def wrapped(line: str, *, indent: int = 0, width: int = WIDTH) -> str:
     return textwrap.fill(
-        line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=True, tabsize=4
+        line, width, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=True, tabsize=4
     )

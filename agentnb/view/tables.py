@@ -30,6 +30,8 @@ from agentnb.view.style import (
 MOST_ROWS = 200
 ROOM = 56
 """Ems that a table has at most, since a view is no wider."""
+WRAPS = 13
+"""Ems that a column of sentences has at least: with a time of day beside it, it fits a window of 400 px."""
 LETTER, EDGE = 0.64, 1.7
 """Ems that a character takes on average, and a cell besides: rather too many than too few."""
 UNWRAPPED = 32
@@ -89,14 +91,20 @@ def table_html(
     return wrap(f'<div class="{NO_MATH}">{heading}{figure}{body}{lines}</div>')
 
 
-def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
-    """Return the same for a terminal, 80 columns: sentences wrap, the widest other columns are cut with `…`, names
-    last."""
-    parts = [title] if title else []
+def table_text(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    width: int = WIDTH,
+) -> str:
+    """Return the same for a terminal: sentences wrap, the widest other columns are cut with `…`, names last."""
+    parts = [wrapped(title, width=width)] if title else []
     if rows:
-        parts.append(_grid(columns, rows[:MOST_ROWS]))
+        parts.append(_grid(columns, rows[:MOST_ROWS], width))
     parts += [f"and {count(len(rows) - MOST_ROWS)} more"] if len(rows) > MOST_ROWS else []
-    parts += [wrapped(note) for note in notes]
+    parts += [wrapped(note, width=width) for note in notes]
     return clean("\n".join(parts))
 
 
@@ -109,12 +117,13 @@ def table_bundle(
     figure: str = "",
     told: Sequence[str] = (),
     first: int | None = None,
+    width: int = WIDTH,
 ) -> JsonObject:
     """Return html and plain text of one table. `told` says in the text what the figure and the fold show in the
     html."""
     return {
         "text/html": table_html(title, columns, rows, notes, figure=figure, first=first),
-        "text/plain": table_text(title, columns, rows[:first], [*notes, *told]),
+        "text/plain": table_text(title, columns, rows[:first], [*notes, *told], width=width),
     }
 
 
@@ -147,7 +156,7 @@ def _column_styles(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     widths = [EDGE + LETTER * width for width in _natural(columns, rows)]
     wraps = [any(map(_wraps, column)) for column in cells]
     fixed = sum(width for width, wrapping in zip(widths, wraps, strict=True) if not wrapping)
-    part = min(LAST, max(LAST / 2, (ROOM - fixed) / max(1, sum(wraps))))
+    part = min(WRAPS, max(WRAPS / 2, (ROOM - fixed) / max(1, sum(wraps))))
     return [
         f"{_cell_style(figures)};"
         + (_flowing(width, part) if wrapping else f"flex:0 0 {width:.1f}em;white-space:nowrap")
@@ -205,14 +214,14 @@ def _cell_text(value: object) -> str:
     return clean(value)
 
 
-def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> str:
     right = _right_aligned(columns, rows)
     last = len(columns) - 1
     wraps = [i == last or any(isinstance(row[i], Stacked) for row in rows if i < len(row)) for i in range(len(columns))]
     names = [any(isinstance(row[i], Code) for row in rows if i < len(row)) for i in range(len(columns))]
-    widths = _fit(_natural(columns, rows), wraps, names)
+    widths = _fit(_natural(columns, rows), wraps, names, width)
     lines = [_row_lines(row, widths, right, wraps) for row in (columns, *rows)]
-    rule = "-" * min(WIDTH, sum(widths) + 2 * last)
+    rule = "-" * min(width, sum(widths) + 2 * last)
     return "\n".join([*lines[0], rule, *(line for row in lines[1:] for line in row)])
 
 
@@ -232,16 +241,16 @@ def _wrapped_cell(value: object, width: int) -> list[str]:
     return textwrap.wrap(_cell_text(value), width, break_on_hyphens=False)
 
 
-def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> list[int]:
-    """Return the widths, the widest made narrower again and again until all fit in 80 columns.
+def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool], most: int) -> list[int]:
+    """Return the widths, the widest made narrower again and again until all fit in `most` columns.
 
     First what wraps, down to 16 characters; then what is cut, names and ids last: they are typed again.
     """
-    fitted = [min(width, WIDTH) for width in widths]
+    fitted = [min(width, most) for width in widths]
     kinds = [(LAST, True, None), (NARROWEST, False, False), (NARROWEST, False, True)]
     for least, wrapping, named in kinds:
         group = [i for i, w in enumerate(wraps) if w is wrapping and (named is None or names[i] is named)]
-        while (over := sum(fitted) + 2 * (len(fitted) - 1) - WIDTH) > 0:
+        while (over := sum(fitted) + 2 * (len(fitted) - 1) - most) > 0:
             widest = max(group, key=lambda i: fitted[i], default=None)
             if widest is None or fitted[widest] <= least:
                 break

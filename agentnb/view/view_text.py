@@ -327,8 +327,11 @@ def refusal_line(doc: Doc) -> str:
         for tool in dicts(step, "tools")
         if tool.get("refused") is True and not part(tool, "decision")
     ]
-    names = ",".join(dict.fromkeys(clean(tool.get("name") or "?") for tool in tools))
-    return f"Refused: {names}, which may act and was not allowed. %%agent --allow {names} lets it." if names else ""
+    refused = list(dict.fromkeys(clean(tool.get("name") or "?") for tool in tools))
+    unheard = "The model had a question for you, and nobody was there to answer." if ASKS in refused else ""
+    names = ",".join(name for name in refused if name != ASKS)
+    told = f"Refused: {names}, which may act and was not allowed. %%agent --allow {names} lets it." if names else ""
+    return " ".join(filter(None, (unheard, told)))
 
 
 def redaction_line(doc: Doc) -> str:
@@ -529,6 +532,8 @@ def questions(doc: Doc) -> list[Doc]:
 
 
 ANSWER = "Waiting for your answer"
+ASKS = "ask_user"
+"""The tool by which a model asks the person something."""
 
 
 def question_heading(doc: Doc) -> str:

@@ -90,6 +90,8 @@ def test_the_answer_streams_and_ends_with_one_line(pieces: int) -> None:
 
 
 def test_it_follows_the_width_of_the_window() -> None:
+    screens, _ = shown(Terminal(), width=28)
+    assert max(len(line) for screen in screens for line in screen) <= 28, "the outcome's line too"
     screens, _ = shown(Terminal(), width=34)
     assert max(len(line) for screen in screens for line in screen) <= 34
     assert "It costs $5, and this is the end" in screens[-1]

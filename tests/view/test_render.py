@@ -330,10 +330,10 @@ def test_tables_escape_their_cells(text: str, title: str) -> None:
 cells = st.text() | st.integers() | st.text().map(Code) | st.builds(Stacked, st.text(), st.tuples(st.text(), st.text()))
 
 
-@given(st.lists(st.tuples(cells, st.integers(), cells, cells), max_size=5))
-def test_text_tables_fit_a_terminal(rows: list[tuple[object, ...]]) -> None:
-    lines = table_text("Runs", ("run", "steps", "task", "more"), rows).split("\n")
-    assert max(map(len, lines)) <= 80
+@given(st.lists(st.tuples(cells, st.integers(), cells, cells), max_size=5), st.integers(60, 110))
+def test_text_tables_fit_a_terminal(rows: list[tuple[object, ...]], width: int) -> None:
+    lines = table_text("Runs", ("run", "steps", "task", "more"), rows, width=width).split("\n")
+    assert max(map(len, lines)) <= width
 
 
 def test_a_text_table_cuts_no_sentence() -> None:
@@ -421,6 +421,9 @@ def test_a_refused_tool_says_how_to_allow_it() -> None:
             "\n", " "
         )
     assert "--allow" not in run_text(changed())
+    asked = [steps[0] | {"tools": [call | {"name": "ask_user"}]}]
+    assert "a question for you, and nobody was there" in " ".join(run_text(changed(steps=asked)).split())
+    assert "--allow ask_user" not in run_text(changed(steps=asked))
 
 
 def waits(*questions: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from agentnb.agent.request import Request
 from agentnb.agent.segments.window import tokens_of
 from agentnb.agent.state import AgentState, Base
 from agentnb.models import prices
+from agentnb.models.catalog import CacheKind
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
@@ -185,7 +186,8 @@ class Segments:
         services, model = self._services, self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
         chain = chain_digests(suited(sent.blocks, model), salt_of(model, sent.blocks, request.effort))[:end]
-        if any(held.until > now and held.prefix in chain for held in services.ledger.held(scope)):
+        objects = services.ledger.held(scope) if model.cache.kind is CacheKind.EXPLICIT_OBJECT else ()
+        if any(held.until > now and held.prefix in chain for held in objects):
             return True
         entry = services.ledger.remembered(scope, model.name, chain[-1])
         if entry is None or model.cache.breakpoints:

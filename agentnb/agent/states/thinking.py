@@ -66,7 +66,10 @@ from agentnb.providers.promptcache import (
 T = TypeVar("T")
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
 """Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
-OTHER_WIRE = "The server did not answer at the Responses API; this call went out at its Chat Completions instead."
+OTHER_WIRE = (
+    "The server did not answer at the Responses API, so its Chat Completions were asked. Where it has no such path, "
+    "later calls of this session go there at once."
+)
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 

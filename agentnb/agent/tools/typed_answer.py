@@ -10,13 +10,14 @@ import ast
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentnb.agent.tools.arguments import WrongArguments, faults_in_words, plain_schema
 from agentnb.agent.tools.tool import Outcome, Tool
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AnswerMismatch, InputError
+from agentnb.models.messages import Content, Text, ToolCall
 
 NAME = "answer"
 REPAIRS = 2
@@ -93,6 +94,23 @@ class TypedAnswer:
                 self._faults.append(wrong)
             return "" if len(self._faults) > REPAIRS else wrong
         return ""
+
+    def came_before(self, contents: Iterable[Content]) -> bool:
+        """Take the value that an earlier run has given, the newest in its conversation that is of the type."""
+        for content in reversed(list(contents)):
+            try:
+                match content:
+                    case ToolCall(name=called, arguments=given) if called == NAME:
+                        self._take(**self._checked(given))
+                    case Text(text=text):
+                        self._take(**self._checked(json.loads(text)))
+                    case _:
+                        continue
+            except (WrongArguments, ValueError, TypeError, RecursionError):
+                self._faults.clear()
+            else:
+                return True
+        return False
 
     def value(self) -> object:
         """Return the value. Raises AnswerMismatch where none came that fits."""

@@ -82,9 +82,10 @@ class LocalServer:
         """Return the server that answers now; None where there is none. Starts nothing."""
         try:
             found = Running(**json.loads(self._file("json").read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return None if leases.is_dead(found.owner) else found
+        whole = all(isinstance(each, str) for each in (found.address, found.key, found.instance, found.owner))
+        return None if not whole or leases.is_dead(found.owner) else found
 
     def ensure(self) -> Running:
         """Return the server, started where none runs, and hold it until `release`. Raises LocalModelFailed and
