@@ -1,4 +1,4 @@
-"""A run document cut to what a notebook keeps of it: bounded, however many steps a run made. Pure.
+"""Cut a run document to what a notebook keeps of it: bounded, however many steps a run made. Pure.
 
 The journal holds the whole: a click brings it to the page, `%agent_runs show RUN --all` shows it anywhere.
 """

@@ -1,4 +1,4 @@
-"""Inline styles and the escaping that every piece of html goes through. Pure.
+"""Hold inline styles and the escaping that every piece of html goes through. Pure.
 
 The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts, read
 2026-11-22). It drops <style>, svg, ids, var() and rgb(). It lets pass plain inline declarations, 8-digit hex colours

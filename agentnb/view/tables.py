@@ -1,4 +1,4 @@
-"""Small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
+"""Draw small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file defines.
+"""Hold definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file
+defines.
 
 Pure values. A file is a tuple of lines and of light entries (name, kind, lines). A Definition is built from its own
 slice only when somebody asks for it, so an index keeps no trees.
