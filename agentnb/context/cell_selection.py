@@ -301,7 +301,7 @@ CALLED_STEPS = 2
 
 
 def _definers(runs: Sequence[CellRun]) -> tuple[dict[str, CellRun | None], dict[str, CellRun | None]]:
-    """Return by name the last cell that defines such a function or class, None where a later one binds the name anew.
+    """Return by name the last cell that defines it; None where a later one binds the name anew.
 
     The second map has also the methods of classes.
     """
