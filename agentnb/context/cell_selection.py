@@ -303,7 +303,7 @@ CALLED_STEPS = 2
 
 
 def _definers(runs: Sequence[CellRun]) -> tuple[dict[str, CellRun | None], dict[str, CellRun | None]]:
-    """Return by name the last cell that defines a function or class; None where a later cell binds the name anew.
+    """Return by name the last cell that defines a function or class. None stands where a later cell binds the name anew.
 
     The second map has also the methods of classes.
     """
