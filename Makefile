@@ -16,16 +16,14 @@ WORKERS := -n auto --dist worksteal
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
 .PHONY: bench-answers bench-local env env-lab env-next test test-python test-browser test-notebooks test-next search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
-# uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
-# what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
-COMPILED := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
+# uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 COMMA := ,
 define make_env
 	@echo "making $(1) (a minute or two the first time) ..."
 	@test -d $(1) || $(PYTHON) -m venv $(1)
 	@$(1)/bin/python -m uv --version >/dev/null 2>&1 || $(1)/bin/python -m pip install -q --disable-pip-version-check uv || true
 	@if $(1)/bin/python -m uv --version >/dev/null 2>&1; then \
-		VIRTUAL_ENV=$(1) $(1)/bin/python -m uv pip install -q $(COMPILED) -e '.[$(2)]' $(3); \
+		VIRTUAL_ENV=$(1) $(1)/bin/python -m uv pip install -q -e '.[$(2)]' $(3); \
 	else $(1)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(2)]' $(3); fi
 	@touch $(1)/.made
 endef
@@ -41,7 +39,7 @@ $(VENV)/.weights: $(VENV)/.made
 
 $(LAB)/.made: pyproject.toml
 	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "pypdfium2>=5" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
-		"jupyter-repo2docker>=2025.8")
+		"pytest-xdist>=3.8" "jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
 $(NEXT)/.made: pyproject.toml
@@ -56,7 +54,7 @@ format: env
 	$(BIN)/ruff check --fix agentnb tests
 
 # Not even collected by the quick check: the simulator, kernels, servers, and whole conversations over every wire.
-NOT_QUICK := acp agent explain fleet browser kernel simulator $(addprefix providers/,local test_every_wire.py \
+NOT_QUICK := acp agent session explain fleet browser kernel simulator $(addprefix providers/,local test_every_wire.py \
 	test_anthropic_wire.py test_odd_replies.py test_hostile_answers.py test_half_characters.py test_error_bodies.py \
 	test_google_client.py test_plain_asking.py)
 
@@ -69,7 +67,8 @@ check: env
 
 # The phases of `make test` run side by side, each as soon as its environment is made. What a phase says goes to
 # build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always. The browser's
-# tests follow each other and wait for pages, so they take the processor first: the other phases fill what they leave.
+# tests follow each other and wait for pages, so they take the processor first: the other phases fill what they leave. Two
+# browsers, for one alone waits for half of its time.
 PHASES := python browser notebooks $(if $(NEXT_PYTHON),next)
 BEHIND := nice -n 5
 PYTEST := -m pytest -q --durations=20
@@ -88,7 +87,7 @@ test-python: $(VENV)/.weights
 	$(call phase,python,$(BEHIND) $(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
 
 test-browser: env-lab
-	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) tests/browser tests/test_binder.py)
+	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) -n 2 --dist worksteal tests/browser tests/test_binder.py)
 
 test-notebooks: env
 	@rm -rf build/nbval
@@ -100,7 +99,8 @@ test-notebooks: env
 test-next: env-next
 	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
 		--ignore=tests/context/redaction --ignore=tests/context/values tests/context tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need \
+		tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
 search: env

@@ -19,7 +19,7 @@ from agentnb.simulator import SimClock, Simulator
 
 
 class Agent:
-    """The agent outside notebooks: `Agent(model=…, thread=…, tools=[…]).run(task) -> AgentRun`.
+    """Holds the agent outside notebooks: `Agent(model=…, thread=…, tools=[…]).run(task) -> AgentRun`.
 
     `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
     `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless
@@ -31,6 +31,18 @@ class Agent:
     ...     answer = agent.run("What is `depth`?")
     >>> answer.state, len(answer.layers), answer.usage.calls
     ('COMPLETED', 4, 1)
+
+    With `approval="ask"` a run waits for a word on each call that would act.
+
+    >>> agent = agentnb.Agent(tools=["run_code"], namespace={"log": []}, approval="ask")
+    >>> waiting = agent.run("Run `log.append(1)` please.")
+    >>> waiting.state, agent.approve(waiting).state
+    ('WAITING', 'COMPLETED')
+    >>> agent.deny(agent.run("Run `log.append(2)` please."), "Once is enough.").state
+    'COMPLETED'
+    >>> "AWAITING_APPROVAL" in agent.drawing().plain
+    True
+    >>> agent.close()
     """
 
     def __init__(
@@ -73,11 +85,14 @@ class Agent:
         return self._drive(agent, run_id)
 
     def approve(self, run: AgentRun, *, rest: bool = False) -> AgentRun:
-        """Let the calls run that the run waits with (`approval="ask"`); with `rest` their tools, for the rest of it."""
+        """Let the calls run that the run waits with (`approval="ask"`); with `rest` their tools, for the rest of it.
+
+        Raises InputError where the run does not wait, and what the run raised.
+        """
         return self._answer(run, approved=True, rest=rest)
 
     def deny(self, run: AgentRun, reason: str = "") -> AgentRun:
-        """Tell the model no to the calls that the run waits with, and why."""
+        """Tell the model no to the calls that the run waits with, and why. Raises as `approve` does."""
         return self._answer(run, approved=False, reason=reason)
 
     def _answer(self, run: AgentRun, **word: Any) -> AgentRun:

@@ -276,7 +276,8 @@ def _timeouts_translated(database: Path) -> Iterator[None]:
 
 
 def _refuse_foreign_settings(database: Path) -> None:
-    """diskcache puts what its Settings table says into PRAGMAs and attributes: only the names it knows may be there."""
+    """Refuse what is not ours. diskcache puts what its Settings table says into PRAGMAs and attributes: only the names
+    it knows may be there."""
     if not database.exists():
         return
     with _translated(database), closing(connect(database)) as connection:

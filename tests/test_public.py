@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def fields(kind: type) -> Iterator[tuple[str, str]]:
 def test_every_member_is_documented(name: str) -> None:
     undocumented = [member for member, said in members(CLASSES[name]) if not said.strip()]
     assert not [member for member in undocumented if not hasattr(dict, member)]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_member_stands_in_an_example(name: str) -> None:
+    """In that of its class, which `test_every_example_runs` runs."""
+    example = "\n".join(re.findall(r"(?:>>>|\.\.\.) .*", inspect.getdoc(CLASSES[name]) or ""))
+    mine = [member for member, _ in members(CLASSES[name]) if not hasattr(dict, member)]
+    assert not [member for member in mine if not re.search(rf"\b{member}\b", example)]
 
 
 @pytest.fixture(scope="module")

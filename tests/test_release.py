@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,9 @@ def uv(*arguments: str) -> str:
     return done.stdout
 
 
-def said(python: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+def said(python: Path, *arguments: str, **changes: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment = kept | changes
     done = subprocess.run(
         [python, *arguments], capture_output=True, text=True, timeout=400, env=environment, cwd=python.parent
     )
@@ -54,16 +56,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(place.glob("*.whl"))
 
 
-@pytest.fixture(scope="module", params=["lowest-direct", "highest"])
-def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel and what it needs, and nothing else."""
-    home = tmp_path_factory.mktemp(request.param)
-    uv("venv", "--quiet", "--clear", "--python", sys.executable, str(home))
-    found = home / "bin" / "python"
-    uv("pip", "install", "--quiet", "--python", str(found), "--resolution", request.param, str(wheel))
-    return found
-
-
 PART = (
     *("agent/test_three_providers.py", "providers/test_recorded_over_http.py", "models/test_prices.py", "view/answer"),
     *("test_storage.py", "agent/tools/test_files.py", "agent/tools/test_arguments.py", "notebook/test_dashboard.py"),
@@ -71,39 +63,46 @@ PART = (
 """Tests of what packages are asked for: SDKs on their wires, prices, Markdown, widgets, storage, schemas, patterns."""
 
 
-@pytest.mark.slow
+# One test an environment: to make one takes longer than all that is looked at in it.
 @pytest.mark.timeout(900)
-def test_what_is_asked_of_the_packages_holds_at_the_lowest_versions(wheel: Path, tmp_path: Path) -> None:
-    """The suite itself runs at the newest."""
-    uv("venv", "--quiet", "--python", sys.executable, str(tmp_path / "lowest"))
-    python = tmp_path / "lowest" / "bin" / "python"
-    wanted = [f"agentnb-jupyter[openai] @ {wheel.as_uri()}", "pytest>=8.4", "pytest-timeout>=2.4", "hypothesis>=6.140"]
-    wanted += ["ipykernel>=6.31", "nbconvert>=7.16"]  # what else its tests of widgets import
-    uv("pip", "install", "--quiet", "--python", str(python), "--resolution", "lowest-direct", *wanted)
-    where = said(python, "-c", "import agentnb; print(agentnb.__file__)")
-    assert where.startswith(str(tmp_path)), "the wheel, not the tree"
-    files = [str(ROOT / "tests" / name) for name in PART]
-    options = ("-q", "-p", "no:cacheprovider", "-m", "not slow and not kernel and not server", f"--rootdir={ROOT}")
-    assert " passed" in said(python, "-P", "-m", "pytest", *options, *files)
-
-
-def test_it_asks_about_a_cell(python: Path) -> None:
+@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+def test_the_wheel_and_what_it_needs_and_nothing_else(resolution: str, wheel: Path, tmp_path: Path) -> None:
+    uv("venv", "--quiet", "--python", sys.executable, str(tmp_path / "made"))
+    python = tmp_path / "made" / "bin" / "python"
+    install = ("pip", "install", "--quiet", "--python", str(python), "--resolution", resolution)
+    uv(*install, str(wheel))
     assert "COMPLETED [1]" in said(python, "-c", ASKS)
+    doctor_names_commands_that_fit_an_installed_wheel(python)
+    the_lessons_come_along_and_replace_nothing(python, tmp_path)
+    if resolution == "lowest-direct" and sys.version_info < (3, 12):  # the suite itself runs at the newest
+        wanted = [f"agentnb-jupyter[openai] @ {wheel.as_uri()}", "pytest>=8.4", "pytest-timeout>=2.4"]
+        wanted += ["hypothesis>=6.140", "ipykernel>=6.31", "nbconvert>=7.16"]
+        uv(*install, *wanted)
+        what_is_asked_of_the_packages_holds(python)
+    shutil.rmtree(tmp_path / "made")  # it may lie in memory
 
 
-def test_doctor_names_commands_that_fit_an_installed_wheel(python: Path) -> None:
+def doctor_names_commands_that_fit_an_installed_wheel(python: Path) -> None:
     lines = said(python, "-m", "agentnb", "doctor")
     assert "pip install 'agentnb-jupyter[openai]'" in lines
     assert "pip install ipykernel" in lines
     assert "-e '." not in lines
 
 
-def test_the_lessons_come_along_and_replace_nothing(python: Path, tmp_path: Path) -> None:
-    assert "01-quickstart.ipynb" in said(python, "-m", "agentnb", "lessons", str(tmp_path / "lessons"))
-    copied = {path.name for path in (tmp_path / "lessons").rglob("*") if path.is_file()}
+def the_lessons_come_along_and_replace_nothing(python: Path, place: Path) -> None:
+    assert "01-quickstart.ipynb" in said(python, "-m", "agentnb", "lessons", str(place / "lessons"))
+    copied = {path.name for path in (place / "lessons").rglob("*") if path.is_file()}
     kept = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert kept <= copied
     assert {"lesson.py", "tides.py", "01-quickstart.svg", ".mcp.json", "see-through.mplstyle"} <= copied
     assert not {"conftest.py", "ask-insert-approve.gif"} & copied
     with pytest.raises(AssertionError, match="nothing was copied"):
-        said(python, "-m", "agentnb", "lessons", str(tmp_path / "lessons"))
+        said(python, "-m", "agentnb", "lessons", str(place / "lessons"))
+
+
+def what_is_asked_of_the_packages_holds(python: Path) -> None:
+    where = said(python, "-c", "import agentnb; print(agentnb.__file__)")
+    assert Path(where).is_relative_to(python.parents[1]), "the wheel, not the tree"
+    files = [str(ROOT / "tests" / name) for name in PART]
+    options = ("-q", "-p", "no:cacheprovider", "-m", "not slow and not kernel and not server", f"--rootdir={ROOT}")
+    assert " passed" in said(python, "-P", "-m", "pytest", *options, *files, AGENTNB_EXAMPLES="10")

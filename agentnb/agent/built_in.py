@@ -36,7 +36,8 @@ from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A request's blocks with their estimated tokens, and how many of these the prompt cache had or should have."""
+    """Holds a request's blocks with their estimated tokens, and how many of these the prompt cache had or should
+    have."""
 
     blocks: tuple[Block, ...]
     tokens: tuple[int, ...]
@@ -44,7 +45,7 @@ class Preview:
 
 
 class BuiltInAgent:
-    """The agent's handlers over one set of services. One run at a time."""
+    """Holds the agent's handlers over one set of services. One run at a time."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -253,7 +254,7 @@ class BuiltInAgent:
 
 
 def _would_cost(call: Call, usage: Usage) -> str:
-    """`Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
+    """Return `Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
     send = prices.cost_of(call.model, usage).total
     reply = prices.cost_of(call.model, Usage(output=call.prompt.max_tokens)).total
     if send is None or reply is None:

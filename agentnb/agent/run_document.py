@@ -23,7 +23,7 @@ DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
 class AgentRun:
-    """A run of the agent: finished, failed, paused, waiting, or a dry run. Everything is read from `receipt`.
+    """Holds a run of the agent: finished, failed, paused, waiting, or a dry run. Everything is read from `receipt`.
 
     `usage` and `cost` sum over the run's calls; `latency` and `cache` are the last call's. Nothing here asks anybody:
     a run that goes on later is another AgentRun.
@@ -32,6 +32,10 @@ class AgentRun:
     ('COMPLETED', True)
     >>> print(run.text[:15])
     **Simulated rep
+    >>> run.model, run.simulated, run.error, run.run_id == run.receipt["run_id"], run.thread == run.receipt["thread"]
+    ('sim:claude-sonnet-4-6', True, None, True, True)
+    >>> len(run.steps), len(run.layers), run.usage.calls, run.cache.read, run.latency.attempts
+    (2, 4, 1, 0, 1)
     """
 
     def __init__(self, document: JsonMapping) -> None:

@@ -47,7 +47,7 @@ from agentnb.durable.events import COMPLETED
 
 
 class Row(NamedTuple):
-    """One state: what makes its handler, and where each event leads."""
+    """Holds one state: what makes its handler, and where each event leads."""
 
     handler: Callable[[Services], Callable[[AgentState], Step]]
     next: Mapping[StepEvent, str]

@@ -51,7 +51,7 @@ class HeldCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
+    """Holds a run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
 
     `older`: the thread holds a newer run of its cell, whose place it does not take.
     """
@@ -169,7 +169,7 @@ def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
 
 
 def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
-    """About the tokens that these cells take with all their outputs."""
+    """Estimate the tokens that these cells take with all their outputs."""
     return sum(_measured(text, count) for run in runs for text in (run.source, *(each.text for each in run.outputs)))
 
 
@@ -284,12 +284,13 @@ def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
     found: _Found = []
     seen, now = {run.identity for run in seeds}, seeds
-    for _ in range(CALLED_STEPS):
+    functions, methods = _definers(runs)
+    for _ in range(CALLED_STEPS if seeds else 0):
         step = [
             (maker, f"defines {name}, which cell {run.number} calls")
             for run in now
             for name in sorted(run.flow.uses | run.flow.calls)
-            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and maker.identity not in seen
+            if (maker := (methods if name in run.flow.calls else functions).get(name)) and maker.identity not in seen
         ]
         step = list({run.identity: (run, why) for run, why in reversed(step)}.values())[::-1]
         seen |= {run.identity for run, _ in step}
@@ -301,15 +302,19 @@ def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 CALLED_STEPS = 2
 
 
-def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
-    """Return the last cell that defines a function or class of this name, or a class with such a method."""
-    for run in reversed(runs):
+def _definers(runs: Sequence[CellRun]) -> tuple[dict[str, CellRun | None], dict[str, CellRun | None]]:
+    """Return by name the last cell that defines each function and class; None where it was bound anew later.
+
+    The second map has also the methods of classes.
+    """
+    functions: dict[str, CellRun | None] = {}
+    methods: dict[str, CellRun | None] = {}
+    for run in runs:
         flow = run.flow
-        if name in flow.defines or (method and name in flow.methods):
-            return run
-        if name in flow.binds - flow.imports:
-            return None
-    return None
+        for found, defined in ((functions, flow.defines), (methods, flow.defines | flow.methods)):
+            found.update(dict.fromkeys(flow.binds - flow.imports))
+            found.update(dict.fromkeys(defined, run))
+    return functions, methods
 
 
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:

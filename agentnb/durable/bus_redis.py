@@ -47,8 +47,11 @@ class RedisBus:
     >>> machine = agentnb.AgentStateMachine(home / "runs")
     >>> machine.events.subscribe(bus.publish) is None
     False
-    >>> bus.flush()
-    True
+    >>> bus.check()  # raises nothing, so the server answers
+    >>> bus.follow(machine.journal).close()
+    >>> bus.note(agentnb.AgentnbError("the server was away"))
+    >>> bus.flush(), str(bus.trouble), bus.take_note()
+    (True, 'the server was away. [agentnb]', 'Others were not told of all that happened...')
     >>> bus.close()
     """
 
@@ -189,7 +192,7 @@ class RedisEars:
                 self._hang_up()
 
     def _begin(self) -> Sequence[Message]:
-        """Nothing is heard at first, so that the journal is read: whatever came before this was not told here."""
+        """Hear nothing at first, so that the journal is read: whatever came before this was not told here."""
         self._ears = _client(self._bus._address).pubsub()
         self._ears.subscribe(self._bus.channel)
         self._ears.get_message(timeout=TIMEOUT)

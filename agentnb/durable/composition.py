@@ -26,12 +26,13 @@ def _same(context: Context) -> Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Branch:
-    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's.
+    """Holds a run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's.
 
     >>> inner = agentnb.AgentStateMachine()
     >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
-    >>> agentnb.Branch(machine=inner, start="DOUBLING").start
-    'DOUBLING'
+    >>> branch = agentnb.Branch(machine=inner, start="DOUBLING", into=lambda context: {"x": context["n"]})
+    >>> branch.start, branch.into({"n": 21}), branch.machine is inner
+    ('DOUBLING', {'x': 21}, True)
     """
 
     machine: AgentStateMachine

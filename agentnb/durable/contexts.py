@@ -17,7 +17,8 @@ Context: TypeAlias = Any
 
 
 class Codec(NamedTuple):
-    """`plain` turns a handler's context into a dict of JSON values, `typed` turns that back."""
+    """Turns contexts into JSON and back. `plain` turns a handler's context into a dict of JSON values, `typed` turns
+    that back."""
 
     plain: Callable[[Context], Any]
     typed: Callable[[JsonMapping], Context]

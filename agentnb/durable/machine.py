@@ -77,6 +77,32 @@ class AgentStateMachine:
     ('COUNTING', 'COMPLETED')
     >>> machine.context_at("count", 1)
     {'left': 1}
+
+    Many runs, and what becomes of one:
+
+    >>> machine.initialize_runs("COUNTING", [("a", {"left": 1}, {}), ("b", {"left": 9}, {})])
+    ['a', 'b']
+    >>> machine.next_free(), machine.run_to_end("a").status, machine.run_to_end("b", max_steps=2).context
+    ('a', 'completed', {'left': 7})
+    >>> machine.pause("b")
+    >>> machine.get("b").status, machine.resume("b").status
+    ('paused', 'running')
+    >>> machine.fork("b", 1, "c").context, machine.replay("b", 2).same
+    ({'left': 8}, True)
+    >>> machine.cancel("c")
+    >>> machine.get("c").status, [event.kind for event in machine.history("c")]
+    ('cancelled', ['created', 'cancelled'])
+
+    A state whose name begins with AWAITING_ waits for an event from outside:
+
+    >>> machine.register_state("AWAITING_word", lambda context: ("COMPLETED", {"said": machine.current.delivery.data}))
+    >>> _ = machine.initialize_run("asks", "AWAITING_word", {})
+    >>> machine.execute_step("asks"), machine.send("asks", "word", "yes"), machine.run_to_end("asks").context
+    ('AWAITING_word', True, {'said': 'yes'})
+    >>> sorted(machine.states), "COUNTING" in machine.drawing("b").plain, len(machine.timeline("count").plain) > 0
+    (['AWAITING_word', 'COUNTING'], True, True)
+    >>> machine.release("b")
+    >>> machine.close()
     """
 
     def __init__(
@@ -111,7 +137,8 @@ class AgentStateMachine:
         """Register `handler` under `name`; registering again replaces it.
 
         `timeout` is in seconds: how long the handler may take. For a state AWAITING_... it is how long it waits for its
-        event. `version` is kept with each run: a run that was begun under another one asks before it goes on.
+        event. `version` is kept with each run: a run that was begun under another one asks before it goes on. Raises
+        HandlerError on a terminal state, and on what cannot be called.
         """
         if name in TERMINAL:
             raise HandlerError("a terminal state has no handler", about=name, todo="Choose another name.")
@@ -128,7 +155,7 @@ class AgentStateMachine:
         )  # fmt: skip
 
     def state(self, name: str, **options: Any) -> Callable[[H], H]:
-        """`register_state` as a decorator, with the same options."""
+        """Do as `register_state`, as a decorator, with the same options."""
 
         def register(handler: H) -> H:
             self.register_state(name, handler, **options)
@@ -171,7 +198,10 @@ class AgentStateMachine:
         return self._stepper.advance(run_id)[0]
 
     def run_to_end(self, run_id: str, *, max_steps: int | None = None) -> Run:
-        """Make steps until the run is finished, paused or waiting, at most `max_steps`. Look at the status."""
+        """Make steps until the run is finished, paused or waiting, at most `max_steps`. Look at the status.
+
+        Raises what `execute_step` raises.
+        """
         if max_steps is None or max_steps > 0:
             self._stepper.advance(run_id, math.inf if max_steps is None else max_steps)
         return self.get(run_id)
@@ -185,11 +215,15 @@ class AgentStateMachine:
         return self.journal.claim_free(self._lease, states=states, tags=_checked_tags(tags)) if states else None
 
     def pause(self, run_id: str) -> None:
-        """Stop the run between two steps: now, or when the step in flight has ended. Raises RunFinished."""
+        """Stop the run between two steps: now, or when the step in flight has ended. Raises RunUnknown and
+        RunFinished."""
         self._request(run_id, "pause")
 
     def cancel(self, run_id: str) -> None:
-        """End the run for good: now, or when the step in flight has ended. Its steps stay readable."""
+        """End the run for good: now, or when the step in flight has ended. Its steps stay readable.
+
+        Raises RunUnknown and RunFinished.
+        """
         self._request(run_id, "cancel")
 
     def resume(
@@ -204,7 +238,8 @@ class AgentStateMachine:
 
         `unsure` answers for the outside effects that may have happened (`.unsure` of the run). It is "repeat", "skip",
         or a result for each by name. `accept_versions` goes on with handlers of another version. `take_over` takes the
-        run from a worker that is believed dead: whatever it does after that is refused.
+        run from a worker that is believed dead: whatever it does after that is refused. Raises RunUnknown, RunFinished,
+        and LeaseHeld while a step of it is in flight here.
         """
         if take_over:
             self._take_over(run_id)
@@ -222,7 +257,8 @@ class AgentStateMachine:
     def send(self, run_id: str, name: str, data: object = None, *, event_id: str | None = None) -> bool:
         """Deliver an outside event: it wakes the state AWAITING_<name>, now or when the run comes there.
 
-        `event_id` makes the delivery idempotent: False where the same one has come before.
+        `event_id` makes the delivery idempotent: False where the same one has come before. Raises RunUnknown,
+        RunFinished, and ContextNotStorable where `data` is no JSON.
         """
         return self.journal.deliver(run_id, name, dump_exact(data, "data"), event_id=event_id)
 
@@ -240,7 +276,7 @@ class AgentStateMachine:
         )  # fmt: skip
 
     def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
-        """Everything that happened to the run (in `state`), oldest first. Raises RunUnknown."""
+        """Return everything that happened to the run (in `state`), oldest first. Raises RunUnknown."""
         return self.journal.history(run_id, state=state)
 
     def context_at(self, run_id: str, step: int) -> Context:
@@ -248,7 +284,10 @@ class AgentStateMachine:
         return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
     def drawing(self, run_id: str | None = None) -> Drawing:
-        """Return the machine as a picture: its states, and the transitions of this run (of the newest runs) so far."""
+        """Return the machine as a picture: its states, and the transitions of this run (of the newest runs) so far.
+
+        Raises RunUnknown.
+        """
         chosen = [run_id] if run_id else [run.run_id for run in self.journal.runs(limit=20)]
         states = {name: entry.leads_to for name, entry in self._stepper.states.items()}
         current = self.journal.row(run_id).summary.state if run_id else None
@@ -262,7 +301,10 @@ class AgentStateMachine:
         return self.drawing()._repr_mimebundle_()
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:
-        """Return a new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
+        """Return a new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags.
+
+        Raises RunUnknown, StepUnknown, and RunExists where the new name is taken.
+        """
         row = self.journal.row(run_id)
         state, frames = self.journal.frames(run_id, step)
         merged = {**row.summary.tags, **_checked_tags(tags or {})}
@@ -275,6 +317,7 @@ class AgentStateMachine:
         """Run the handler of a recorded step again, with the recorded results of its outside effects.
 
         Nothing is committed and nothing done outside: an effect without a recorded result is refused.
+        Raises InputError on step 0, RunUnknown, StepUnknown, and StateUnknown where its handler is not registered.
         """
         if step < 1:
             raise InputError("a run's first step is 1", about=f"{run_id}, step {step}", todo="Give 1 or more.")
@@ -296,7 +339,7 @@ class AgentStateMachine:
 
     @property
     def current(self) -> Current:
-        """Return the step in flight, inside its handler."""
+        """Return the step in flight, inside its handler. Raises JournalError anywhere else."""
         current = CURRENT.get()
         if current is None:
             raise JournalError("no step is in flight here", todo="machine.current is for handlers.")

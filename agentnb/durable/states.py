@@ -26,6 +26,8 @@ class Retry:
     >>> retry = agentnb.Retry(attempts=3, delay=0.5, on=(OSError,))
     >>> retry.wait_after(1), retry.wait_after(2), retry.allows(3, OSError())
     (0.5, 1.0, False)
+    >>> retry.factor, retry.longest, retry.attempts, retry.delay, retry.on
+    (2.0, 60.0, 3, 0.5, (<class 'OSError'>,))
     """
 
     attempts: int = 3
@@ -50,7 +52,7 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class State:
-    """A registered state."""
+    """Holds a registered state."""
 
     name: str
     handler: Handler

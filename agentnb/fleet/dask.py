@@ -57,6 +57,11 @@ class DaskExecutor:
     >>> fleet = executor.ask(["How deep is Dover?", "How deep is Brest?"], name="ports")
     >>> fleet.wait(60).counts
     {'completed': 2}
+    >>> executor.go_on("ports").counts  # whichever kernel began it
+    {'completed': 2}
+    >>> executor.start("nowhere:states", "COUNTING", [{"n": 1}])
+    Traceback (most recent call last):
+    agentnb.errors.HandlerNotFound: ...
     >>> executor.close()
     """
 
@@ -71,7 +76,8 @@ class DaskExecutor:
 
     @classmethod
     def local(cls, workers: int, *, threads: int = 2, **options: Any) -> DaskExecutor:
-        """With worker processes on this machine, each with so many threads; `close` ends them. `options` as above."""
+        """Begin with worker processes on this machine, each with so many threads; `close` ends them. `options` as
+        above."""
         cluster = _distributed().LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,

@@ -35,10 +35,10 @@ LONGEST_RESULT = 240  # characters of a result in the table
 
 
 class Fleet:
-    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
+    """Holds the runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
 
     `journal` is an open one, or a place as `open_journal` takes it, with the errors of that. Any process that can open
-    the journal can look at a fleet; an executor begins one.
+    the journal can look at a fleet; an executor begins one. Where no run belongs to it, looking raises RunUnknown.
 
     >>> machine = agentnb.AgentStateMachine(home / "runs")
     >>> machine.register_state("COUNTING", lambda context: ("COMPLETED", {"answer": context["n"] + 1}))
@@ -48,6 +48,12 @@ class Fleet:
     >>> fleet = agentnb.Fleet(home / "runs", "counts")
     >>> fleet.counts, [row["result"] for row in fleet.results()]
     ({'completed': 2}, [2, 3])
+    >>> fleet.on_wait(lambda: None)
+    >>> fleet.wait(60).errors, fleet.progress().steps, [row.summary.run_id for row in fleet.rows]
+    ({}, 2, ['counts/1', 'counts/2'])
+    >>> fleet.pause(), fleet.cancel(), fleet.resume(), fleet.retry()  # all have ended: none is left to stop or to go on
+    (None, None, 0, 0)
+    >>> fleet.close()
     """
 
     def __init__(self, journal: str | Path | Journal, name: str) -> None:

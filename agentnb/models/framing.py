@@ -60,7 +60,7 @@ def attributes_of(values: Mapping[str, str]) -> str:
 
 
 def framed(tag: str, text: str, **attributes: str) -> str:
-    """`text`, which may be anybody's, as an element of ours."""
+    """Return `text`, which may be anybody's, as an element of ours."""
     return element(tag, unframed(text), **attributes)
 
 

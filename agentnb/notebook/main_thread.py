@@ -19,7 +19,7 @@ TICK = 0.125  # seconds between repaints while nothing happens; the elapsed time
 
 
 class MainThread:
-    """The main thread's side of one run."""
+    """Holds the main thread's side of one run."""
 
     def __init__(self, *, cancel: Callable[[], None]) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

@@ -107,7 +107,8 @@ class TurnParts:
 
 
 def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
-    """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
+    """Return at most one HYDRATION block with what the thread lacks, then the pictures and the query, which are
+    DYNAMIC."""
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:
@@ -152,7 +153,7 @@ def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
 
 
 def _label(name: str) -> str:
-    if name.startswith(("name:", "text:", "edit:", "gone:")):
+    if name.startswith(("name:", "text:", "head:", "edit:", "gone:")):
         return "names" if name.startswith("name:") else "the notebook's text"
     if name.startswith(TREE):
         return TREE.rstrip(":")

@@ -17,7 +17,7 @@ from agentnb.models.layers import Block
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One turn of a thread: the run that carried it, where it hangs, and who asked.
+    """Holds one turn of a thread: the run that carried it, where it hangs, and who asked.
 
     `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `kind` is the
     digest of what a segment freezes by its own (model, tools, instructions). `segment_root` is the run that holds the

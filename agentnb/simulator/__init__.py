@@ -24,7 +24,7 @@ __all__ = ["SimClock", "Simulator", "serve"]
 
 
 class Simulator:
-    """A simulated provider at `url`, from `start` to `stop` (or as a context manager).
+    """Holds a simulated provider at `url`, from `start` to `stop` (or as a context manager).
 
     `speed`: 1 is real time, 10 ten times as fast, 0 never waits. At any speed the modelled seconds stand in each
     reply's header `agentnb-sim-timing`. With a virtual `clock` waiting advances it (unless speed is 0). TTLs are judged
@@ -35,6 +35,11 @@ class Simulator:
     >>> with agentnb.Simulator(speed=0) as simulator:
     ...     simulator.url.startswith("http://127.0.0.1:"), simulator.requests
     (True, [])
+    >>> simulator = agentnb.Simulator(speed=0).start()
+    >>> simulator.speed, len(simulator.instance) > 0
+    (0, True)
+    >>> simulator.inject("529", times=2)  # the next two calls are told that it is overloaded
+    >>> simulator.stop()
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`: the base URL for Anthropic's and Google's SDK; OpenAI's takes it with `/v1`.
+        """Return `http://127.0.0.1:PORT`: the base URL for Anthropic's and Google's SDK; OpenAI's takes it with `/v1`.
 
         Empty before `start`.
         """
@@ -103,7 +108,11 @@ class Simulator:
         retry_after: float | None = None,
         seconds: float = 30.0,
     ) -> None:
-        """Let the next `times` generation requests meet a fault; see `faults.Fault`. Raises InputError."""
+        """Let the next `times` generation requests meet a fault: a status such as "429", "stall" or "drop".
+
+        `after_events` events of a stream come before it. `retry_after` is told with a status, `seconds` is how long a
+        stall lasts. Raises InputError on another kind, with all that there are.
+        """
         from agentnb.simulator.faults import Fault
 
         fault = Fault(kind=kind, after_events=after_events, retry_after=retry_after, seconds=seconds)

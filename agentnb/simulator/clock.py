@@ -28,8 +28,8 @@ class SimClock:
     ...     first = agent.run("What does `predict` need?")
     ...     clock.advance(310)  # the prompt cache of five minutes has lapsed
     ...     second = agent.run("And what does it give back?")
-    >>> second.cache.read
-    0
+    >>> second.cache.read, clock.now() == clock.monotonic() == 1_700_000_310
+    (0, True)
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
@@ -55,7 +55,7 @@ class SimClock:
 
 
 class RealClock(SimClock):
-    """The machine's time, plus what it was pushed ahead: a lesson about expiry need not last five minutes."""
+    """Holds the machine's time, plus what it was pushed ahead: a lesson about expiry need not last five minutes."""
 
     def __init__(self) -> None:
         super().__init__(0.0)

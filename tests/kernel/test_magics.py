@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,10 @@ def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[...
     kernel = start(bare=True)
     kernel.ok("import sys, time; before = set(sys.modules); t = time.process_time()")
     loaded = kernel.ok("%load_ext agentnb")
-    assert not loaded.displays
-    assert loaded.stdout == (
-        "agentnb asks sim:claude-sonnet-4-6.\nWrite %%agent and a question below it. Help: %%agent?\n"
-    ), "two short lines on a machine's first load"
+    (line,) = loaded.displays
+    told = "agentnb asks sim:claude-sonnet-4-6. Write %%agent and a question below it. Help: %%agent?"
+    assert " ".join(line["text/plain"].split()) == told, "one line on a machine's first load"
+    assert not loaded.stdout
     heavy = ["anthropic", "google.genai", "openai", "ipywidgets", "astroid", "diskcache", "genai_prices", "httpx2"]
     heavy += ["agentnb.context.values.description", "agentnb.context.redaction.secret_shapes"]
     assert kernel.value(f"[n for n in {heavy!r} if n in sys.modules and n not in before]") == []
@@ -390,10 +389,15 @@ def complete(kernel: Any, line: str) -> list[str]:
     return [line[: found["cursor_start"]] + text + line[found["cursor_end"] :] for text in found["matches"]]
 
 
+def worked(kernel: Any) -> float:
+    """The seconds for which the kernel has had a processor."""
+    return float(kernel.value("__import__('time').process_time()"))
+
+
 def test_a_fresh_kernel_completes_the_flags_of_a_subcommand(kernel: Any) -> None:
-    begun = time.perf_counter()
+    begun = worked(kernel)
     offered = complete(kernel, "%agent_runs resume r-1 -")
-    assert time.perf_counter() - begun < 1, "0.3 s, and more for a busy machine"
+    assert worked(kernel) - begun < 1, "0.3 s of the processor"
     assert {f"%agent_runs resume r-1 {flag}" for flag in ("-m", "--model", "--budget", "--max-steps")} <= set(offered)
     assert "%agent_runs resume --take-over" in complete(kernel, "%agent_runs resume --ta")
     assert "%agent_runs resume r-1 -m sim:claude-sonnet-4-6" in complete(kernel, "%agent_runs resume r-1 -m sim:cl")
@@ -404,11 +408,11 @@ def test_a_fresh_kernel_completes_earlier_runs_with_their_tasks(start: Callable[
     before = start()
     before.ok("%load_ext agentnb")
     first, second = (before.ok(f"%agent {task}").run["run_id"] for task in ("Add two  numbers", "And three"))
-    fresh = start(new=True)
+    fresh = start(bare=True)
     fresh.ok("%load_ext agentnb")
-    begun = time.perf_counter()
+    begun = worked(fresh)
     offered = complete(fresh, "%agent_runs show ")
-    assert time.perf_counter() - begun < 1, "0.3 s, and more for a busy machine"
+    assert worked(fresh) - begun < 1, "0.3 s of the processor"
     assert offered == [f"%agent_runs show {run}" for run in (second, first)], "newest first"
     assert complete(fresh, f"%agent_runs resume {first[:12]}") != []
     described = {item["text"]: item["type"] for item in complete_fully(fresh, "%agent_runs resume ")}

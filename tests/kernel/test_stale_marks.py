@@ -30,6 +30,21 @@ def test_an_edit_of_its_basis_marks_the_output_and_taking_it_back_unmarks_it(ker
     assert OLDER not in about_data.text
 
 
+def test_the_list_has_the_newest_answer_of_each_cell_in_any_conversation(kernel: Any) -> None:
+    kernel.ok("limits = [3, 70]", "limits")
+    for cell, thread in (("ask-1", ""), ("ask-2", " -t side"), ("ask-3", " -t new"), ("ask-2", " -t side")):
+        kernel.ok(f"%%agent{thread}\nAre limits fine, {cell}?", cell)
+    assert "No answer rests on anything older." in kernel.ok("%agent_context stale", "list-1").text
+    kernel.ok("limits.append(8)", "more")
+    told = kernel.ok("%agent_context stale", "list-2").text
+    for cell in ("ask-1", "ask-2", "ask-3"):
+        assert told.count(f"Are limits fine, {cell}?") == 1
+    assert told.count("Based on an older `limits`") == 3
+    assert "All of them: ≈ $" in told
+    kernel.ok("%%agent -t side\nAre limits fine, ask-2?", "ask-2")
+    assert "ask-2" not in kernel.ok("%agent_context stale", "list-3").text
+
+
 @pytest.mark.slow
 def test_a_hundred_edits_mark_the_output_only_where_its_basis_changed(kernel: Any) -> None:
     draw = random.Random(11)

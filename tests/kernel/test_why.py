@@ -20,7 +20,9 @@ def test_what_was_left_out_says_why(kernel: Any) -> None:
     told = " ".join(kernel.ok("%agent_context why far").text.split())
     assert "used by top; in full, " in told
     assert "did not fit into the" in told, "what is told by its signature says why"
-    assert "no task has named it" in " ".join(kernel.ok("%agent_context why Other").text.split())
+    assert "it makes or changes Other" in kernel.ok("%agent_context why Other").text, (
+        "it stands in a cell that was sent"
+    )
     kernel.ok("%config AgentNB.context_tokens = 10\n%agent -t new --dry-run What does `far` do?")
     told = " ".join(kernel.ok("%agent_context why far").text.split())
     assert "did not fit into the" in told
@@ -35,3 +37,25 @@ def test_what_only_the_outline_tells_and_what_the_task_calls_otherwise(kernel: A
     assert "apart.alone" in told
     assert "only its signature, in the project's outline" in told
     assert "Outlines of your modules in use: apart, shapes." in kernel.ok("%agent_context show").text
+
+
+def test_a_variable_is_told_by_the_cells_that_make_it_and_by_its_value(kernel: Any) -> None:
+    kernel.ok("y = 41", cell="made")
+    kernel.ok("z = 1", cell="other")
+    kernel.ok("y += 1", cell="changed")
+    kernel.ok("%%agent\nWhat is y?", cell="ask")
+    told = kernel.ok("%agent_context why y").text
+    assert told.count("it makes or changes y") == 2
+    assert "the task involves y" in told
+    assert "the task involves" not in kernel.ok("%agent_context why z").text
+
+
+def test_a_hidden_cell_is_not_sent_where_its_number_is_named(kernel: Any) -> None:
+    private = kernel.ok("kept = 'my own business'\nkept", cell="private")
+    inputs = (message for message in private.messages if message["header"]["msg_type"] == "execute_input")
+    number = int(next(inputs)["content"]["execution_count"])
+    kernel.ok("shared = 2", cell="shared")
+    kernel.ok(f"%agent_context hide {number}")
+    told = kernel.ok(f"%agent_context prompt Explain cell {number} and its output.").text
+    assert "shared = 2" in told
+    assert "my own business" not in told

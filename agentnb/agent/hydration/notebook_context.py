@@ -15,7 +15,7 @@ from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, withou
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import cells_to_run, what_is_missing, what_to_run
 from agentnb.context.notebook.namespace import MOST, NameLine, names_of, names_text
-from agentnb.context.notebook.notebook_text import CHANGES, KEYS, NotebookText, parts_of
+from agentnb.context.notebook.notebook_text import CHANGES, HEADING, KEYS, TEXT, NotebookText, parts_of
 from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import pointed, pointed_words
 from agentnb.context.notebook.schema_only import WITHHELD
@@ -55,7 +55,7 @@ class Additions:
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookContext:
-    """The cells that ran in this kernel, and the names that they bound."""
+    """Holds the cells that ran in this kernel, and the names that they bound."""
 
     log: CellLog
     namespace: JsonMapping
@@ -78,7 +78,7 @@ class NotebookContext:
     def figure_cells(self, task: str) -> list[CellRun]:
         """Return the cells with figures that the task points at."""
         place = self.question(task, ())
-        runs, known = self.log.runs, self.log.by_number
+        runs, known = self.log.runs, self.log.told_by_number
         means = pointed(task, runs, by_number=known, placed=place.placed, above=place.above)
         return [run for run, _ in means.cells if run.has("figure")]
 
@@ -88,13 +88,13 @@ class NotebookContext:
         """Return what the thread lacks of the notebook for this question."""
         runs = self.log.runs
         names, entries = self._names(held, count)
-        written, parts = self._written(held, count, budget // TEXT_SHARE)
+        written, parts = self._written(question.task, held, count, budget // TEXT_SHARE)
         changes = [text for text, part in zip(written, parts, strict=True) if part["name"].startswith(CHANGES)]
         choice = choose(
             question,
             runs,
             held=self._held_cells(held),
-            by_number=self.log.by_number,
+            by_number=self.log.told_by_number,
             count=count,
             budget=budget,
             beside=sum(entry["tokens"] for entry in (*entries, *parts)),
@@ -209,14 +209,17 @@ class NotebookContext:
         why = "not needed by the question; its line stands in the outline"
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
 
-    def _written(self, held: HeldParts, count: Callable[[str], int], room: int) -> tuple[list[str], list[JsonObject]]:
+    def _written(
+        self, task: str, held: HeldParts, count: Callable[[str], int], room: int
+    ) -> tuple[list[str], list[JsonObject]]:
         """Return what the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[JsonObject] = []
         text = self._text_sent()
-        parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
+        parts = parts_of(text, self.log.runs, asking=self.asking, task=task) if text is not None else ()
         for part in parts:
-            new = held.get(part.key, {}).get("digest") != part.digest
+            whole = part.key.replace(HEADING, TEXT, 1)  # a cell that was told whole needs no heading
+            new = held.get(part.key, {}).get("digest") != part.digest and (part.key == whole or whole not in held)
             told = self.scrub(part.text) if new else ""
             tokens = count(told) if new else 0
             if new and tokens <= room:
@@ -224,6 +227,12 @@ class NotebookContext:
                 texts.append(told)
                 entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
                 entries.append(entry)
+        undone = held.keys() - {part.key for part in parts} if text is not None and text.live else ()
+        for key in sorted(key for key in undone if key.startswith(CHANGES) and held[key]["digest"]):
+            run = self.log.of_cell(key.partition(":")[2])
+            if run is not None:
+                texts.append(cell_element(run, "", state="is in the notebook as it ran"))
+                entries.append({"name": key, "digest": "", "form": "text", "tokens": count(texts[-1]), "reason": ""})
         return texts, entries
 
     def _lines(self) -> tuple[NameLine, ...]:

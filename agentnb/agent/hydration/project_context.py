@@ -52,7 +52,7 @@ class Pins:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectContext:
-    """The project as a model is told of it. `seen` remembers the outlines that were there in this session."""
+    """Holds the project as a model is told of it. `seen` remembers the outlines that were there in this session."""
 
     cells: CellIndex
     namespace: Mapping[str, Any]
@@ -94,10 +94,13 @@ class ProjectContext:
         return skills_of(self.project)
 
     def _instructions(self, count: Callable[[str], int]) -> Iterator[Part]:
-        """Yield what the project tells agents, and the header of the notebook's script."""
+        """Yield what the project tells agents, and the header of the notebook or of the script that runs."""
         for file, text in instructions_of(self.project):
             yield self._part("instructions", file, text, count)
-        header = header_in(run.source for run in self.log.runs)
+        script = getattr(sys.modules.get("__main__"), "__file__", None)
+        header = header_in(
+            [*(run.source for run in self.log.runs), *([read_added(Path(script)) or ""] if script else [])]
+        )
         if header:
             yield self._part("header", "PEP 723", header, count)
 

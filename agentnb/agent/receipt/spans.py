@@ -20,6 +20,8 @@ from agentnb.models.catalog import lookup, split_address
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
+    from agentnb.agent.state import AgentState
+
 NAMES = {
     "operation": "gen_ai.operation.name",
     "provider": "gen_ai.provider.name",
@@ -52,8 +54,8 @@ class RunSpans:
     PackageMissing.
     """
 
-    def __init__(self, context_of: Callable[[str], JsonMapping]) -> None:
-        self._context_of = context_of
+    def __init__(self, state_of: Callable[[str], AgentState]) -> None:
+        self._state_of = state_of
         self._tracer = _tracer()
         self._runs: dict[str, Span] = {}
         self._since: dict[str, float] = {}
@@ -77,10 +79,9 @@ class RunSpans:
             self._end(event, run)
 
     def _begin(self, run_id: str, at: float) -> Span:
-        context = self._context_of(run_id)
-        about = _about(str(context.get("model") or ""))
-        named = {"operation": "invoke_agent", "run": run_id, "conversation": str(context.get("thread") or "")}
-        parent = str(context.get("child_of") or "")
+        state = self._state_of(run_id)
+        about, parent = _about(state.address), state.child_of
+        named = {"operation": "invoke_agent", "run": run_id, "conversation": state.thread}
         above = self._runs.get(parent)
         if above is not None:
             step = int(run_id.removeprefix(f"{parent}/").partition("/")[0])
@@ -92,7 +93,7 @@ class RunSpans:
     def _step(self, event: Event, run: Span, begun: float) -> None:
         data = event.data
         if usage := data.get("usage"):
-            about = _about(str(self._context_of(event.run_id).get("model") or ""))
+            about = _about(self._state_of(event.run_id).address)
             known = about | {"operation": "chat", "step": event.step} | _counted(usage)
             known |= {"cost": float(data["cost"])} if data.get("cost") is not None else {}
             known |= {"finish": [str(data["stop"])]} if data.get("stop") else {}

@@ -69,8 +69,10 @@ def parts_of(value: object, kind: type[T]) -> list[T]:
 class RunUsage(Record):
     """Count the tokens over all calls of a run, as the provider reported them. The parts of the input do not overlap.
 
-    >>> run.usage.input + run.usage.cache_read + run.usage.cache_write_5m + run.usage.cache_write_1h > 0
+    >>> run.usage.input + run.usage.cache_read + run.usage.cache_write_5m + run.usage.cache_write_1h == run.cache.prefix
     True
+    >>> run.usage.output > run.usage.reasoning, run.usage.calls
+    (True, 1)
     """
 
     input: int
@@ -99,7 +101,7 @@ class QueueEstimate(Record):
 
 
 class ServerTimes(Record):
-    """Seconds of one call as a server on this machine measured them; None where a provider tells nothing."""
+    """Holds seconds of one call as a server on this machine measured them; None where a provider tells nothing."""
 
     queue: float
     """Seconds that were neither the connection nor the server's work on this call."""
@@ -112,8 +114,11 @@ class ServerTimes(Record):
 class RunLatency(Record):
     """Time one call in seconds, from its beginning to the last token. All are None where nothing was sent.
 
-    >>> run.latency.total >= run.latency.ttft
-    True
+    >>> last = run.latency
+    >>> last.connect <= last.headers <= last.first_event <= last.ttft <= last.total, last.tpot > 0
+    (True, True)
+    >>> last.attempts, last.retry_wait, last.modelled, last.streamed, last.on_server, last.queue_estimate.samples
+    (1, 0.0, True, True, None, 0)
     """
 
     _parts: ClassVar[dict[str, type[Record]]] = {"queue_estimate": QueueEstimate, "on_server": ServerTimes}
@@ -148,6 +153,8 @@ class RunLayer(Record):
 
     >>> [layer.name for layer in run.layers]
     ['STATIC', 'SEMI_STATIC', 'HYDRATION', 'DYNAMIC']
+    >>> [(layer.tokens > layer.cached_tokens, len(layer.digest), layer.estimated) for layer in run.layers[:1]]
+    [(True, 16, True)]
     """
 
     name: str
@@ -159,7 +166,7 @@ class RunLayer(Record):
     digest: str
     """The first 16 hex digits of the content's SHA-256: equal texts have equal digests."""
     estimated: bool
-    """True as long as no reply has reported the sum."""
+    """True: providers report the sum alone, so a layer's tokens are an estimate."""
 
 
 class RunTool(Record):
@@ -188,6 +195,12 @@ class RunCache(Record):
 
     >>> run.cache.read + run.cache.written <= run.cache.prefix
     True
+    >>> run.cache.expected, run.cache.minimum, run.cache.reason
+    (0, 1024, 'written: first call with this prefix, nothing is warm yet')
+    >>> run.cache.marks, run.cache.warm_until > run.steps[-1].at
+    (['end of static (5m)', 'end of the request (5m)'], True)
+    >>> run.cache.missed, run.cache.lost_dollars, run.cache.lost_seconds
+    (0, None, None)
     """
 
     expected: int
@@ -219,6 +232,13 @@ class RunStep(Record):
 
     >>> [step.state for step in run.steps][:2]
     ['HYDRATING', 'THINKING']
+    >>> asked = run.steps[1]
+    >>> asked.n, asked.next, asked.what, asked.failed, asked.tools, asked.at > run.steps[0].at
+    (2, 'COMPLETED', 'answered', False, [], True)
+    >>> asked.cost == run.cost, asked.usage.output == run.usage.output, asked.cache == run.cache
+    (True, True, True)
+    >>> asked.latency.total == asked.seconds  # the simulator's figures are modelled
+    True
     """
 
     _parts: ClassVar[dict[str, type[Record]]] = {

@@ -116,7 +116,7 @@ class Hydrating:
         if last is None or last.complete or is_branch(turns, cell=request.cell, execution=request.execution):
             return None
         run = self._machine.get(last.run_id)
-        said = any(block["role"] == Role.ASSISTANT for block in run.context["blocks"])
+        said = any(block.role is Role.ASSISTANT for block in AgentState.from_json(run.context).blocks)
         return (run.run_id, run.step) if run.status == FAILED and said else None
 
     def _source(self, request: Request, origin: tuple[str, int]) -> AgentState:

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """One cell that the model would put into the notebook: below the asking cell, or in the place of another.
+    """Holds a cell that the model would put below the asking cell, or in the place of another.
 
     `replaces` is the number of the run of that cell, 0 for a new cell. `digest` is the SHA-256 of the text that it ran
     with. Where the cell has another text by now, the proposal does not fit any more.

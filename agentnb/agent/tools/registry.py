@@ -20,7 +20,7 @@ from agentnb.agent.tools.tool import Tool, tool_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One built-in tool; its fields are those of Tool, with methods that are not bound yet."""
+    """Holds one built-in tool; its fields are those of Tool, with methods that are not bound yet."""
 
     call: Callable[..., Any]
     acts: bool = False
@@ -54,7 +54,7 @@ NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
 
 def built_in(*parts: object) -> dict[str, Tool]:
-    """The built-in tools of these parts by name: of NotebookTools, ProjectFiles, ProjectTests and Recall any."""
+    """Return the built-in tools of these parts by name: of NotebookTools, ProjectFiles, ProjectTests and Recall any."""
     owners = {type(part).__name__: part for part in parts}
     named = [(each, each.call.__qualname__.partition(".")[0]) for each in REGISTRY]
     made = [_bound(each, owners[owner]) for each, owner in named if owner in owners]

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentnb.canonical import JsonMapping, digest
-from agentnb.context.notebook.cell_runs import CellRun, is_ours
+from agentnb.context.notebook.cell_runs import CellRun, is_ours, stem, words_of
 from agentnb.context.notebook.outputs import cut
+from agentnb.context.static.english_words import is_english
 from agentnb.models.framing import framed
 
 LARGEST = 30_000_000
@@ -19,14 +21,16 @@ LARGEST = 30_000_000
 MARKDOWN = (40, 2_000)
 """Lines and characters of a Markdown cell that are told."""
 HEADINGS_FROM = 8_000
-"""Characters of all Markdown from which on only headings are told."""
+"""Characters of all Markdown from which on headings are told, and whole the cells that a task speaks of."""
+SPOKEN = 6
+"""Of these, at most so many: those with the most of its words that few cells have."""
 NOT_RUN = 20
 """Cells that have not run which are told: those nearest above the asking cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextCell:
-    """One cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw.
+    """Holds one cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw.
 
     `ran`: it has a number or outputs, from this kernel or an earlier one.
     """
@@ -44,7 +48,8 @@ class TextCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookText:
-    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known.
+    """Holds all cells from top to bottom. `live` says that the front end told them, so that edits and deletions are
+    known.
 
     A saved file may be older than what ran. `saved` is the time of its last change, in seconds since the epoch.
     """
@@ -87,13 +92,14 @@ class NotebookText:
 
 CHANGES = ("gone:", "edit:")
 """Prefixes of such parts' names that tell what became of a cell which ran."""
-KEYS = ("text:", *CHANGES)
+HEADING, TEXT = "head:", "text:"
+KEYS = (TEXT, HEADING, *CHANGES)
 """Prefixes of such parts' names in the list of what a thread holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """One thing to tell of the notebook's text: `key` is the name under which a thread holds it."""
+    """Holds one thing to tell of the notebook's text: `key` is the name under which a thread holds it."""
 
     key: str
     text: str
@@ -148,19 +154,18 @@ def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path |
     return None
 
 
-def parts_of(text: NotebookText, runs: Sequence[CellRun], *, asking: str = "") -> tuple[TextPart, ...]:
+def parts_of(text: NotebookText, runs: Sequence[CellRun], *, asking: str = "", task: str = "") -> tuple[TextPart, ...]:
     """Return what to tell beside the cells that ran: Markdown with its place, cells not run, edits, deletions.
 
     Each part's text depends on the notebook alone, so that it is told once.
     """
     known = {run.cell: run for run in runs}
     above = text.above(asking)
-    headings = sum(len(cell.source) for cell in text.cells if cell.kind == "markdown") > HEADINGS_FROM
-    parts = list(_markdown(text.cells, known, headings=headings))
+    parts = list(_markdown(text.cells, known, spoken=_spoken_of(text, above, task)))
     ran = {run.source for run in runs}  # before the extension was loaded, cells ran without their ids
     waiting = [cell for cell in above if _is_waiting(cell, known) and cell.code not in ran]
     parts += [
-        TextPart(f"text:{cell.cell}", framed("cell", _short(cell.source), state="not run"))
+        TextPart(f"{TEXT}{cell.cell}", framed("cell", _short(cell.source), state="not run"))
         for cell in waiting[-NOT_RUN:]
     ]
     return (*parts, *_changes(text, [run for run in runs if text.live or run.ended < text.saved]))
@@ -174,22 +179,40 @@ def _short(source: str) -> str:
     return cut(source.strip("\n"), lines=60, characters=6_000)
 
 
-def _markdown(cells: Sequence[TextCell], known: Mapping[str, CellRun], *, headings: bool) -> Iterator[TextPart]:
-    """Yield each Markdown cell with the number of the run that it stands above."""
+def _markdown(
+    cells: Sequence[TextCell], known: Mapping[str, CellRun], *, spoken: Collection[str] | None
+) -> Iterator[TextPart]:
+    """Yield each Markdown cell with the number of the run that it stands above: all, or headings but for `spoken`."""
     for place, cell in enumerate(cells):
         if cell.kind != "markdown" or not cell.source.strip():
             continue
         below = next((known[later.cell] for later in cells[place:] if later.cell in known), None)
         lines = [line for line in cell.source.split("\n") if line.startswith("#")]
-        words = "\n".join(lines) if headings else cell.source.strip()
+        whole = spoken is None or cell.cell in spoken
+        words = cell.source.strip() if whole else "\n".join(lines)
         if words:
             shown = cut(words, lines=MARKDOWN[0], characters=MARKDOWN[1])
             told = framed("markdown", shown, above=f"cell {below.number}" if below is not None else "")
-            yield TextPart(f"text:{cell.cell}", told, below.cell if below is not None else "")
+            key = f"{TEXT if whole else HEADING}{cell.cell}"
+            yield TextPart(key, told, below.cell if below is not None else "")
+
+
+def _spoken_of(text: NotebookText, above: Sequence[TextCell], task: str) -> Collection[str] | None:
+    """Return the Markdown cells that the task speaks of, or that stand over the asking cell; None for all."""
+    cells = [cell for cell in text.cells if cell.kind == "markdown"]
+    if sum(len(cell.source) for cell in cells) <= HEADINGS_FROM:
+        return None
+    said = {stem(word) for word in words_of(task) if not is_english(word, strict=False)}
+    shared = {cell.cell: said & {stem(word) for word in words_of(cell.source)} for cell in cells}
+    often = Counter(word for words in shared.values() for word in words)
+    weight = {name: sum(1 / often[word] for word in words) for name, words in shared.items() if words}
+    best = sorted(weight, key=lambda name: -weight[name])[:SPOKEN]
+    over = [cell.cell for cell in above if cell.kind == "markdown"] if len(above) < len(text.cells) else []
+    return {*(name for name in best if weight[name] >= 1 / SPOKEN), *over[-1:]}
 
 
 def _changes(text: NotebookText, runs: Sequence[CellRun]) -> Iterator[TextPart]:
-    """Cells that were edited since they ran, or deleted."""
+    """Yield cells that were edited since they ran, or deleted."""
     written = {cell.cell: cell for cell in text.cells}
     for run in runs:
         cell = written.get(run.cell)

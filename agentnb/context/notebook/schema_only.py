@@ -13,7 +13,7 @@ WITHHELD = 'not shown: AgentNB.values = "schema"'
 
 
 def describe_schema(name: str, value: object) -> str:
-    """`df: DataFrame 100 x 5, columns: price float64, city object`."""
+    """Return `df: DataFrame 100 x 5, columns: price float64, city object`."""
     line = line_of(name, value) or f"{name}: module"
     try:
         columns = _columns(static_inspect.unwrap(value))
@@ -57,6 +57,7 @@ def _label(name: object) -> str:
 
 
 def _dtype(kind: object) -> str:
-    """Return a dtype by name: a category without its categories."""
+    """Return a dtype by name: a category without its categories, a sparse one without the value that fills it."""
     name = getattr(kind, "name", None)
-    return name if type(name) is str else str(kind)
+    said = name if type(name) is str else str(kind)
+    return f"{said.partition(',')[0]}]" if said.startswith("Sparse[") and "," in said else said

@@ -19,7 +19,7 @@ _Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Rejoined:
-    """`text` as it was before it was broken, and the `spans` of the broken text that it is made of."""
+    """Holds `text` as it was before it was broken, and the broken text's `spans` that make it up."""
 
     text: str
     spans: tuple[_Span, ...]

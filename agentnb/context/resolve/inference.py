@@ -30,7 +30,8 @@ _Key = tuple[str, str]
 
 
 class _OpenQuestion:
-    """`place` is what was found, once `done`; `hopeless` questions are answered by None from then on.
+    """Holds a question to the worker. `place` is what was found, once `done`; `hopeless` questions are answered by None
+    from then on.
 
     `waited` is the longest time, in seconds, that somebody was ready to wait for it.
     """
@@ -45,7 +46,8 @@ class _OpenQuestion:
 
 
 class Worker:
-    """One worker process, started with the first question. `command` runs it; `limit` is what one answer may take."""
+    """Holds one worker process, started with the first question. `command` runs it; `limit` is what one answer may
+    take."""
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ def _around(lines: Sequence[str], top: ast.AST, line: int, most: int) -> Spans:
 
 
 def _cut(first: int, last: int, line: int, most: int) -> Spans:
-    """Of a statement on these lines its first, those around `line`, and its last."""
+    """Keep of a statement on these lines its first, those around `line`, and its last."""
     room = most - 2
     begin = min(max(first + 1, line - room // 2), last - room)
     spans = [(first, first), (begin, begin + room - 1), (last, last)]

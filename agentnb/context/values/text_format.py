@@ -41,7 +41,7 @@ def cell(value: object) -> str:
 
 
 def items(shown: Iterable[str], total: int) -> str:
-    """`a, b, … 3 more`. What would go beyond ENOUGH is not asked for."""
+    """Return `a, b, … 3 more`. What would go beyond ENOUGH is not asked for."""
     listed: list[str] = []
     size = 0
     for text in shown:

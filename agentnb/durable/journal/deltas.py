@@ -146,7 +146,7 @@ def difference(old: Encoded, new: Encoded) -> bytes:
 
 
 def _difference_of_keys(old: Encoded, new: Encoded) -> bytes:
-    """`difference` where keys came, went or changed places."""
+    """Return `difference` where keys came, went or changed places."""
     parts = [b"D"]
     for index, (key, before) in enumerate(old.items()):
         after = new.get(key)

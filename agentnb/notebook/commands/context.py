@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.display import display
 
-from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import block_text
 from agentnb.agent.hydration.notebook_context import room_for_definitions
 from agentnb.agent.hydration.project import FILE_CHARACTERS, read_added
 from agentnb.agent.hydration.project_context import Pins
+from agentnb.agent.run_document import DRY_RUN
 from agentnb.agent.stale_answers import stale_among
-from agentnb.agent.state import AgentState
+from agentnb.agent.state import AgentState, is_agents
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.context.notebook.cell_runs import says
 from agentnb.context.redaction.secret_shapes import KINDS
@@ -23,6 +23,7 @@ from agentnb.context.resolve.outlines import Outline
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values.schemas import kind_of, read_schema
+from agentnb.durable.journal.records import COMPLETED
 from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.prompt.project_parts import OutlinePart
@@ -140,7 +141,7 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     if number is not None:
         _why_cell(session, run, number)
         return
-    if _explained(session, run, name, called=name):
+    if _explained(session, run, name, called=name) or _stands_in_cells(session, run, name):
         return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
@@ -153,6 +154,22 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     where = Stacked(Code(found.name), (f"{place}:{found.lines[0]}",))
     row = (where, f"{what}: no task has named it or needed it one step on")
     show_table(f"Why not {name}", ("definition", "reason"), [row])
+
+
+def _stands_in_cells(session: Session, run: AgentRun | None, name: str) -> bool:
+    """Show the sent cells that make or change a name, and its value where that was told; False for none."""
+    if run is None:
+        return False
+    sent = {item["execution_count"]: item for item in run.receipt.get("cells", ())}
+    flows = [(session.log.by_number[n].flow, item) for n, item in sent.items() if n in session.log.by_number]
+    cells = [item for flow, item in flows if name in flow.binds | flow.changes | flow.defines]
+    rows = [(_cell_row(item)[0], f"it makes or changes {name}") for item in cells]
+    told = AgentState.from_json(session.machine().get(run.run_id).context).values if run.state != DRY_RUN else ()
+    if any(item["name"] == name for item in told):
+        rows.append((Stacked(Code("values"), ("beside the task",)), f"the task involves {name}"))
+    if rows:
+        show_table(f"Why {name}", ("where it stands", "reason"), rows)
+    return bool(rows)
 
 
 _CELL = re.compile(r"(?:cell\s*|in\s*)?\[?(\d+)\]?\Z", re.IGNORECASE)
@@ -185,11 +202,11 @@ def _why_cell(session: Session, run: AgentRun | None, number: int) -> None:
 
 
 def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
-    """The exact text of the last request; with a task, of the one that it would send now."""
+    """Show the exact text of the last request; with a task, of the one that it would send now."""
     agent = session.agent()
     if task:
         preview = agent.next_request(session.request(task), session.new_run_id())
-    elif run is None or run.state == "DRY_RUN":
+    elif run is None or run.state == DRY_RUN:
         raise InputError("nothing was sent yet", todo="Write a task behind it: %agent_context prompt What is df?")
     else:
         preview = agent.last_request(run.run_id)
@@ -210,16 +227,34 @@ def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
 
 
 def _stale(session: Session) -> None:
-    """The answers of this conversation that rest on something older, with the price of asking again."""
-    machine = session.machine()
-    turns = Threads(machine).turns(session.thread)
-    states = [(turn.run_id, AgentState.from_json(machine.get(turn.run_id).context)) for turn in turns if turn.complete]
+    """Show the answers of this notebook that rest on something older, with the price of asking again."""
+    found = list(stale_among(session.hydrator(), _answers(session)))
     rows = [
-        (Stacked(Code(found.run_id), (found.task[:60], found.note)), Figure(f"≈ {dollars(found.cost)}"))
-        for found in stale_among(session.hydrator(), states)
+        (Stacked(Code(one.run_id), (one.task[:60], one.note)), Figure(f"≈ {dollars(one.cost)}"))
+        for one in reversed(found)
     ]
-    notes = ["Run an answer's cell again to ask anew."] if rows else ["No answer rests on anything older."]
-    show_table(f"Stale answers ({session.thread})", ("answer", "asking again"), rows, notes)
+    total = f" All of them: ≈ {dollars(sum(one.cost or 0 for one in found))}." if len(found) > 1 else ""
+    notes = [f"Run an answer's cell again to ask anew.{total}"] if rows else ["No answer rests on anything older."]
+    show_table("Stale answers", ("answer", "asking again"), rows, notes)
+
+
+def _answers(session: Session) -> Iterator[tuple[str, AgentState]]:
+    """Yield the answers that stand in this notebook, the newest first: each cell's last one, in any conversation."""
+    machine, kernel = session.machine(), f"{session.log.session}:"
+    cells: set[str] = set()
+    for run in machine.journal.runs(limit=ANSWERS):
+        asked_here = run.tags.get("execution", "").startswith(kernel) or run.tags.get("thread") == session.thread
+        cell = run.tags.get("cell", "")
+        if not asked_here or run.inner or cell in cells:
+            continue
+        cells |= {cell} if cell else set()
+        context = machine.get(run.run_id).context
+        if run.status == COMPLETED and is_agents(context):
+            yield run.run_id, AgentState.from_json(context)
+
+
+ANSWERS = 500
+"""Runs of the journal that are looked through for answers of this notebook: the newest."""
 
 
 def _hide(session: Session, rest: str) -> None:

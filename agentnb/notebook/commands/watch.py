@@ -19,7 +19,7 @@ from agentnb.notebook.main_thread import TICK
 
 
 class RunWatch:
-    """One run, watched from the main thread until it stops; an interrupt ends the watching and not the run."""
+    """Holds one run, watched from the main thread until it stops; an interrupt ends the watching and not the run."""
 
     def __init__(self, notebook: Notebook, run_id: str) -> None:
         session = notebook.session

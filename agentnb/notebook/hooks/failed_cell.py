@@ -12,7 +12,7 @@ PROPOSES = "propose_cell"
 
 @dataclass(frozen=True, slots=True)
 class FailedCell:
-    """A cell that ended with an error, and under which number it ran."""
+    """Holds a cell that ended with an error, and under which number it ran."""
 
     number: int
     cell: str | None

@@ -15,7 +15,7 @@ from IPython.display import display
 from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal.records import Run
-from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
+from agentnb.notebook.live.dashboard import Dashboard, Widgets, has_widgets
 from agentnb.notebook.live.terminal_view import TerminalView
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
@@ -38,7 +38,7 @@ class View:
         self._clock: Clock = session.clock
         self._numbers = session.cells.numbers
         self._full = notebook.full_view
-        self._told = notebook.redactions_told.setdefault(_thread(run), set())
+        self._told = notebook.redactions_told.setdefault(state_of(run.context).thread, set())
         self._beside = beside
         self._lock = threading.Lock()
         self._changed = True
@@ -46,7 +46,7 @@ class View:
         self._run = _begun(run, self._clock.monotonic() if since is None else since)
         self._painter = self._dashboard = None
         if notebook.settings.live:
-            painter = Widgets(display, _later(notebook.shell), run.run_id) if someone_watches() else None
+            painter = Widgets(display, _later(notebook.shell), run.run_id) if has_widgets() else None
             self._dashboard = Dashboard(
                 painter or TerminalView(display, sys.stdout, full=self._full), clock=self._clock
             )
@@ -58,7 +58,7 @@ class View:
         return self._painter is not None
 
     def reopen(self, run: Run) -> None:
-        """A run that waited goes on: its live view stands again where the static one is."""
+        """Reopen for a run that waited: its live view stands again where the static one is."""
         with self._lock:
             self._run, self._changed = _begun(run, self._clock.monotonic() - self._spent), True
         if self._dashboard is not None:
@@ -110,10 +110,6 @@ class View:
             bundle(shown, error_follows=error_follows, full=self._full),
             lambda: bundle(shown, error_follows=error_follows, full=True),
         )
-
-
-def _thread(run: Run) -> str:
-    return str(run.context.get("thread") or "") if isinstance(run.context, Mapping) else ""
 
 
 def _begun(run: Run, began: float) -> Progress:

@@ -137,7 +137,7 @@ def _words(tokens: Sequence[Token]) -> Iterator[Word]:
 
 
 def _wrapped(words: Iterator[Word], width: int, colours: bool) -> list[str]:
-    """Lines of at most `width` columns, broken at spaces; the codes are set anew on each piece."""
+    """Return lines of at most `width` columns, broken at spaces; the codes are set anew on each piece."""
     lines: list[list[Word]] = [[]]
     unbroken: list[Word] = []
     used = 0

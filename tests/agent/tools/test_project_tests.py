@@ -62,7 +62,7 @@ def test_tests_that_take_too_long_or_are_stopped_end_with_what_they_had_printed(
     begun = time.monotonic()
     late = ProjectTests(root, limit=0.5).run_tests("make test")
     stopped = ProjectTests(root, cancelled=lambda: time.monotonic() - begun > 1).run_tests("make test")
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 50
     assert "begun" in late.text
     assert "stopped after" in late.text
     assert "stopped by the person" in stopped.text

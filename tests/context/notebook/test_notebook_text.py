@@ -100,3 +100,14 @@ def test_of_very_much_text_the_headings_are_told() -> None:
     text = text_of(long, str)
     assert text is not None
     assert texts(text, CellLog()) == ["<markdown>\n# One\n## Two\n</markdown>"]
+
+
+def test_of_very_much_text_what_the_task_speaks_of_is_told_whole_and_what_stands_over_it() -> None:
+    cells = [(f"m{n}", "markdown", f"## Part {n}\nThe gauge of {n} drifts.\n" + "words\n" * 300) for n in range(9)]
+    cells[4] = ("m4", "markdown", "## Part 4\nThe calibration used salt water.")
+    book = text_of(notebook(*cells, ("ask", "code", "%%agent\nWhy?"), ("m9", "markdown", "## Later\nmore")), str)
+    assert book is not None
+    for task, whole in (("How was it calibrated?", ["m4", "m8"]), ("And the gauges?", ["m8"]), ("Why?", ["m8"])):
+        parts = parts_of(book, (), asking="ask", task=task)
+        assert [part.key for part in parts if part.key.startswith("text:")] == [f"text:{name}" for name in whole], task
+        assert len(parts) == 10

@@ -23,7 +23,7 @@ from agentnb.durable.journal.transactions import (
 
 
 class PostgresTables(Rules):
-    """The tables within a transaction that has begun; a row that is read is locked until its end.
+    """Holds the tables within a transaction that has begun; a row that is read is locked until its end.
 
     Time is the server's, as it was at the beginning, unless the caller gives a clock of its own.
     """

@@ -172,7 +172,7 @@ def test_memory_that_is_shared_with_a_file_stays(tried: Any, space: dict[str, An
 def test_time_and_memory_are_limited(tried: Any) -> None:
     began = time.monotonic()
     assert "did not end within 0.3 s" in tried("while True: pass", seconds=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60, "and not for ever"
     assert "MemoryError" in tried("held = bytearray(1 << 28)", memory=1 << 26)
     assert "died" in tried("os._exit(3)")
     assert "died" in tried("import ctypes; ctypes.string_at(0)")

@@ -108,3 +108,18 @@ def test_doctor_sees_a_file_in_the_way(home: Path) -> None:
     home.write_text("")
     done = subprocess.run([sys.executable, "-m", "agentnb", "doctor"], capture_output=True, text=True, timeout=60)
     assert "a file stands there" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_scripts_header_is_told_with_the_project(tmp_path: Path) -> None:
+    script = tmp_path / "tides.py"
+    script.write_text(
+        '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["pandas<4"]\n# ///\nimport agentnb\n'
+        "agent = agentnb.Agent()\nrun = agent.run('Hello')\n"
+        "for block in agent.session.agent().last_request(run.run_id).blocks:\n"
+        "    print(block.layer.name, getattr(block.content, 'text', ''))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    project = done.stdout.partition("SEMI_STATIC")[2].partition("DYNAMIC")[0]
+    assert 'requires-python = ">=3.11"\ndependencies = ["pandas<4"]\n</header>' in project

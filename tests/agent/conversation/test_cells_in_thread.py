@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from agentnb.agent.kernel_context import Observed
+from agentnb.context.notebook.notebook_text import NotebookText, TextCell
 from agentnb.context.notebook.outputs import Output
 from agentnb.session import Session
 from agentnb.settings import Settings
@@ -147,3 +149,22 @@ def test_no_order_of_runs_breaks_a_thread(wire: ModuleType) -> None:
             report_multiple_bugs=False,
         ),
     )
+
+
+def test_an_edit_that_is_told_and_taken_back_is_told_as_taken_back_once(book: Any) -> None:
+    log, session = book.session.log, book.session
+    log.record("a = 1", cell="c1", number=1)
+
+    def ask(source: str, *, live: bool = True) -> str:
+        text = NotebookText(cells=(TextCell("c1", "code", source),), live=live)
+        session.observed = Observed(text=text)
+        book.ask("And now?")
+        return str(book.bodies[-1]["messages"][-1]["content"])
+
+    assert "edited since" not in ask("a = 1")
+    assert 'number="1" state="edited since it ran; not run as it is now"' in ask("a = 2")
+    assert "state=" not in ask("a = 2")
+    assert "state=" not in ask("a = 1", live=False), "a saved file may be older"
+    assert '<cell number="1" state="is in the notebook as it ran"/>' in ask("a = 1")
+    assert "state=" not in ask("a = 1")
+    assert 'state="edited since' in ask("a = 2"), "edited again"

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import decimal
+import enum
+import functools
+import io
 import json
 import re
+import sqlite3
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +40,52 @@ class Odd:
         return f"{CANARY}llm"
 
 
+class Kind(enum.Enum):
+    """An enumeration whose value is one."""
+
+    ONE = f"{CANARY}enum"
+
+
+def with_default(x: str = f"{CANARY}default") -> str:
+    return x
+
+
+def odd_kinds() -> dict[str, Any]:
+    """Values that hide in a dtype, a default, a fill value, a key, a label of a label."""
+    text = f"{CANARY}odd"
+    sparse = pandas.arrays.SparseArray([NUMBER, NUMBER], fill_value=NUMBER)
+    levels = pandas.MultiIndex.from_tuples([(text, NUMBER)], names=[text, text])
+    polars = pytest.importorskip("polars")
+    xarray = pytest.importorskip("xarray")
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"create table t (a text default '{text}')")
+    return {
+        "sparse": pandas.DataFrame({"fill": sparse}),
+        "sparse_one": pandas.Series(sparse),
+        "levels": pandas.DataFrame([[1]], columns=levels, index=pandas.Index([text], name=text)),
+        "grouped": pandas.DataFrame({"a": [text]}).groupby("a"),
+        "span": pandas.Series(pandas.interval_range(0, NUMBER, 1)),
+        "struct": polars.DataFrame({"s": [{"a": text}]}, schema={"s": polars.Struct({"a": polars.Enum([text])})}),
+        "listed": polars.DataFrame({"l": [[text]]}, schema={"l": polars.List(polars.Enum([text]))}).lazy(),
+        "wanted": polars.col("a") == text,
+        "cube": xarray.Dataset({"t": ("x", [NUMBER])}, coords={"x": [text]}, attrs={text: text}),
+        "record": numpy.array([(NUMBER, text)], dtype=[("num", "i8"), ("txt", "U20")]),
+        "masked": numpy.ma.array([NUMBER], mask=[False], fill_value=NUMBER),
+        "counted": collections.Counter([text]),
+        "space": types.SimpleNamespace(x=text),
+        "kind": Kind.ONE,
+        "with_default": with_default,
+        "part": functools.partial(with_default, text),
+        "found": re.match(".*", text),
+        "path": Path(f"/{text}"),
+        "exact": decimal.Decimal(NUMBER),
+        "made": (part for part in [text]),
+        "failed": ExceptionGroup(text, [ValueError(text)]),
+        "connection": connection,
+        "buffer": io.StringIO(text),
+    }
+
+
 def values() -> dict[str, Any]:
     text = f"{CANARY}text"
     found: dict[str, Any] = {
@@ -55,7 +108,7 @@ def values() -> dict[str, Any]:
     }
     polars = pytest.importorskip("polars")
     found["lazy"] = polars.DataFrame({"name": [text], "kind": polars.Series([text], dtype=polars.Enum([text]))})
-    return found
+    return found | odd_kinds()
 
 
 @tool(safe=True)
@@ -90,7 +143,7 @@ def test_no_canary_goes_anywhere(book: Any, model: str, tmp_path: Path, monkeypa
         session.observed = Observed(error=error)
     marked = " and ".join(f"`{name}`" for name in found)
     book.ask(f"Explain {marked}, the plot above and the error.", model=model, replay="record")
-    for name in found:
+    for name in [*list(found)[:14], "sparse", "sparse_one", "with_default", "part"]:
         book.ask(f"Inspect `{name}`.", model=model, context="none")
     book.ask("Call `look_up` please.", model=model)
     book.ask("Call `fails` please.", model=model)
@@ -106,6 +159,7 @@ def test_no_canary_goes_anywhere(book: Any, model: str, tmp_path: Path, monkeypa
         assert CANARY not in place, [place[m.start() - 120 : m.end() + 40] for m in re.finditer(CANARY, place)][:6]
         assert str(NUMBER) not in place
         assert f"{1987}-06" not in place
+    assert "fill Sparse[int64]" in sent
     assert "price float64" in sent, "columns and dtypes are told"
     assert "city category" in sent
     assert "KeyError" in sent, "an error's type is told"
