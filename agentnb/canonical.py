@@ -1,4 +1,4 @@
-"""Canonical JSON bytes, digests, and the clock that is passed in.
+"""Make canonical JSON bytes, digests, and the clock that is passed in.
 
 The same value gives the same bytes on every machine and under every PYTHONHASHSEED: keys sorted, UTF-8, no spaces. A
 value that JSON cannot hold is refused with the path to it, never silently changed. orjson alone would write NaN as null

@@ -1,4 +1,5 @@
-"""Options: one declaration gives the default, the check, the environment variable, the %config trait and the flag.
+"""Declare options: one declaration gives the default, the check, the environment variable, the %config trait and the
+flag.
 
 A settings class is a frozen dataclass whose fields are made by `option(...)`. Everything else reads the declaration:
 `parse` turns text into a value, `check` refuses a bad one, `from_environment` reads AGENTNB_<NAME>.

@@ -1,4 +1,4 @@
-"""The agent in a script: a session of its own, and one task after the other."""
+"""Run the agent in a script: a session of its own, and one task after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
+"""Hold approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
 
 A call is known by the run, the step that asked about it, and its number in the reply. A model's own id says nothing. A
 word holds for what was shown alone: it names that call's digest, and no other call runs on it. A fork is another run,

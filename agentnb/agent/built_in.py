@@ -1,4 +1,4 @@
-"""The built-in agent over one session's services: begins runs, drives them, takes a person's word, looks ahead.
+"""Run the built-in agent over one session's services: begin runs, drive them, take a person's word, look ahead.
 
 What happens in which state stands in table.py; this only looks it up.
 """

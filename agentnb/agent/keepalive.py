@@ -1,4 +1,4 @@
-"""Keeping a prompt warm through a pause: the last request again with nothing to generate, while that pays.
+"""Keep a prompt warm through a pause: the last request again with nothing to generate, while that pays.
 
 It spends only from the cache budget that the user set. The policy must find pings cheaper than a longer TTL or a fresh
 write. It ends at the break-even of one pause, or with a new call.

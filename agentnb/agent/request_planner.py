@@ -1,4 +1,4 @@
-"""A call before it is made: prompt, tokens, breakpoints, what should hit, the first token, the worst case."""
+"""Plan a call before it is made: prompt, tokens, breakpoints, what should hit, the first token, the worst case."""
 
 from __future__ import annotations
 

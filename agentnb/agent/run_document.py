@@ -1,4 +1,4 @@
-"""A run as people and programs read it: the run document (agentnb.run.v1) and AgentRun over it. Pure."""
+"""Show a run as people and programs read it: the run document (agentnb.run.v1) and AgentRun over it. Pure."""
 
 from __future__ import annotations
 

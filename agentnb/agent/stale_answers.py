@@ -1,4 +1,5 @@
-"""Answers whose cells, definitions or values have changed since they were given: which, and what it is that changed."""
+"""Find answers whose cells, definitions or values have changed since they were given: which, and what it is that
+changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent's state: one frozen record of a run between two steps, and the JSON that is journaled of it.
+"""Hold the agent's state: one frozen record of a run between two steps, and its journaled JSON.
 
 A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run is
 claimed, and written at each step's end. Its JSON keeps the keys from before it had a type, so either code reads

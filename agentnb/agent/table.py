@@ -1,4 +1,4 @@
-"""The built-in agent's machine: one table, (state, event) -> next state, and the handler of each state.
+"""Hold the built-in agent's machine: one table, (state, event) -> next state, and the handler of each state.
 
 How it works
 ============

@@ -1,4 +1,4 @@
-"""The event bus over Redis or Valkey: tells other processes that something happened. [home of redis]
+"""Carry the event bus over Redis or Valkey: it tells other processes that something happened. [home of redis]
 
 Publishing never waits and never raises: a thread of its own sends what was put down for it. Where no server answers,
 that is noted once and the run goes on. Of an event that is in the journal only its `seq` is sent; whoever hears it

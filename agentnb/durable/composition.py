@@ -1,4 +1,4 @@
-"""Handlers made of machines: a state that runs another machine, and a state that runs branches side by side.
+"""Make handlers of machines: a state that runs another machine, and a state that runs branches side by side.
 
 The runs inside have names of their own, `parent/step/name`, in their machine's journal. When the parent's step is
 repeated after a crash or a resume, they are found there and go on.

@@ -1,4 +1,4 @@
-"""A machine and a run as pictures: Mermaid text, an inline SVG, and plain text. Pure."""
+"""Draw a machine and a run as pictures: Mermaid text, an inline SVG, and plain text. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of everything that happens to runs, and the bus that tells it.
+"""Define the record of everything that happens to runs, and the bus that tells it.
 
 An event is the history row written in the transition's own transaction. What a subscriber hears has happened. Signals
 that are not journaled (a reply's text as it streams in) travel on the same bus with `seq` 0.

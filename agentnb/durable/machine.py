@@ -1,4 +1,4 @@
-"""AgentStateMachine: registered states, one durable step at a time.
+"""Run AgentStateMachine: registered states, one durable step at a time.
 
 A handler takes the context and gives the next state and context. Each step is committed in one transaction before the
 next begins. Whatever happens to the process, no committed step is lost, and at most the step in flight is repeated.

@@ -1,4 +1,5 @@
-"""Runs on the workers of a Dask cluster. A task is only `drive(run_id)`; all state is in the journal. [home of dask]
+"""Carry runs on the workers of a Dask cluster. A task is only `drive(run_id)`; all state is in the journal. [home of
+dask]
 
 What goes through Dask is text: names of runs, and an order that says where the journal is. Dask packs that, and the
 name of the function to call. agentnb itself sends and reads no pickle. Workers have no notebook: what `inspect` and

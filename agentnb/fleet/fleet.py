@@ -1,4 +1,4 @@
-"""Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
+"""Show many runs as one: queued, running, failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
 that began it is gone.

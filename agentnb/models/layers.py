@@ -1,4 +1,4 @@
-"""The four layers and the blocks that live in them: frozen values.
+"""Define the four layers and the blocks that live in them: frozen values.
 
 A block keeps the layer it was born in for as long as its thread lives. Render order is tools, system, messages;
 the layers stand in it from most static to most dynamic, turn by turn.

@@ -1,4 +1,4 @@
-"""Our words for what passes between the kernel and a model. No vendor's shape stands here."""
+"""Define our words for what passes between the kernel and a model. No vendor's shape stands here."""
 
 from __future__ import annotations
 

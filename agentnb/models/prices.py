@@ -99,7 +99,7 @@ def unchecked(model: Model) -> str:
 
 
 def _split(usage: Usage) -> dict[str, int]:
-    """Our parts in genai-prices' convention, where input includes everything and writes include the longer
+    """Return our parts in genai-prices' convention, where input includes everything and writes include the longer
     ones."""
     values = {"input_tokens": usage.input_total, "output_tokens": usage.output}
     if usage.cache_read:

@@ -1,4 +1,4 @@
-"""Token counts without a network: estimates per tokenizer family, calibrated by the usage that replies report.
+"""Estimate token counts without a network: estimates per tokenizer family, calibrated by the usage that replies report.
 
 A count here is always an estimate (`≈`). Counts of one family say nothing of another. The same text is 1108 tokens to
 one Claude family and 1507 to another.

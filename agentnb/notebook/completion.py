@@ -1,4 +1,4 @@
-"""Tab completion on our magics' lines: flags, models, tools, modes, subcommands, and the names that these take."""
+"""Complete our magics' lines: flags, models, tools, modes, subcommands, and the names that these take."""
 
 from __future__ import annotations
 

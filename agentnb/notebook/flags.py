@@ -1,4 +1,4 @@
-"""The line of a magic: flags first, then the user's words, which are never parsed, formatted or escaped."""
+"""Read the line of a magic: flags first, then the user's words, which are never parsed, formatted or escaped."""
 
 from __future__ import annotations
 

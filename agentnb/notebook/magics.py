@@ -1,4 +1,4 @@
-"""%%agent, %agent, %agent_cache, %agent_runs and %agent_context. [home of IPython]
+"""Register %%agent, %agent, %agent_cache, %agent_runs and %agent_context. [home of IPython]
 
 Loading registers magics and hooks and imports nothing heavy; the session behind them opens on first use.
 """

@@ -1,4 +1,4 @@
-"""Serving a run from the main thread: the agent works in a thread of its own, this one stays interruptible.
+"""Serve a run from the main thread: the agent works in a thread of its own, this one stays interruptible.
 
 The main thread waits on a queue, paints the view, and runs there every tool that touches the user's namespace.
 An interrupt ends the call in flight at once; a second one stops waiting for it.

@@ -1,4 +1,4 @@
-"""One use of %agent or %%agent: from flags to a request, a run with its live view, and `_agent`."""
+"""Carry out one use of %agent or %%agent: from flags to a request, a run, its view and `_agent`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what was chosen to blocks, byte for byte: the static layer, the project, and what one turn adds. Pure."""
+"""Turn what was chosen into blocks, byte for byte: the static layer, the project, and what one turn adds. Pure."""
 
 from __future__ import annotations
 

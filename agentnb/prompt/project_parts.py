@@ -1,4 +1,5 @@
-"""Pieces of the project: the list of files, outlines, added files, schemas; and what of each a thread lacks. Pure."""
+"""Hold pieces of the project: the list of files, outlines, added files, schemas; and what of each a thread lacks.
+Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
+"""Keep the append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
 
 A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from the
 parent of that cell's last turn. Later cells go on from the newest branch. A path from root to leaf only grows. So a

@@ -1,4 +1,5 @@
-"""The Anthropic Messages wire. The SDK is imported here, on first send. Source: anthropic 2.12.0 and its API docs."""
+"""Speak the Anthropic Messages wire. The SDK is imported here, on first send. Source: anthropic 2.12.0 and its API
+docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam between us and a provider: encode (pure) -> send (I/O) -> decode (pure)."""
+"""Define the seam between us and a provider: encode (pure) -> send (I/O) -> decode (pure)."""
 
 from __future__ import annotations
 

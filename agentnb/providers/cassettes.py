@@ -1,4 +1,4 @@
-"""Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
+"""Record replies as readable JSON beside the notebook, and play them again without key, network or cost.
 
 A reply is found by the digests of its request's four layers. Of the request only those, its parts' names and digests
 and the task's beginning are recorded. Keys and headers never are.

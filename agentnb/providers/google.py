@@ -1,4 +1,4 @@
-"""Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
+"""Speak Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
 
 Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase). So
 recorded traffic and the SDK's own values decode alike.

@@ -1,4 +1,4 @@
-"""The timeline of one call and what a client can honestly say about it.
+"""Keep the timeline of one call, and what a client can honestly say about it.
 
 Measured: earlier attempts, connect, headers, first event, TTFT (first thinking, text or tool delta) and total. TPOT is
 (last - first token) / (tokens that came - 1). Thinking that a provider bills and does not send lies before the first

@@ -1,4 +1,4 @@
-"""OpenAI, and any server that speaks its Responses or its Chat wire. The SDK is imported here, on first send."""
+"""Ask OpenAI, and any server that speaks its Responses or its Chat wire. The SDK is imported here, on first send."""
 
 from __future__ import annotations
 

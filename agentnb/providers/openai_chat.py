@@ -1,4 +1,4 @@
-"""The Chat Completions wire, for servers that speak only that. Pure. Source: openai 3.54.0 and its API docs."""
+"""Speak the Chat Completions wire, for servers that speak only that. Pure. Source: openai 3.54.0 and its API docs."""
 
 from __future__ import annotations
 

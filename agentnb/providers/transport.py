@@ -1,4 +1,4 @@
-"""The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
+"""Make the HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
 
 httpx2 calls our trace function at each stage of a request. That gives connect, body sent and headers received in all
 three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].

@@ -1,4 +1,5 @@
-"""Figures for people: counts, shares, seconds, dollars, times of day. What is not known is a dash, never a zero."""
+"""Write figures for people: counts, shares, seconds, dollars, times of day. What is not known is a dash, never a
+zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
+"""Show the panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
 
 from __future__ import annotations
 

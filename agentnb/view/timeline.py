@@ -1,4 +1,4 @@
-"""The timeline of a run's last call, in rows and words; what is estimated says so. Pure."""
+"""Show the timeline of a run's last call, in rows and words; what is estimated says so. Pure."""
 
 from __future__ import annotations
 

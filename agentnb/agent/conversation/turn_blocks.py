@@ -1,4 +1,4 @@
-"""Replies, calls and results as blocks of a thread. Pure."""
+"""Lay out replies, calls and results as blocks of a thread. Pure."""
 
 from __future__ import annotations
 

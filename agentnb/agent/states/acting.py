@@ -1,4 +1,4 @@
-"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
+"""Handle ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
 
 from __future__ import annotations
 

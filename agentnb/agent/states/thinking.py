@@ -1,4 +1,4 @@
-"""THINKING: one model call, from the prompt that was prepared to what its reply teaches."""
+"""Handle THINKING: one model call, from the prompt that was prepared to what its reply teaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools on the project's files: list, read, search, and change by exact replacement. Nothing outside the project.
+"""Offer tools on the project's files: list, read, search, and change by exact replacement. Nothing outside the project.
 
 One rule says which files there are: those below the project's root that no `.gitignore` leaves out. Hidden folders,
 links that lead out and files that usually hold secrets do not count. What is not listed is neither read nor changed.

@@ -1,4 +1,4 @@
-"""The tool that runs the project's tests: by a command that the project itself names, within a time limit."""
+"""Run the project's tests as a tool: by a command that the project itself names, within a time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Proposals: cells that a model wrote for a person to take, one by one. Nothing proposed ever runs unasked. Pure."""
+"""Hold proposals: cells that a model wrote for a person to take, one by one. Nothing proposed ever runs unasked.
+Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools that come built in, each listed once: what it is made of and what it may do.
+"""List the tools that come built in, each listed once: what it is made of and what it may do.
 
 By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, propose cells,
 and keep a plan. A tool that came along only later would begin a new segment, and that is dear. Their schemas stand in

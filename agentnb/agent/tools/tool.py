@@ -1,4 +1,4 @@
-"""Tools: functions that a model may call, and the policy that says which of them may run unasked."""
+"""Define tools: functions that a model may call, and the policy that says which of them may run unasked."""
 
 from __future__ import annotations
 

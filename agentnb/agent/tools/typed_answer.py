@@ -1,4 +1,5 @@
-"""Answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool. Both are checked alike.
+"""Take answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool. Both are checked
+alike.
 
 A value that does not fit goes back to the model with its faults, at most twice. Nothing is converted on the way.
 """

@@ -1,4 +1,5 @@
-"""The cells that ran: source, number, outputs. Each run is a frozen value, recorded once when its cell has ended."""
+"""Hold the cells that ran: source, number, outputs. Each run is a frozen value, recorded once when its cell has
+ended."""
 
 from __future__ import annotations
 

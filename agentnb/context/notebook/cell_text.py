@@ -1,4 +1,5 @@
-"""A cell as the model reads it, in four forms of growing length. Pure: the text depends on the recorded run alone."""
+"""Write a cell as the model reads it, in four forms of growing length. Pure: the text depends on the recorded run
+alone."""
 
 from __future__ import annotations
 

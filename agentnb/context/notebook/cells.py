@@ -1,4 +1,4 @@
-"""The notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
+"""Index the notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
 
 `inspect.getsource` fails for every class that a cell defines, so the cells' texts are kept here as they run. What a
 name means follows the kernel. A later binding replaces an earlier one, and `del` removes it. A cell that is edited and

@@ -1,4 +1,4 @@
-"""The notebook's own names, one line each: type, and shape or length. Nobody's code is run to tell them."""
+"""List the notebook's own names, one line each: type, and shape or length. Nobody's code is run to tell them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The notebook as it is written: Markdown, cells that have not run, the order of cells. From the front end, else the
-saved file. Reading the file is the only thing here that is not pure."""
+"""Read the notebook as it is written: Markdown, cells that have not run, the order of cells. From the front end, else
+the saved file. Reading the file is the only thing here that is not pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Live values by type, shape, columns and dtypes alone: no value, no category, no label of a row, nobody's words."""
+"""Describe values by type, shape, columns and dtypes alone: no value, no category, no label of a row, nobody's
+words."""
 
 from __future__ import annotations
 

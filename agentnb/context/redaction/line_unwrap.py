@@ -1,4 +1,4 @@
-"""Lines that a terminal or an e-mail broke within a word, put together again, so that a secret is seen. Pure."""
+"""Put lines together again that a terminal or an e-mail broke within a word, so that a secret is seen. Pure."""
 
 from __future__ import annotations
 

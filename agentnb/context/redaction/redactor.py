@@ -1,4 +1,4 @@
-"""Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
+"""Take secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
 A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to

@@ -1,4 +1,4 @@
-"""The shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
+"""List the shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
 compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets

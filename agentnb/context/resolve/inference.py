@@ -1,4 +1,4 @@
-"""Asking a process of its own what an expression means: the caller never waits longer than it said.
+"""Ask a process of its own what an expression means: the caller never waits longer than it said.
 
 A thread could not be stopped and would take turns with the user's cells; a process can, and does not. What comes too
 late is kept for the next time that the same is asked. What takes a minute is ended and not asked again.

@@ -1,4 +1,5 @@
-"""Definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file defines.
+"""Hold definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file
+defines.
 
 Pure values. A file is a tuple of lines and of light entries (name, kind, lines). A Definition is built from its own
 slice only when somebody asks for it, so an index keeps no trees.
@@ -458,6 +459,7 @@ def _one_line(file: FileDefinitions, entry: Entry, limit: int = 100) -> str:
     return first if len(lines) == 1 and len(first) <= limit else f"{first[:limit]} ..."
 
 
+@lru_cache(1024)
 def without_docs(found: Definition) -> Definition:
     """Return the definition with its docstrings cut to their first line: further out they double the cost and add
     nothing."""

@@ -1,4 +1,4 @@
-"""The part of a long function or cell around one of its lines, in whole statements. Pure, on text alone."""
+"""Cut the part of a long function or cell around one of its lines, in whole statements. Pure, on text alone."""
 
 from __future__ import annotations
 

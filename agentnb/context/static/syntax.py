@@ -1,4 +1,5 @@
-"""Python text and its syntax tree: quiet parsing, headers on one line, docstrings. Pure, on text and trees alone."""
+"""Read Python text and its syntax tree: quiet parsing, headers on one line, docstrings. Pure, on text and trees
+alone."""
 
 from __future__ import annotations
 

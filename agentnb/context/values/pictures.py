@@ -1,4 +1,4 @@
-"""Figures and pictures that a task names -> PNG or JPEG bytes; the same figure gives the same bytes.
+"""Draw the figures that a task names as PNG or JPEG; the same figure gives the same bytes.
 
 The user's object is not touched. A figure is copied and the copy drawn, without its canvas, callbacks and window. A
 picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws with, as

@@ -1,4 +1,4 @@
-"""Live objects, looked at without running anybody's code: no properties, no `__getattr__`, no `__repr__`."""
+"""Look at live objects without running anybody's code: no properties, no `__getattr__`, no `__repr__`."""
 
 from __future__ import annotations
 

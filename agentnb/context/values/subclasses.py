@@ -1,4 +1,4 @@
-"""Subclasses of tables and arrays as the library's own class: what they hold is told, and nothing of theirs runs."""
+"""View subclasses of tables and arrays as the library's class: nothing of theirs runs."""
 
 from __future__ import annotations
 

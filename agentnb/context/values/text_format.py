@@ -1,4 +1,4 @@
-"""Text and numbers as a reader writes them, short. Pure; nothing here looks at an object."""
+"""Write text and numbers as a reader writes them, short. Pure; nothing here looks at an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following a journal from anywhere: every event once and in order, whatever becomes of the messages that tell of it.
+"""Follow a journal from anywhere: every event once and in order, whatever becomes of the messages that tell of it.
 
 A message only says that there is something to read. It comes over Redis, or the journal is looked at now and then. What
 is shown comes from the journal. So a message that is lost, doubled, late or forged changes when an event is shown, and

@@ -1,4 +1,4 @@
-"""The account of a notebook: its questions with time, cost and what the prompt cache saved; then earlier runs."""
+"""Show the account of a notebook: its questions with time, cost and what the prompt cache saved; then earlier runs."""
 
 from __future__ import annotations
 

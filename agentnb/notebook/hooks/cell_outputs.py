@@ -1,4 +1,4 @@
-"""Recording what the running cell prints and shows, in its order. The user's output goes out whatever we make of it."""
+"""Record what the running cell prints and shows, in its order. The user's output goes out whatever we make of it."""
 
 from __future__ import annotations
 

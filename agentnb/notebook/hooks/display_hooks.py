@@ -1,4 +1,4 @@
-"""Seeing what cells show: hooks on the kernel's own display messages. Nothing is drawn, copied or held for it."""
+"""See what cells show: hooks on the kernel's own display messages. Nothing is drawn, copied or held for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks about the cell that failed last: `%agent --fix` mends it, `%agent` alone explains its error."""
+"""Word tasks about the cell that failed last: `%agent --fix` mends it, `%agent` alone explains its error."""
 
 from __future__ import annotations
 

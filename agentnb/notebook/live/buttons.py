@@ -1,4 +1,4 @@
-"""The buttons under a run that waits: Run, Edit first, Deny for each call, in an output of their own.
+"""Show the buttons under a run that waits, in their own output: Run, Edit first, Deny for each call.
 
 The calls themselves stand in the run's static view right above, which outlives these widgets. Whoever saves the
 notebook and opens it after a restart finds there what was asked, and the commands that answer.

@@ -1,4 +1,4 @@
-"""The live view of a run: widgets while it goes on, replaced by the static view when it ends.            [ipywidgets]
+"""Show the live view of a run: widgets while it goes on, replaced by the static view when it ends. [ipywidgets]
 
 What a repaint costs does not grow with the run. The clock is a widget of its own, and a tick repaints it alone. Saved
 widgets do not reopen ("model not found"). So at the end the same output becomes html, Markdown, plain text and JSON,

@@ -1,4 +1,4 @@
-"""The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
+"""Manage cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
 An object holds what every call of a segment begins with. It costs storage by the hour. So it is made by one rule (RULE)
 and within a budget that the user set. Ours are known by their label, which says who made them; the ledger

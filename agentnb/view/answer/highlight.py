@@ -1,4 +1,4 @@
-"""Source code as html or terminal text with its words told apart by colour and weight. Pure.        [home of pygments]
+"""Show source code as html or terminal text with its words told apart by colour and weight. Pure. [home of pygments]
 
 The styles stand in the html: a sanitized page keeps no style sheet. Every colour has a contrast of about 4 to 1 on a
 white page and on a dark one. That is nearly the most that one colour can have on both.

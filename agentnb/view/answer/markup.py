@@ -1,4 +1,5 @@
-"""Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and strikethrough.
+"""Show Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and
+strikethrough.
 
 A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, and pictures
 become links. Formulas go to the front end as they are, unless a command in them could link or fetch. [home of

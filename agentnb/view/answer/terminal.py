@@ -1,4 +1,4 @@
-"""An answer as text for a terminal or a pipe: wrapped to a width, with colours where they are wanted. Pure."""
+"""Show an answer as text for a terminal or a pipe: wrapped, with colours where wanted. Pure."""
 
 from __future__ import annotations
 

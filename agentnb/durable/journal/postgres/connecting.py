@@ -1,4 +1,5 @@
-"""Connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of psycopg]
+"""Manage connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of
+psycopg]
 
 A write is one transaction, and either all of it is there or nothing. Where the connection breaks, the work is done
 again on a new one. Where it breaks during a commit, the server is asked first what became of the transaction

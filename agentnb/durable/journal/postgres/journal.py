@@ -1,4 +1,4 @@
-"""The journal in PostgreSQL: the embedded journal's contract for several machines at once.
+"""Keep the journal in PostgreSQL: the embedded journal's contract for several machines at once.
 
 Tables, statements and connections are in the modules beside this one. `journal/transactions.py` decides what happens in
 a transaction, for every journal. Leases are counted by the server's clock, which all workers share. Between processes

@@ -1,4 +1,5 @@
-"""The rows of a journal in PostgreSQL: what the rules of a journal read and write, within one transaction."""
+"""Read and write rows in PostgreSQL: what the rules of a journal ask for, within one
+transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded journal: tables of our own in diskcache's SQLite file, or in memory."""
+"""Keep the embedded journal: tables of our own in diskcache's SQLite file, or in memory."""
 
 from __future__ import annotations
 

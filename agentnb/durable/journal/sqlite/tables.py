@@ -1,4 +1,4 @@
-"""The embedded journal's rows: what the rules of a journal read and write, in SQLite's tables."""
+"""Read and write the embedded journal's rows: what the rules of a journal read and write, in SQLite's tables."""
 
 from __future__ import annotations
 
