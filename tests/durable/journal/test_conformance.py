@@ -11,8 +11,7 @@ import pytest
 
 from agentnb.canonical import dump
 from agentnb.durable import ownership
-from agentnb.durable.journal import leases
-from agentnb.durable.journal import deltas
+from agentnb.durable.journal import deltas, leases
 from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
 from agentnb.errors import LeaseHeld, RunFinished, RunUnknown, StepConflict, StepUnknown
 
