@@ -12,7 +12,7 @@ from agentnb.canonical import JsonObject
 from agentnb.view.number_format import number
 from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
 
-STEPS, DEFINITIONS, REMARKS = 12, 30, 20
+STEPS, DEFINITIONS, REMARKS = 12, 24, 20
 """So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.
 
 Of cells and of children as many as of definitions.

@@ -31,7 +31,7 @@ MOST_ROWS = 200
 ROOM = 56
 """Ems that a table has at most, since a view is no wider."""
 WRAPS = 13
-"""Ems that a column of sentences has at least: beside a time of day it fits 400 px."""
+"""Ems that a column of sentences has at least. Beside a time of day it fits 400 px."""
 LETTER, EDGE = 0.64, 1.7
 """Ems that a character takes on average, and a cell besides: rather too many than too few."""
 UNWRAPPED = 32

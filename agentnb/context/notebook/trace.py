@@ -27,7 +27,7 @@ _CELL = ("<module>", "<cell line:")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """Holds a function that ran; `depth` counts calls from the cell to it, at its first (1: by the cell).
+    """Holds a function that ran. `depth` counts the calls from the cell to its first call (1: by the cell).
 
     `reason` says how that is known. `failed`: the user's own, and in the traceback of an error, where `depth` is the
     distance from the failure. `library`: of somebody else's, and in that traceback.
