@@ -83,7 +83,7 @@ class Freshness:
 
 @dataclass(frozen=True, kw_only=True)
 class Hydrator:
-    """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
+    """Holds the notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
 
     `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed. In a
     fresh kernel most names of a lasting thread are merely not there yet.

@@ -51,7 +51,7 @@ class HeldCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
+    """Holds a run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
 
     `older`: the thread holds a newer run of its cell, whose place it does not take.
     """
@@ -169,7 +169,7 @@ def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
 
 
 def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
-    """About the tokens that these cells take with all their outputs."""
+    """Estimate the tokens that these cells take with all their outputs."""
     return sum(_measured(text, count) for run in runs for text in (run.source, *(each.text for each in run.outputs)))
 
 
@@ -303,7 +303,7 @@ CALLED_STEPS = 2
 
 
 def _definers(runs: Sequence[CellRun]) -> tuple[dict[str, CellRun | None], dict[str, CellRun | None]]:
-    """Return by name the last cell that defines a function or class. None stands where a later cell binds the name anew.
+    """Return by name the last cell that defines each function and class; None where it was bound anew later.
 
     The second map has also the methods of classes.
     """

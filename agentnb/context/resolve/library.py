@@ -109,7 +109,7 @@ def _header(path: Path, first: int) -> str:
 
 @lru_cache(4096)
 def _header_at(path: str, first: int, stamp: tuple[int, int]) -> str:
-    """`stamp` tells the version of the file."""
+    """Return a function's first lines. `stamp` tells the version of the file."""
     try:
         with Path(path).open(encoding="utf-8", errors="replace") as file:
             return header("".join(islice(file, first - 1, first - 1 + HEAD_LINES)).lstrip(" \t"))
@@ -124,7 +124,7 @@ def _last_line(code: CodeType) -> int:
 
 
 def _doc_of(code: CodeType) -> str:
-    """A function's docstring is its first constant, where it has one."""
+    """Return a function's docstring, which is its first constant, where it has one."""
     found: Any = code.co_consts[0] if code.co_consts else None
     return found if type(found) is str and not code.co_name.startswith("<") else ""
 

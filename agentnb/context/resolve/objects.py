@@ -30,7 +30,7 @@ _LITERALS = frozenset({bool, int, float, complex, str, bytes})
 
 
 class LiveObjects:
-    """From a scope of live objects to definitions. `imports` are the names that cells bind by importing."""
+    """Leads from a scope of live objects to definitions. `imports` are the names that cells bind by importing."""
 
     def __init__(self, texts: Texts, cells: CellNames, imports: Mapping[str, str]) -> None:
         self._texts = texts
@@ -98,7 +98,8 @@ class LiveObjects:
         return None
 
     def _alias(self, owner: object, parts: list[str], value: object) -> Definition | None:
-        """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
+        """Follow no alias: `Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that
+        they lead to."""
         written = self._as_written(owner, parts) if owner is None or static_inspect.is_a(owner, ModuleType) else None
         return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None
 
@@ -170,7 +171,7 @@ class LiveObjects:
         return self._cells.find(name) if file is self._cells.definitions.cell_of(name) else file.by_name.get(name)
 
     def _home(self, cls: type) -> tuple[FileDefinitions | None, str]:
-        """(the file or cell that a class stands in, its name there)."""
+        """Return (the file or cell that a class stands in, its name there)."""
         module, qualname = static_inspect.class_name(cls)
         if module == "__main__":
             return self._cells.definitions.cell_of(qualname) or self._file_of_methods(cls, qualname), qualname
@@ -269,7 +270,8 @@ def _split(target: str) -> tuple[str, list[str]]:
 
 
 def _is_no_file(name: str) -> bool:
-    """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
+    """Know a cell's name: ipykernel gives cells file names of their own, in a directory of the process:
+    `…/ipykernel_123/456.py`."""
     return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not Path(name).is_absolute()
 
 
