@@ -349,7 +349,8 @@ class Hydrator:
         return out
 
     def _draw_named(self, name: str) -> Drawn | None:
-        return draw(self.namespace[name], text=self._described(name))
+        value = self.namespace[name]
+        return draw(value, text=self._described(name)) if is_drawable(value) else None
 
     def _draw_shown(self, name: str, shown: Shown) -> Drawn | None:
         text = self.scrub.of_output(_shown_in_words(name, shown))

@@ -191,7 +191,11 @@ class Threads:
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
         """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never
         changes."""
-        path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
+        before = self._paths.get(parent.parent or "", ()) if parent is not None else ()
+        if parent is not None and before and all(turn.run_id in self._finished for turn in before):
+            path = (*before, self._as_it_went(parent))
+        else:
+            path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path

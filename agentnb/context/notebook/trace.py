@@ -261,7 +261,7 @@ def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
         if step.tb_frame.f_code.co_name.startswith(_CELL) and not in_cell:
             in_cell = True
             found.clear()
-        if not below_packages(step.tb_frame.f_code.co_filename).startswith("IPython/core/"):
+        if not below_packages(step.tb_frame.f_code.co_filename).startswith(("IPython/core/", "ipykernel/")):
             found.append((step.tb_frame, step.tb_lineno))
         step = step.tb_next
     return found

@@ -9,13 +9,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
-from agentnb.context.resolve.files import stamp_of
+from agentnb.context.resolve.files import path_of, stamp_of
 from agentnb.context.resolve.library import sourceless
 from agentnb.context.resolve.text import CellNames, Texts
 from agentnb.context.static.definitions import Definition, FileDefinitions
@@ -232,7 +231,7 @@ class LiveObjects:
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
         """Return the file that the code was compiled from; else the text that IPython keeps to show it."""
         if not _is_no_file(code.co_filename):
-            path = Path(code.co_filename)
+            path = path_of(code.co_filename)
             return self._texts.read(path, library.module_of(path, module))
         if code.co_filename not in self._ran:
             text = _text_of(code)
@@ -272,7 +271,7 @@ def _split(target: str) -> tuple[str, list[str]]:
 def _is_no_file(name: str) -> bool:
     """Know a cell's name: ipykernel gives cells file names of their own, in a directory of the process:
     `…/ipykernel_123/456.py`."""
-    return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not Path(name).is_absolute()
+    return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not path_of(name).is_absolute()
 
 
 def _text_of(code: CodeType) -> str:
@@ -283,7 +282,7 @@ def _text_of(code: CodeType) -> str:
 
 def _is_edited(file: str) -> bool:
     """Tell whether a file was written after this kernel began: one that was not is as it was imported."""
-    return stamp_of(Path(file))[0] > STARTED * 1e9
+    return stamp_of(path_of(file))[0] > STARTED * 1e9
 
 
 @lru_cache(1024)

@@ -459,6 +459,7 @@ def _one_line(file: FileDefinitions, entry: Entry, limit: int = 100) -> str:
     return first if len(lines) == 1 and len(first) <= limit else f"{first[:limit]} ..."
 
 
+@lru_cache(1024)
 def without_docs(found: Definition) -> Definition:
     """Return the definition with its docstrings cut to their first line: further out they double the cost and add
     nothing."""
