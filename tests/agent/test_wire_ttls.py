@@ -1,4 +1,4 @@
-"""The TTL of each breakpoint, as the server received it: by the pauses seen, longer ones first, 12 hours where asked."""
+"""The TTL of each breakpoint, as the server received it: by seen pauses, longer ones first, 12 hours where asked."""
 
 from __future__ import annotations
 

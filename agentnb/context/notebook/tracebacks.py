@@ -45,7 +45,7 @@ def describe_failure(error: BaseException, *, project: Path | None = None, short
     chain = chain_of(error)
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
-        lines += [*_headline(one, project), *_told(_frames(one), project, short)]
+        lines += [*_headline(one, project), *_told(frames_from_cell(one), project, short)]
     return framed("error", "\n".join(lines))
 
 
@@ -56,7 +56,7 @@ def told_briefly(error: BaseException) -> str:
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
         lines += _headline(one, None)
-        frames = _frames(one)
+        frames = frames_from_cell(one)
         own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
         kept = sorted({*own[-OWN_FRAMES:], *([len(frames) - 1] if frames else [])})
         lines += [text for number in kept for text in _frame(*frames[number], None)]
@@ -65,21 +65,11 @@ def told_briefly(error: BaseException) -> str:
 
 def _headline(error: BaseException, project: Path | None) -> list[str]:
     """Return the error's type and message; of code that could not be read also its place and line."""
-    if not isinstance(error, SyntaxError) or not error.filename:
+    if not isinstance(error, SyntaxError) or not error.filename or _COMPILED.fullmatch(error.filename):
         return [f"{type(error).__name__}: {_message(error)}"]
     line = [f"    {error.text.strip()}"] if error.text and error.text.strip() else []
     place = f"{shown_file(error.filename, project)}, line {error.lineno}"
     return [f"{type(error).__name__}: {steady(error.msg or '')[:MESSAGE]}", place, *line]
-
-
-def _frames(error: BaseException) -> list[_Frame]:
-    """Return the error's frames; none where only IPython's are there, which reads and compiles a cell."""
-    frames = frames_from_cell(error)
-    return [] if frames and _is_shells(frames[0][0]) else frames
-
-
-def _is_shells(frame: FrameType) -> bool:
-    return below_packages(frame.f_code.co_filename).startswith(("IPython/", "ipykernel/"))
 
 
 def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
@@ -93,19 +83,10 @@ def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
 
 def _message(error: BaseException) -> str:
     try:
-        text = _of_syntax(error) if isinstance(error, SyntaxError) else str(error)
+        text = str(error)
     except Exception:  # noqa: BLE001 - `__str__` of an exception is the user's code
         return "(its message cannot be shown)"
     return steady(text if len(text) <= MESSAGE else f"{beginning(text, MESSAGE)} […]")
-
-
-def _of_syntax(error: SyntaxError) -> str:
-    """Return what cannot be parsed, with its line: no frame of the traceback has it."""
-    if not error.filename or not error.text or _COMPILED.fullmatch(error.filename):
-        return str(error)
-    mark = " " * (min(error.offset or 1, len(error.text)) - 1) + "^"
-    place = f"{shown_file(error.filename, None)}, line {error.lineno}"
-    return f"{error.msg} ({place})\n    {error.text.rstrip()}\n    {mark}"
 
 
 _COMPILED = re.compile(r"<(?!ipython-input)[^>]*>")
