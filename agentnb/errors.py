@@ -1,4 +1,4 @@
-"""The exception tree. Every error says what happened, to which object, and what to do, under a stable code.
+"""Hold the exception tree. Every error says what happened, to which object, and what to do, under a stable code.
 
 AgentnbError
 ├── InputError            what the user typed: a flag, a name, an empty cell

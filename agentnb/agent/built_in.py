@@ -1,4 +1,4 @@
-"""The built-in agent over one session's services: begins runs, drives them, takes a person's word, looks ahead.
+"""Run the built-in agent over one session's services: begin runs, drive them, take a person's word, look ahead.
 
 What happens in which state stands in table.py; this only looks it up.
 """
@@ -36,7 +36,8 @@ from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A request's blocks with their estimated tokens, and how many of these the prompt cache had or should have."""
+    """Holds a request's blocks with their estimated tokens, and how many of these the prompt cache had or should
+    have."""
 
     blocks: tuple[Block, ...]
     tokens: tuple[int, ...]
@@ -44,7 +45,7 @@ class Preview:
 
 
 class BuiltInAgent:
-    """The agent's handlers over one set of services. One run at a time."""
+    """Holds the agent's handlers over one set of services. One run at a time."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -253,7 +254,7 @@ class BuiltInAgent:
 
 
 def _would_cost(call: Call, usage: Usage) -> str:
-    """`Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
+    """Return `Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
     send = prices.cost_of(call.model, usage).total
     reply = prices.cost_of(call.model, Usage(output=call.prompt.max_tokens)).total
     if send is None or reply is None:

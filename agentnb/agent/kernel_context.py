@@ -83,7 +83,7 @@ class Freshness:
 
 @dataclass(frozen=True, kw_only=True)
 class Hydrator:
-    """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
+    """Holds the notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
 
     `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed. In a
     fresh kernel most names of a lasting thread are merely not there yet.
@@ -349,7 +349,8 @@ class Hydrator:
         return out
 
     def _draw_named(self, name: str) -> Drawn | None:
-        return draw(self.namespace[name], text=self._described(name))
+        value = self.namespace[name]
+        return draw(value, text=self._described(name)) if is_drawable(value) else None
 
     def _draw_shown(self, name: str, shown: Shown) -> Drawn | None:
         text = self.scrub.of_output(_shown_in_words(name, shown))

@@ -32,7 +32,7 @@ _FROM_PATH = re.compile(r"/models/(?P<model>[^/:]+):")
 
 @dataclass(frozen=True, kw_only=True)
 class _Exchange:
-    """One request and its reply as a log has them: bodies as text, bytes or JSON, `at` in any shape."""
+    """Holds a request and its reply: bodies as text, bytes or JSON, `at` in any shape."""
 
     url: str = ""
     headers: JsonMapping = field(default_factory=dict)

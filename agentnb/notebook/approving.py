@@ -36,7 +36,7 @@ not approve what nobody has read."""
 
 
 def approval_here(shell: Any, wanted: str) -> str:
-    """ask or deny: what was set; else ask where somebody is there to answer."""
+    """Return ask or deny: what was set; else ask where somebody is there to answer."""
     return wanted or ("ask" if at_terminal(shell) or someone_watches() else "deny")
 
 
@@ -46,7 +46,7 @@ def at_terminal(shell: Any) -> bool:
 
 
 class Asked:
-    """One run under a cell of this kernel, and the questions that it stops at. Used on the main thread only."""
+    """Holds one run under a cell of this kernel, and the questions that it stops at. Used on the main thread only."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Asked:
             self._buttons.place()
 
     def over(self, run: AgentRun, *, follows: bool = False) -> None:
-        """The run has stopped: show it as it stands, and the buttons where it waits."""
+        """Take note that the run has stopped: show it as it stands, and the buttons where it waits."""
         self._finish(run)
         self._view.finish(with_texts(run.receipt, self._notebook.cell_text))
         self._notebook.on_page.ended(self._run_id)
@@ -113,17 +113,17 @@ class Asked:
         self._buttons.close(said)
 
     def show_again(self) -> None:
-        """A page has come that may not have heard of the buttons."""
+        """Show again to a page that has come and may not have heard of the buttons."""
         self._buttons.show_again()
 
     def settle(self, document: Doc) -> None:
-        """The run went on under another cell: this view, too, shows where it is now."""
+        """Show here, too, where the run is that went on under another cell."""
         self._view.replace(document)
         if self._earlier is not None:
             self._earlier.settle(document)
 
     def _answered(self, said: Any) -> None:
-        """A click, between cells: words on calls, or what becomes of a run that was stopped."""
+        """Take a click, between cells: words on calls, or what becomes of a run that was stopped."""
         assert self._loop is not None  # there are buttons
         try:
             if isinstance(said, str):

@@ -1,4 +1,4 @@
-"""Tab completion on our magics' lines: flags, models, tools, modes, subcommands, and the names that these take."""
+"""Complete our magics' lines: flags, models, tools, modes, subcommands, and the names that these take."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _pins(notebook: Notebook) -> list[str]:
 
 
 def matcher_for(notebook: Notebook) -> Callable[[Any], dict[str, Any]]:
-    """IPython's matcher: our words alone where they apply, so that Jedi's do not mix in."""
+    """Return IPython's matcher: our words alone where they apply, so that Jedi's do not mix in."""
 
     @context_matcher(identifier="agentnb.completion")  # type: ignore[untyped-decorator]
     def match(context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""%%agent, %agent, %agent_cache, %agent_runs and %agent_context. [home of IPython]
+"""Register %%agent, %agent, %agent_cache, %agent_runs and %agent_context. [home of IPython]
 
 Loading registers magics and hooks and imports nothing heavy; the session behind them opens on first use.
 """
@@ -41,7 +41,7 @@ def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
 
 @magics_class
 class AgentMagics(Magics):
-    """The magics over one Notebook."""
+    """Holds the magics over one Notebook."""
 
     def __init__(self, shell: Any, notebook: Notebook) -> None:
         super().__init__(shell)

@@ -42,7 +42,7 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
 
 
 def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: CellMark) -> None:
-    """As a change to the cell that still has the text which ran; else as a new cell."""
+    """Show it as a change to the cell that still has the text which ran; else as a new cell."""
     told = notebook.front_end.notebook()
     target = _target(told.cells, proposal) if told is not None and proposal.replaces else None
     if target is not None:
@@ -62,7 +62,7 @@ def _target(cells: Sequence[CellText], proposal: Proposal) -> CellText | None:
 
 
 def _is_text(source: str, digest: str) -> bool:
-    """IPython's history keeps a cell without the line ends after it."""
+    """Compare texts. IPython's history keeps a cell without the line ends after it."""
     return digest in (text_digest(source), text_digest(source.rstrip("\n")))
 
 

@@ -1,4 +1,4 @@
-"""One use of %agent or %%agent: from flags to a request, a run with its live view, and `_agent`."""
+"""Carry out one use of %agent or %%agent: from flags to a request, a run, its view and `_agent`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
 class AgentCall:
-    """One use of %agent or %%agent: flags to request, run, view, result."""
+    """Holds one use of %agent or %%agent: flags to request, run, view, result."""
 
     def __init__(self, notebook: Notebook, given: dict[str, str | bool], *, about_failure: bool = False) -> None:
         self._notebook = notebook

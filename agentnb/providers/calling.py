@@ -69,7 +69,7 @@ class LostReplies:
 
 
 class Calling:
-    """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
+    """Holds one model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
 
     Without `key` and `base_url` the SDK's own variables speak, as they are when a call begins. Calls are made one after
     the other; `cancel` may come from any thread.

@@ -1,4 +1,4 @@
-"""Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
+"""Record replies as readable JSON beside the notebook, and play them again without key, network or cost.
 
 A reply is found by the digests of its request's four layers. Of the request only those, its parts' names and digests
 and the task's beginning are recorded. Keys and headers never are.
@@ -68,7 +68,7 @@ def _named(block: Block) -> Iterator[tuple[str, str]]:
 
 
 class Cassette:
-    """One file of recorded replies. It is read when it has changed, and written whole after each recording."""
+    """Holds one file of recorded replies. It is read when it has changed, and written whole after each recording."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,7 +86,7 @@ class Cassette:
         return self._entries
 
     def check_writable(self) -> None:
-        """Before a reply is paid for that could not be kept. Raises InputError."""
+        """Check, before a reply is paid for, that it can be kept. Raises InputError."""
         try:
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".agentnb-")
             os.close(handle)
@@ -202,7 +202,7 @@ def _by_name(parts: Iterable[str]) -> dict[str, list[str]]:
 
 
 class Pace:
-    """When the pieces of a reply came: seconds from the call's beginning, channel, characters of text."""
+    """Tells when the pieces of a reply came: seconds from the call's beginning, channel, characters of text."""
 
     def __init__(self, started: float) -> None:
         self._started = started
@@ -249,7 +249,7 @@ class Playing:
 
 
 class Replaying:
-    """A provider that takes replies from a cassette, or puts them into it; `mode` is auto, record or replay."""
+    """Holds a provider that takes replies from a cassette, or puts them into it; `mode` is auto, record or replay."""
 
     def __init__(
         self, inner: Provider, cassette: Cassette, *, mode: str, clock: Clock, playing: Playing | None = None
@@ -360,7 +360,7 @@ class Replaying:
 
 
 def _paced(text: str, pace: list[tuple[float, str, int]]) -> Iterator[tuple[float, str, str]]:
-    """(seconds, channel, text) of each piece; all at once without a pace, and the rest where it is too short."""
+    """Yield (seconds, channel, text) a piece; all at once without a pace, and the rest where it is too short."""
     given = 0
     for at, channel, length in pace:
         yield at, channel, text[given : given + length]

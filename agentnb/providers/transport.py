@@ -1,4 +1,4 @@
-"""The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
+"""Make the HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
 
 httpx2 calls our trace function at each stage of a request. That gives connect, body sent and headers received in all
 three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].
@@ -163,7 +163,7 @@ def _certificates(trust_environment: bool, *named: str | None) -> ssl.SSLContext
 
 
 class Transport:
-    """One traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
+    """Holds one traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
 
     def __init__(self, clock: Clock, *, trust_environment: bool = True) -> None:
         import httpx2
@@ -207,7 +207,7 @@ class Transport:
         return self.trace
 
     def expect_attempts(self, attempts: int = ATTEMPTS) -> None:
-        """The SDK's count of attempts begins anew."""
+        """Begin the SDK's count of attempts anew."""
         self._attempts_left = attempts
         self._final = None
 
@@ -321,7 +321,7 @@ class Transport:
             yield data
 
     def _wait_before_retry(self, response: httpx2.Response) -> None:
-        """The SDK decides whether to send again; the wait before it is made here.
+        """Wait. The SDK decides whether to send again; the wait before it is made here.
 
         Theirs cannot be interrupted, says nothing, knows no `retry-after` in one SDK and no bound in another.
         """

@@ -1,4 +1,4 @@
-"""The panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
+"""Show the panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _layer_bar(width: float, solid: float) -> str:
 
 
 def _track(inner: str, letters: str = "") -> str:
-    """`letters` draw the bar where styles are dropped, as code hosts do: only there they are seen."""
+    """Draw a bar. `letters` draw the bar where styles are dropped, as code hosts do: only there they are seen."""
     unstyled = f'<span style="{UNSEEN}">{letters}</span>' if letters else ""
     return f'<div style="height:12px;padding:0 3px 0 0;min-width:1.5em">{inner}{unstyled}</div>'
 

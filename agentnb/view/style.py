@@ -1,4 +1,4 @@
-"""Inline styles and the escaping that every piece of html goes through. Pure.
+"""Hold inline styles and the escaping that every piece of html goes through. Pure.
 
 The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts, read
 2026-11-22). It drops <style>, svg, ids, var() and rgb(). It lets pass plain inline declarations, 8-digit hex colours
@@ -17,7 +17,7 @@ from html import escape
 WIDTH = 80
 """Columns of a terminal."""
 
-MONO = "font-family:ui-monospace, Menlo, Consolas, monospace"
+MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
 CODE = f"{MONO};font-size:0.9em;background:#80808022;border-radius:3px;padding:1px 4px;white-space:pre-wrap"
 PRE = (
     f"{MONO};font-size:0.9em;line-height:1.45;background:#80808018;border:0;border-radius:4px;padding:8px 10px;"

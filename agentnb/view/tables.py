@@ -1,4 +1,4 @@
-"""Small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
+"""Draw small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from agentnb.view.style import (
 MOST_ROWS = 200
 ROOM = 56
 """Ems that a table has at most, since a view is no wider."""
+WRAPS = 13
+"""Ems that a column of sentences has at least. Beside a time of day it fits 400 px."""
 LETTER, EDGE = 0.64, 1.7
 """Ems that a character takes on average, and a cell besides: rather too many than too few."""
 UNWRAPPED = 32
@@ -41,16 +43,16 @@ NARROWEST = 6
 
 
 class Figure(str):
-    """A finished figure in a table: set to the right."""
+    """Holds a finished figure in a table: set to the right."""
 
 
 class Code(str):
-    """A name or an id in a table: set in a fixed width."""
+    """Holds a name or an id in a table: set in a fixed width."""
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """A cell of two lines: what counts, and below it facts that wrap between each other where room is short.
+    """Sets a cell in two lines: what counts, and below it facts, which wrap where room is short.
 
     One such cell takes the place of several columns. So a table can be read in a narrow window and a terminal.
     """
@@ -117,7 +119,8 @@ def table_bundle(
     first: int | None = None,
     width: int = WIDTH,
 ) -> JsonObject:
-    """Html and plain text of one table. `told` says in the text what the figure and the fold show in the html."""
+    """Return html and plain text of one table. `told` says in the text what the figure and the fold show in the
+    html."""
     return {
         "text/html": table_html(title, columns, rows, notes, figure=figure, first=first),
         "text/plain": table_text(title, columns, rows[:first], [*notes, *told], width=width),
@@ -153,7 +156,7 @@ def _column_styles(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     widths = [EDGE + LETTER * width for width in _natural(columns, rows)]
     wraps = [any(map(_wraps, column)) for column in cells]
     fixed = sum(width for width, wrapping in zip(widths, wraps, strict=True) if not wrapping)
-    part = min(LAST, max(LAST / 2, (ROOM - fixed) / max(1, sum(wraps))))
+    part = min(WRAPS, max(WRAPS / 2, (ROOM - fixed) / max(1, sum(wraps))))
     return [
         f"{_cell_style(figures)};"
         + (_flowing(width, part) if wrapping else f"flex:0 0 {width:.1f}em;white-space:nowrap")
@@ -195,7 +198,7 @@ def _cell_style(right: bool) -> str:
 
 
 def _right_aligned(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
-    """A column is set right when all it holds are figures."""
+    """Tell which columns are set right: when all it holds are figures."""
     out = []
     for index in range(len(columns)):
         cells = [row[index] for row in rows if index < len(row) and row[index] not in (None, "")]

@@ -421,6 +421,9 @@ def test_a_refused_tool_says_how_to_allow_it() -> None:
             "\n", " "
         )
     assert "--allow" not in run_text(changed())
+    asked = [steps[0] | {"tools": [call | {"name": "ask_user"}]}]
+    assert "a question for you, and nobody was there" in " ".join(run_text(changed(steps=asked)).split())
+    assert "--allow ask_user" not in run_text(changed(steps=asked))
 
 
 def waits(*questions: dict[str, Any]) -> dict[str, Any]:

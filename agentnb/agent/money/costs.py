@@ -24,7 +24,7 @@ NOTHING = Cost(total=0.0, uncached=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """The sum over a run's calls so far.
+    """Holds the sum over a run's calls so far.
 
     `spent` counts against the run's budget. `usage` and `cost` are None until a call is settled. `cost` also holds what
     was paid beside the calls, for cache objects. `settled` is (run, number): so many of that run's lost calls are in.
@@ -113,12 +113,12 @@ class Heard:
 
     @property
     def texts(self) -> list[str]:
-        """Of every reply that began, the last one too."""
+        """Return the text of every reply that began, the last one too."""
         return [text for text in self._texts if text]
 
     @property
     def broken(self) -> list[str]:
-        """Of those before the last."""
+        """Return the texts of those before the last."""
         return [text for text in self._texts[:-1] if text]
 
 

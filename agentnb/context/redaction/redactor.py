@@ -1,4 +1,4 @@
-"""Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
+"""Take secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
 A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
@@ -36,14 +36,14 @@ _MARK = re.compile(r"\[redacted:[\w-]+(?::\w+)?\]")
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """`found` lists (kind, mark) in order of appearance, each mark once."""
+    """Holds the text without secrets. `found` lists (kind, mark) in order of appearance, each mark once."""
 
     text: str
     found: tuple[tuple[str, str], ...]
 
 
 def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
-    """`text` with secrets replaced by marks such as `[redacted:anthropic-key:3f2a]`.
+    """Return `text` with secrets replaced by marks such as `[redacted:anthropic-key:3f2a]`.
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
@@ -327,5 +327,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """A digest takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
+    """Return a digest that takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

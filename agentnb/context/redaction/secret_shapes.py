@@ -1,4 +1,4 @@
-"""The shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
+"""List the shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
 compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets
@@ -41,7 +41,8 @@ _STAND_IN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`pattern`'s group `secret` is what is taken out. Any match contains one of the literals `hints`.
+    """Tells a kind of secret. `pattern`'s group `secret` is what is taken out. Any match contains one of the literals
+    `hints`.
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
     hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
@@ -70,7 +71,7 @@ NAME_BITS = 4.2
 
 
 def _names_one(value: str) -> bool:
-    """`aws_session_token`, `urn:…:token-type`, `THE_KEY_2`: the name or place of a secret, and none itself."""
+    """Know `aws_session_token`, `urn:…:token-type`, `THE_KEY_2`: the name or place of a secret, and none itself."""
     if _ADDRESS.match(value):
         return True
     digits = sum(character.isdigit() for character in value)
@@ -174,7 +175,7 @@ def _is_mixed(value: str) -> bool:
 
 
 def _is_random(value: str) -> bool:
-    """Digits spread among letters: what a generator makes. Names with words in them have few digits."""
+    """Find digits spread among letters: what a generator makes. Names with words in them have few digits."""
     return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value) and not _DIGEST.fullmatch(value)
 
 

@@ -47,7 +47,7 @@ def _axes(axes: Any) -> str:
 
 
 def _artists(kind: str, found: Any) -> str:
-    """`2 lines 'high', 'low'`: labels that were given, not the `_child0` of those that were not."""
+    """Return `2 lines 'high', 'low'`: labels that were given, not the `_child0` of those that were not."""
     labels = [str(artist.get_label() or "") for artist in itertools.islice(found, ITEMS)]
     named = ", ".join(quoted(label) for label in labels if label and not label.startswith("_"))
     return " ".join(filter(None, [f"{len(found)} {kind}", named])) if len(found) else ""
@@ -90,7 +90,7 @@ def _channel(item: Spec) -> str:
 
 
 def _title(spec: Spec) -> str:
-    """A title is a text or has one."""
+    """Read a title, which is a text or has one."""
     title = spec.get("title")
     text = title if isinstance(title, str) else _mapping(title).get("text")
     return text if isinstance(text, str) else ""

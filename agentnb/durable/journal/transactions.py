@@ -37,7 +37,7 @@ _KINDS = {"pause": "paused", "cancel": "cancelled"}
 
 
 class Added(NamedTuple):
-    """An event as it goes into the history: `part` 0 is the step, later ones are marks between steps."""
+    """Holds an event as it goes into the history: `part` 0 is the step, later ones are marks between steps."""
 
     step: int
     part: int
@@ -50,7 +50,7 @@ class Added(NamedTuple):
 
 
 class Rules(ABC):
-    """One transaction's decisions, under the name of `owner`."""
+    """Holds one transaction's decisions, under the name of `owner`."""
 
     owner: str
 

@@ -169,8 +169,8 @@ def _other_model(session: Session, address: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """A layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many seconds
-    a cache object holds it (None: none does)."""
+    """Holds a layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many
+    seconds a cache object holds it (None: none does)."""
 
     tokens: int
     until: float | None
@@ -178,7 +178,7 @@ class LayerNow:
 
 
 def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
-    """When the longest-lived prefix expires that reaches at least to block `end`."""
+    """Tell when the longest-lived prefix expires that reaches at least to block `end`."""
     known = session.ledger.remembered_of(call.scope, call.model.name)
     until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
     until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
@@ -244,7 +244,7 @@ def _reasons(choices: Sequence[Choice]) -> list[str]:
 
 
 def _way(name: str) -> str:
-    """`5m kept warm` -> `5 min, kept warm`"""
+    """Return `5m kept warm` -> `5 min, kept warm`"""
     ttl, kept, _ = name.partition(" kept warm")
     words = {"5m": "5 min", "1h": "1 hour", "24h": "24 hours", "30m": "30 min", "not cached": "no cache"}.get(ttl, ttl)
     return f"{words}, kept warm" if kept else words
@@ -272,7 +272,7 @@ def _money_notes(session: Session, model: Model) -> list[str]:
 
 
 def _list(session: Session) -> None:
-    """Everything remembered, expired prefixes too, and the cache objects that the providers know of."""
+    """Show everything remembered, expired prefixes too, and the cache objects that the providers know of."""
     now = session.clock.now()
     entries = session.ledger.entries()
     known = sorted((e for e in entries if session.reaches(e.scope)), key=lambda e: (e.model, -e.tokens))
@@ -295,7 +295,7 @@ def _ledger_row(entry: Warm, now: float) -> tuple[object, ...]:
 
 
 def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ...]], list[str]]:
-    """Rows and remarks on the cache objects, as their providers list them."""
+    """Return rows and remarks on the cache objects, as their providers list them."""
     rows: list[tuple[object, ...]] = []
     notes: list[str] = []
     for holder in holders(session):
@@ -321,7 +321,7 @@ def _listed_row(session: Session, one: JsonMapping, scope: str, now: float) -> t
 
 
 def _latency(session: Session) -> None:
-    """Time to first token against prompt tokens: this user's calls and the catalogue's curve."""
+    """Show the time to first token against prompt tokens: this user's calls and the catalogue's curve."""
     address = session.model_name()
     model = catalog.lookup(address)
     calls = session.samples.first_tokens(address)
@@ -350,7 +350,7 @@ def _latency(session: Session) -> None:
 
 
 def _explain(session: Session, rest: str) -> None:
-    """A run's calls: expected, read, written, the reason in words, and what a miss cost."""
+    """Show a run's calls: expected, read, written, the reason in words, and what a miss cost."""
     run = session.find_run(rest.split()[0]) if rest else last_run(session.namespace)
     if run is None:
         raise InputError("there is no call to explain yet", todo="Run %%agent first.")
@@ -417,7 +417,7 @@ def _mark_notes(run: AgentRun) -> list[str]:
 
 
 def _in_words(marks: str) -> str:
-    """`end of static` -> `end of Instructions`"""
+    """Return `end of static` -> `end of Instructions`"""
     for layer in ("SEMI_STATIC", "STATIC"):
         marks = marks.replace(f"end of {layer.lower().replace('_', '-')}", f"end of {layer_word(layer)}")
     return marks

@@ -26,7 +26,8 @@ def show_table(
     told: Sequence[str] = (),
     first: int | None = None,
 ) -> None:
-    """One table as html and as text. A `figure` is finished html above the html's table; `told` says it in the text.
+    """Show one table as html and as text. A `figure` is finished html above the html's table; `told` says it in the
+    text.
 
     Rows after the `first` ones stand in a fold.
     """

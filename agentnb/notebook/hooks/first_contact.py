@@ -1,4 +1,4 @@
-"""The line that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
+"""Word the line that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class View:
         return self._painter is not None
 
     def reopen(self, run: Run) -> None:
-        """A run that waited goes on: its live view stands again where the static one is."""
+        """Reopen for a run that waited: its live view stands again where the static one is."""
         with self._lock:
             self._run, self._changed = _begun(run, self._clock.monotonic() - self._spent), True
         if self._dashboard is not None:

@@ -102,7 +102,7 @@ class TerminalView:
         return "\n".join(new if len(old) > room else old for old, new in zip(lines, fitting, strict=True))
 
     def _end_of_text(self) -> None:
-        """The text of one call is over: what follows is another one's."""
+        """End the text of one call: what follows is another one's."""
         self._write(self._shown(self._text[self._printed :]), [], "")
         self._printed, self._text = 0, ""
 

@@ -49,7 +49,7 @@ class Sidecar:
 
 
 class KeptFiles:
-    """The files of one directory, which belongs to one model's server."""
+    """Holds the files of one directory, which belongs to one model's server."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -34,7 +34,8 @@ BESIDE_WEIGHTS = 700_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A server that answers. `owner` names its process, `instance` the prompt cache that lives and ends with it."""
+    """Holds a server that answers. `owner` names its process, `instance` the prompt cache that lives and ends with
+    it."""
 
     address: str
     key: str
@@ -44,7 +45,7 @@ class Running:
 
 
 class LocalServer:
-    """The server of one GGUF file, as one connection uses it. Safe from several threads."""
+    """Holds the server of one GGUF file, as one connection uses it. Safe from several threads."""
 
     def __init__(self, weights: Path, home: Path, *, window: int) -> None:
         self.weights, self._home, self._window = weights, home, window

@@ -21,7 +21,8 @@ _NAMES = ("1 min", "5 min", "10 min", "30 min", "1 h")
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0)."""
+    """Holds how often prefixes hit. `found` are earlier calls of the model: (seconds since its prefix was last sent, 1
+    for a hit or 0)."""
 
     found: Sequence[tuple[float, int]] = ()
 

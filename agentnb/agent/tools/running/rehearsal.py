@@ -132,7 +132,8 @@ def _read(reading: int, ends: float) -> str | None:
 
 
 def _text(said: bytes) -> str:
-    """The code may have written beside us: what is not the text that we wrote counts for nothing."""
+    """Read the text that we wrote. The code may have written beside us: what is not the text that we wrote counts for
+    nothing."""
     try:
         value = json.loads(said)
     except ValueError:
