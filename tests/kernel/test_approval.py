@@ -244,6 +244,25 @@ def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..
     assert second.value("log") == [1]
 
 
+def test_a_question_waits_across_a_restart_and_is_answered(start: Callable[..., Any]) -> None:
+    first = start(new=True)
+    first.ok("%load_ext agentnb")
+    asked = first.ok('%agent --tools ask_user Ask me "Which column?"').run
+    assert asked["state"] == "WAITING"
+    first.manager.restart_kernel(now=True)
+    first.client.wait_for_ready(timeout=60)
+    first.ok("%load_ext agentnb")
+    assert "Waiting" in first.ok("%agent_runs").text
+    shown = first.ok(f"%agent_runs show {asked['run_id']}")
+    assert shown.run["state"] == "WAITING"
+    assert "Which column?" in shown.text
+    assert f"%agent_runs answer {asked['run_id']}" in " ".join(shown.text.split())
+    done = first.ok(f"%agent_runs answer {asked['run_id']} the second").run
+    assert done["state"] == "COMPLETED"
+    (call,) = [tool for step in done["steps"] for tool in step["tools"]]
+    assert call["result"] == "The person answers: the second"
+
+
 def test_another_task_keeps_its_place_in_agent(desk: Desk) -> None:
     shown = desk.ok("%agent --out answer Run `log.append(1)` please")
     other = desk.ok("%agent -t aside What is 2 + 2?").run
@@ -416,6 +435,16 @@ def test_always_holds_for_the_conversation_and_not_for_another(desk: Desk) -> No
     assert desk.ok("%agent Run `log.append(2)` please").run["state"] == "COMPLETED"
     assert desk.ok("%agent -t other Run `log.append(3)` please").run["state"] == "WAITING"
     assert desk.value("log") == [1, 2]
+
+
+def test_code_awaits_as_a_cell_does(desk: Desk) -> None:
+    desk.ok("import asyncio")
+    shown = desk.ok("%agent Run `log.append(await asyncio.sleep(0.01, 5))` please")
+    desk.click("Run")
+    run = desk.until_state(shown, "COMPLETED")
+    assert [tool["is_error"] for step in run["steps"] for tool in step["tools"]] == [False]
+    assert desk.value("log") == [5]
+    assert desk.kernel.ok("print(await asyncio.sleep(0, 6))").stdout == "6\n", "the kernel's own loop goes on"
 
 
 @pytest.mark.parametrize("way", ["button", "own words", "command"])

@@ -49,6 +49,11 @@ def test_it_tells_prints_names_and_the_error_and_nothing_stays(tried: Any, space
     assert space["items"] == [1, 2]
 
 
+def test_code_that_awaits_is_tried_as_well(tried: Any) -> None:
+    told = tried("import asyncio", "y = await asyncio.sleep(0, 7)\nprint(y)")
+    assert told.splitlines()[:2] == ["It prints:", "7"]
+
+
 def test_a_call_is_tried_after_the_ones_before_it(tried: Any) -> None:
     told = tried("y = 20; print('first')", "print(y + 1)")
     assert told.splitlines()[:2] == ["It prints:", "21"]
