@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from agentnb.agent.conversation.attachments import with_data
 from agentnb.agent.conversation.turn_blocks import thoughts
-from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
+from agentnb.agent.money.costs import LOST, NOTHING, Spending, lost_calls
 from agentnb.agent.receipt.values import RunCache, RunFailure, RunLatency, RunLayer, RunStep, RunUsage, parts_of
 from agentnb.agent.state import AgentState, Segment, is_agents
 from agentnb.agent.way_on import RESUME, way_on
@@ -249,9 +250,16 @@ def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
+    stop = listed[-1] if listed and standing == "PAUSED" else None
+    used = (stop.data or {}).get("children_spent") if stop else None
+    if used:  # what children had used when the person stopped the step that runs them
+        state = replace(state, spending=state.spending.with_child(Spending.from_json(used)))
     error = error_record(run.error, run.run_id)
     document = run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error)
-    return document | {"stopped": stopped_record(listed[-1]) if listed and standing == "PAUSED" else None}
+    if stop is not None:
+        document["stopped"] = stopped_record(stop)
+        document["children"] += (stop.data or {}).get("children", [])
+    return document
 
 
 def stopped_record(event: Event) -> dict[str, Any] | None:

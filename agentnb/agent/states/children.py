@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 
@@ -28,6 +28,7 @@ from agentnb.canonical import JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal import records
 from agentnb.durable.journal.records import Run
+from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import AgentnbError, JournalError, RunInterrupted, RunUnknown
 from agentnb.models.framing import framed, unframed
 from agentnb.models.layers import Block, Layer
@@ -139,6 +140,7 @@ class Batch:
         with contextlib.ExitStack() as stack:
             for _ in range(workers):
                 self._agents.put(stack.enter_context(self._services.beside()))
+            stack.enter_context(self._told_where_stopped())
             with ThreadPoolExecutor(workers) as pool:
                 first = pool.submit(self._child, self._parts[0])
                 futures = [first]
@@ -174,6 +176,24 @@ class Batch:
         for part in self._parts:
             with contextlib.suppress(JournalError):  # it has ended, or has not begun
                 self._services.machine.pause(part.run_id)
+
+    @contextlib.contextmanager
+    def _told_where_stopped(self) -> Iterator[None]:
+        """Keep with the stop what the children have used: the step that counts it is not committed."""
+        try:
+            yield
+        except RunInterrupted:
+            stood: list[JsonObject] = []
+            spending = Spending()
+            for part in self._parts:
+                with contextlib.suppress(RunUnknown):  # it has not begun
+                    child, state = self._stood(self._services.machine, part)
+                    stood.append(asdict(child))
+                    spending = spending.with_child(state.spending)
+            self._current.attach(
+                children=stood, children_spent=spending.to_json() | {"budget": {"spent": spending.spent}}
+            )
+            raise
 
     def _child(self, part: DelegatedPart) -> ChildEnd:
         agent = self._agents.get()
@@ -257,15 +277,20 @@ class Batch:
             seconds=round(self._services.clock.monotonic() - self._began),
         )
 
-    def _ended(self, agent: ChildAgent, part: DelegatedPart, run: Run) -> ChildEnd:
-        events = agent.machine.history(part.run_id)
+    def _stood(self, machine: AgentStateMachine, part: DelegatedPart) -> tuple[Standing, AgentState]:
+        """Return how the child stands by the journal, with what its failed calls had used."""
+        run, events = machine.get(part.run_id), list(machine.history(part.run_id))
         state = AgentState.from_json(run.context).with_lost(part.run_id, lost_calls(events))
         cost = state.spending.cost.total if state.spending.cost else 0.0
         seconds = sum(event.data.get("seconds") or 0.0 for event in events if event.kind in ("step", "failed"))
-        child = replace(self._board[part.run_id], state=run.state, cost=cost, seconds=round(seconds, 6))
+        stands = "PAUSED" if run.status == records.PAUSED else run.state
+        return replace(self._board[part.run_id], state=stands, cost=cost, seconds=round(seconds, 6)), state
+
+    def _ended(self, agent: ChildAgent, part: DelegatedPart, run: Run) -> ChildEnd:
         if run.status == records.PAUSED:
             raise RunInterrupted("the run was interrupted while its children worked")
-        price = "at a price that is not known" if cost is None else f"for ${cost:.4f}"
+        child, state = self._stood(agent.machine, part)
+        price = "at a price that is not known" if child.cost is None else f"for ${child.cost:.4f}"
         if run.status == records.COMPLETED:
             text = f"{state.text}\n\n[The child answered {price}.]"
         else:

@@ -69,7 +69,7 @@ async def _run_awaiting(parts: list[types.CodeType], namespace: dict[str, Any]) 
 
 
 def _awaited(work: Coroutine[Any, Any, object]) -> object:
-    """Run it to its end here, in a loop of its own: the kernel's loop stands still while a cell runs.
+    """Run it to its end in a loop of its own: the kernel's stands still while a cell runs.
 
     An interrupt ends it at once. What it began and did not await is cancelled.
     """
