@@ -43,14 +43,16 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
 
 def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: CellMark) -> None:
     """Show it as a change to the cell that still has the text which ran; else as a new cell."""
-    told = notebook.front_end.notebook()
+    told = notebook.front_end.notebook(of=asking)
     target = _target(told.cells, proposal) if told is not None and proposal.replaces else None
     if target is not None:
         notebook.front_end.propose_replacement(
-            proposal.source, cell=target.id, digest=target.digest, why=proposal.why, mark=mark
+            proposal.source, cell=target.id, digest=target.digest, why=proposal.why, mark=mark, asking=asking
         )
         return
-    moved = f" (Cell {proposal.replaces} has changed since it ran.)" if proposal.replaces else ""
+    is_here = told is not None and any(cell.execution_count == proposal.replaces for cell in told.cells)
+    where = "has changed since it ran" if is_here else "is not in this notebook as it ran"
+    moved = f" (Cell {proposal.replaces} {where}.)" if proposal.replaces else ""
     notebook.front_end.propose_cell(proposal.source, below=asking, why=f"{proposal.why}{moved}", mark=mark)
 
 

@@ -93,25 +93,25 @@ def digest(text: str) -> str:
 class Page:
     """A page with our extension, as far as the kernel speaks with it."""
 
-    def __init__(self, kernel: Any) -> None:
-        self.kernel, self.received = kernel, []
+    def __init__(self, kernel: Any, comm: str = "page") -> None:
+        self.kernel, self.comm, self.received = kernel, comm, []
         self._next, kernel._next = kernel._next, self._noted
         self._send("comm_open", {"target_name": "agentnb", "data": {"order": [], "runs": [], "since": 0.0}})
 
     def _noted(self, deadline: float) -> Any:
         message = self._next(deadline)
-        if message is not None and message["content"].get("comm_id") == "page":
+        if message is not None and message["content"].get("comm_id") == self.comm:
             self.received.append(message["content"]["data"])
         return message
 
-    def tell(self, *cells: tuple[str, int | None, str]) -> None:
+    def tell(self, *cells: tuple[str, int | None, str], asking: str | None = None) -> None:
         order = [{"id": name, "kind": "code", "count": count, "digest": digest(text)} for name, count, text in cells]
         texts = {digest(text): text for *_, text in cells}
-        self._send("comm_msg", {"data": {"type": "cells", "asking": None, "order": order, "texts": texts}})
+        self._send("comm_msg", {"data": {"type": "cells", "asking": asking, "order": order, "texts": texts}})
 
     def _send(self, kind: str, content: dict[str, Any]) -> None:
         client = self.kernel.client
-        client.shell_channel.send(client.session.msg(kind, {"comm_id": "page"} | content))
+        client.shell_channel.send(client.session.msg(kind, {"comm_id": self.comm} | content))
 
     def proposed(self) -> list[dict[str, Any]]:
         return [item for item in self.received if item["type"] == "propose"]
@@ -143,3 +143,27 @@ def test_a_cell_that_was_edited_since_it_ran_is_not_replaced(kernel: Any, server
     (item,) = page.proposed()
     assert (item["cell"], item["digest"]) == ("ask", None)
     assert "has changed since it ran" in item["why"]
+
+
+@pytest.mark.parametrize("other", ["another", "a copy"])
+def test_a_proposal_stays_in_the_notebook_that_asked(kernel: Any, server: Any, other: str) -> None:
+    asked, beside = Page(kernel), Page(kernel, "beside")
+    asked.tell(("cell-three", 3, "total = 2 - 3\ntotal"), ("ask", None, "%agent go"), asking="ask")
+    same = [("cell-three", 3, "total = 2 - 3\ntotal"), ("ask", None, "%agent go")]
+    beside.tell(*(same if other == "a copy" else [("else", 3, "total = 2 - 3\ntotal")]))
+    server.calls = propose(("a = 1", "First.", 0), ("total = 2 + 3\ntotal", "A sum.", 3))
+    kernel.collect(kernel.send("%agent go", "ask"))
+    assert [item["cell"] for item in asked.proposed()] == ["ask", "cell-three"]
+    assert beside.proposed() == [], "the notebook that spoke last did not ask"
+
+
+def test_a_cell_of_another_notebook_on_the_kernel_is_not_replaced(kernel: Any, server: Any) -> None:
+    beside, asked = Page(kernel, "beside"), Page(kernel)
+    beside.tell(("cell-three", 3, "total = 2 - 3\ntotal"))
+    asked.tell(("ask", None, "%agent go"), asking="ask")
+    server.calls = propose(("total = 2 + 3", "A sum.", 3))
+    kernel.collect(kernel.send("%agent go", "ask"))
+    (item,) = asked.proposed()
+    assert (item["cell"], item["digest"]) == ("ask", None)
+    assert "Cell 3 is not in this notebook as it ran" in item["why"]
+    assert beside.proposed() == []

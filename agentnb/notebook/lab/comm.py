@@ -58,6 +58,8 @@ class _Page:
     notebook: PageText
     texts: dict[str, str] = field(default_factory=dict)
     has_texts: bool = False
+    asked: set[str] = field(default_factory=set)
+    """Cells that asked, by their ids: a copy of the notebook on the same kernel has the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def _nothing(_: object) -> None:
 
 
 class FrontEnd:
-    """Holds the pages of one kernel; what is sent goes to the one that spoke last.
+    """Holds the pages of one kernel. What is for a cell goes to the page of it, the rest to the one that spoke last.
 
     `on_page` is called when a page has come, `on_code` when a person presses a button of an answer's code.
     `on_steps` is called when a person asks for more steps of a run.
@@ -115,10 +117,10 @@ class FrontEnd:
         """Return whether a page has opened a comm and has not closed it."""
         return bool(self._pages)
 
-    def notebook(self) -> PageText | None:
-        """Return the notebook as the page that spoke last told it; None before it told any text."""
+    def notebook(self, of: str | None = None) -> PageText | None:
+        """Return the notebook where that cell asked, as its page told it; None before it told any text."""
         with self._lock:
-            page = self._newest()
+            page = self._page(of)
             if page is None or not page.has_texts:
                 return None
             cells = (replace(cell, source=page.texts.get(cell.digest)) for cell in page.notebook.cells)
@@ -156,18 +158,20 @@ class FrontEnd:
         digest: str,
         why: str,
         mark: CellMark,
+        asking: str | None = None,
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
-        """Show the difference to a cell's text, for a person to accept or reject.
+        """Show the difference to a cell's text, for a person to accept or reject, in the notebook where `asking` is.
 
         `digest` names the text that the replacement was written for. When the cell has another, it is not replaced.
         """
         wanted = {"type": "propose", "cell": cell, "digest": digest, "source": source, "why": why, "mark": _plain(mark)}
-        return self._request(wanted, cell, on_done)
+        return self._request(wanted, cell, on_done, of=asking)
 
     def repaint(self, run: str, data: JsonMapping | None, *, cell: str | None = None) -> bool:
         """Show the run so in the outputs that show it; in none, below `cell`. None: no widget of it is alive."""
-        return self._send({"type": "repaint", "run": run, "cell": cell, "data": None if data is None else dict(data)})
+        message = {"type": "repaint", "run": run, "cell": cell, "data": None if data is None else dict(data)}
+        return self._send(message, of=cell)
 
     def tell_code(self, pressed: CodePress, text: str, *, cell: str | None = None) -> bool:
         """Say that a press is dealt with, where to look, and why nothing came of it, if so."""
@@ -181,24 +185,27 @@ class FrontEnd:
         """Show a button below a cell, by which a person runs these cells."""
         return self._send({"type": "offer", "cell": below, "run": cells})
 
-    def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None]) -> bool:
+    def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None], of: str | None = None) -> bool:
         name = secrets.token_hex(8)
         message = message | {"id": name}
         with self._lock:
             if not self._pages:
                 return False
             self._requests[name] = _PageRequest(message, cell, on_done)
-        return self._send(message)
+        return self._send(message, of=of or cell)
 
-    def _send(self, message: JsonObject) -> bool:
+    def _send(self, message: JsonObject, *, of: str | None = None) -> bool:
         with self._lock:
-            page = self._newest()
+            page = self._page(of)
         if page is not None:
             page.channel.send(message)
         return page is not None
 
-    def _newest(self) -> _Page | None:
-        return next(reversed(self._pages.values()), None)
+    def _page(self, cell: str | None) -> _Page | None:
+        """Return the page where the cell asked; else one that has it; else any. Of several the one that spoke last."""
+        pages = list(reversed(self._pages.values()))
+        having = [page for page in pages if page.notebook.index(cell) is not None]
+        return next(iter([page for page in having if cell in page.asked] or having or pages), None)
 
     def _opened(self, channel: Channel, message: JsonObject) -> None:
         """Note that a page has opened a comm. What it did not answer as its former self is asked again."""
@@ -209,7 +216,9 @@ class FrontEnd:
         channel.on_msg(lambda message: self._heard(channel, message))
         channel.on_close(lambda _: self._closed(channel))
         with self._lock:
-            self._pages[channel.comm_id] = _Page(channel, hello.notebook)
+            # It may be a page that was loaded anew: what its former self asked is its own.
+            asked = {cell.id for cell in hello.notebook.cells} & set().union(*(p.asked for p in self._pages.values()))
+            self._pages[channel.comm_id] = _Page(channel, hello.notebook, asked=asked)
             again = [each.message for each in self._requests.values() if hello.notebook.index(each.cell) is not None]
             left = [self._pages.popitem(last=False)[1] for _ in range(len(self._pages) - MOST_PAGES)]
         for page in left:
@@ -241,6 +250,8 @@ class FrontEnd:
             known = page.texts | dict(told.texts)
             page.texts = {cell.digest: known[cell.digest] for cell in told.notebook.cells if cell.digest in known}
             page.notebook, page.has_texts = told.notebook, True
+            if told.notebook.asking is not None:
+                page.asked.add(told.notebook.asking)
 
     def _closed(self, channel: Channel) -> None:
         with self._lock:
