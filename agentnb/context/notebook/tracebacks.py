@@ -31,6 +31,8 @@ USED, UNUSED = 320, 160
 CELL_LINES = 20
 """Of a cell that failed, around the line: what stands there is told nowhere else."""
 MESSAGE = 2000
+NOTES = 6
+"""Notes (PEP 678) of one error that are told."""
 _NAME = re.compile(r"[^\W\d]\w*")
 _Frame = tuple[FrameType, int]
 
@@ -45,7 +47,7 @@ def describe_failure(error: BaseException, *, project: Path | None = None, short
     chain = chain_of(error)
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
-        lines += [*_headline(one, project), *_told(_frames(one), project, short)]
+        lines += [*_headline(one), *_told(_frames(one), project, short)]
     return framed("error", "\n".join(lines))
 
 
@@ -55,7 +57,7 @@ def told_briefly(error: BaseException) -> str:
     chain = chain_of(error)
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
-        lines += _headline(one, None)
+        lines += _headline(one)
         frames = _frames(one)
         own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
         kept = sorted({*own[-OWN_FRAMES:], *([len(frames) - 1] if frames else [])})
@@ -63,13 +65,10 @@ def told_briefly(error: BaseException) -> str:
     return "\n".join(lines)
 
 
-def _headline(error: BaseException, project: Path | None) -> list[str]:
-    """Return the error's type and message; of code that could not be read also its place and line."""
-    if not isinstance(error, SyntaxError) or not error.filename:
-        return [f"{type(error).__name__}: {_message(error)}"]
-    line = [f"    {error.text.strip()}"] if error.text and error.text.strip() else []
-    place = f"{shown_file(error.filename, project)}, line {error.lineno}"
-    return [f"{type(error).__name__}: {steady(error.msg or '')[:MESSAGE]}", place, *line]
+def _headline(error: BaseException) -> list[str]:
+    """Return the error's type, message and notes."""
+    notes = [note for note in getattr(error, "__notes__", ()) if type(note) is str]
+    return [f"{type(error).__name__}: {_message(error)}", *(steady(note[:MESSAGE]) for note in notes[:NOTES])]
 
 
 def _frames(error: BaseException) -> list[_Frame]:
