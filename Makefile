@@ -39,7 +39,7 @@ $(VENV)/.weights: $(VENV)/.made
 
 $(LAB)/.made: pyproject.toml
 	$(call make_env,$(LAB),lab$(COMMA)mcp,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "pypdfium2>=5" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
-		"jupyter-repo2docker>=2025.8")
+		"pytest-xdist>=3.8" "jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
 $(NEXT)/.made: pyproject.toml
@@ -54,7 +54,7 @@ format: env
 	$(BIN)/ruff check --fix agentnb tests
 
 # Not even collected by the quick check: the simulator, kernels, servers, and whole conversations over every wire.
-NOT_QUICK := acp agent explain fleet browser kernel simulator $(addprefix providers/,local test_every_wire.py \
+NOT_QUICK := acp agent session explain fleet browser kernel simulator $(addprefix providers/,local test_every_wire.py \
 	test_anthropic_wire.py test_odd_replies.py test_hostile_answers.py test_half_characters.py test_error_bodies.py \
 	test_google_client.py test_plain_asking.py)
 
@@ -67,7 +67,8 @@ check: env
 
 # The phases of `make test` run side by side, each as soon as its environment is made. What a phase says goes to
 # build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always. The browser's
-# tests follow each other and wait for pages, so they take the processor first: the other phases fill what they leave.
+# tests follow each other and wait for pages, so they take the processor first: the other phases fill what they leave. Two
+# browsers, for one alone waits for half of its time.
 PHASES := python browser notebooks $(if $(NEXT_PYTHON),next)
 BEHIND := nice -n 5
 PYTEST := -m pytest -q --durations=20
@@ -86,7 +87,7 @@ test-python: $(VENV)/.weights
 	$(call phase,python,$(BEHIND) $(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
 
 test-browser: env-lab
-	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) tests/browser tests/test_binder.py)
+	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) -n 2 --dist worksteal tests/browser tests/test_binder.py)
 
 test-notebooks: env
 	@rm -rf build/nbval

@@ -247,7 +247,7 @@ def _end_by_sigterm() -> None:
 
 
 def _say(line: str) -> None:
-    """At once, also where a program reads it."""
+    """Print at once, also where a program reads it."""
     print(line, flush=True)
 
 

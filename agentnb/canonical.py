@@ -1,4 +1,4 @@
-"""Canonical JSON bytes, digests, and the clock that is passed in.
+"""Make canonical JSON bytes, digests, and the clock that is passed in.
 
 The same value gives the same bytes on every machine and under every PYTHONHASHSEED: keys sorted, UTF-8, no spaces. A
 value that JSON cannot hold is refused with the path to it, never silently changed. orjson alone would write NaN as null
@@ -28,7 +28,7 @@ DIGEST_HEX = 16
 
 
 class Clock(Protocol):
-    """Time, handed in: `now` in seconds since the epoch, `monotonic` in seconds for differences."""
+    """Tells the time, handed in: `now` in seconds since the epoch, `monotonic` in seconds for differences."""
 
     def now(self) -> float: ...
 
@@ -36,26 +36,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """Tells the time by the machine's own clock."""
 
     now = staticmethod(time.time)
     monotonic = staticmethod(time.perf_counter)
-
-
-class ManualClock:
-    """A clock that moves only when told to: for tests and for lessons about expiry. Seconds."""
-
-    def __init__(self, start: float = 1_700_000_000.0) -> None:
-        self._now = start
-
-    def now(self) -> float:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        self._now += seconds
 
 
 def dump(value: object) -> bytes:
@@ -106,7 +90,7 @@ class PartlyDumped(dict[str, Any]):
 def dump_members(
     members: dict[str, Any], known: dict[str, bytes], nulls: set[str], path: str = "context"
 ) -> dict[str, bytes]:
-    """`dump_exact` of each value, by key; the keys must be text.
+    """Return `dump_exact` of each value, by key; the keys must be text.
 
     `known` are the bytes of the same members some time before. `nulls` are the keys whose values have or had a null in
     them; it is kept up to date here. Looking for one costs five times as much as the dump, so it is done only in what
@@ -211,7 +195,8 @@ def digest_of(value: object) -> str:
 
 
 def describe_unstorable(value: object, path: str = "context") -> str:
-    """`path: reason` of the first value that JSON cannot hold, or an empty string. `path` is what `value` is called."""
+    """Return `path: reason` of the first value that JSON cannot hold, or an empty string. `path` is what `value` is
+    called."""
     found = _find_unstorable(value, path, ())
     return f"{found[0]}: {found[1]}" if found else ""
 
@@ -236,8 +221,10 @@ _CONTAINERS = frozenset({float, dict, list, tuple})
 
 
 def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return path, "text with a lone surrogate, which UTF-8 cannot hold"
     if value is None or isinstance(value, bool | str):
-        return _bad_text(value, path)
+        return None
     if isinstance(value, float):
         return None if math.isfinite(value) else (path, f"{value!r} is not a JSON number")
     if isinstance(value, int):
@@ -247,12 +234,6 @@ def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tupl
     if id(value) in parents:
         return path, "it contains itself"
     return _find_in_container(value, path, (*parents, id(value)))
-
-
-def _bad_text(value: object, path: str) -> tuple[str, str] | None:
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-        return path, "text with a lone surrogate, which UTF-8 cannot hold"
-    return None
 
 
 def _find_in_container(value: Any, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:

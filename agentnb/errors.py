@@ -1,4 +1,4 @@
-"""The exception tree. Every error says what happened, to which object, and what to do, under a stable code.
+"""Hold the exception tree. Every error says what happened, to which object, and what to do, under a stable code.
 
 AgentnbError
 ├── InputError            what the user typed: a flag, a name, an empty cell
@@ -11,7 +11,7 @@ AgentnbError
 │       · RunPaused · RunCancelled · RunSuspended · RunDelayed · ActionUnsure · StateTimeout
 │       · JournalUnreachable · JournalRefused
 ├── ContextError          definitions and files
-│   └── DefinitionNotFound · PathOutsideRoot · SchemaUnread
+│   └── PathOutsideRoot · SchemaUnread
 ├── ModelError            which model, and may we ask it
 │   └── ModelUnknown · KeyMissing · PackageMissing · WeightsMissing · LocalModelFailed
 ├── ProviderError         what a provider, or the way to it, answered
@@ -26,7 +26,7 @@ AgentnbError
 ├── StepLimitReached      --max-steps
 ├── RunRepeats            the model makes the same call again and again, and nothing comes of it
 ├── ToolError
-│   └── ToolUnknown · ToolRefused · ToolFailed · ToolServerFailed
+│   └── ToolUnknown · ToolServerFailed
 ├── AnswerMismatch        no value of the type that --as names
 └── RunInterrupted        the user pressed stop
     └── Stopped           while a cell showed a run of the agent
@@ -281,12 +281,6 @@ class ContextError(AgentnbError):
     code = "context"
 
 
-class DefinitionNotFound(ContextError):
-    """The file has no definition of that name."""
-
-    code = "definition.unknown"
-
-
 class PathOutsideRoot(ContextError):
     """The path leads out of the directory that may be read."""
 
@@ -504,18 +498,6 @@ class ToolUnknown(ToolError):
     """There is no tool of that name."""
 
     code = "tool.unknown"
-
-
-class ToolRefused(ToolError):
-    """The tool may not be called so: it was not allowed, or a person said no."""
-
-    code = "tool.refused"
-
-
-class ToolFailed(ToolError):
-    """The tool was called and failed."""
-
-    code = "tool.failed"
 
 
 class ToolServerFailed(ToolError):

@@ -1,4 +1,5 @@
-"""Options: one declaration gives the default, the check, the environment variable, the %config trait and the flag.
+"""Declare options: one declaration gives the default, the check, the environment variable, the %config trait and the
+flag.
 
 A settings class is a frozen dataclass whose fields are made by `option(...)`. Everything else reads the declaration:
 `parse` turns text into a value, `check` refuses a bad one, `from_environment` reads AGENTNB_<NAME>.
@@ -58,7 +59,7 @@ def option(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002  the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option as its class declares it."""
+    """Holds one option as its class declares it."""
 
     name: str
     kind: Kind
@@ -68,12 +69,12 @@ class Option:
 
     @property
     def variable(self) -> str:
-        """Its environment variable."""
+        """Return its environment variable."""
         return f"AGENTNB_{self.name.upper()}"
 
     @property
     def called(self) -> str:
-        """Its name as people type it: the flag where it has one."""
+        """Return its name as people type it: the flag where it has one."""
         if self.declared.flag:
             return f"--{self.declared.flag}"
         return self.name if self.declared.config else self.variable
@@ -154,5 +155,5 @@ def _range(declared: Declared) -> str:
 
 
 def _or(words: Sequence[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
+    """Return `a`, `a or b`, `a, b or c`."""
     return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

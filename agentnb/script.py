@@ -1,4 +1,4 @@
-"""The agent in a script: a session of its own, and one task after the other."""
+"""Run the agent in a script: a session of its own, and one task after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentnb.simulator import SimClock, Simulator
 
 
 class Agent:
-    """The agent outside notebooks: `Agent(model=…, thread=…, tools=[…]).run(task) -> AgentRun`.
+    """Holds the agent outside notebooks: `Agent(model=…, thread=…, tools=[…]).run(task) -> AgentRun`.
 
     `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
     `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless

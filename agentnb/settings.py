@@ -40,7 +40,7 @@ KEY_VARIABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of one run. A request carries them, and the run's state keeps them."""
+    """Holds the options of one run. A request carries them, and the run's state keeps them."""
 
     model: str = option(
         "",
@@ -155,7 +155,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(RunOptions):
-    """One kernel's or one script's settings."""
+    """Holds one kernel's or one script's settings."""
 
     home: Path | None = option(None, "the data directory; empty: the user's own", config=False)
     sim_speed: float = option(
@@ -222,7 +222,7 @@ def without_password(address: str) -> str:
 
 
 class QuietAddress(str):
-    """An address that may hold a password; whoever looks at it sees none."""
+    """Holds an address that may hold a password; whoever looks at it sees none."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The data directory: one diskcache opened safely, and the SQLite file in it.
+"""Open the data directory: one diskcache opened safely, and the SQLite file in it.
 
 diskcache serves what may be lost: token counts, the ledger of prompt caches, pins. The run journal keeps tables of its
 own in the same `cache.db`, over its own connection from `connect`. Three of diskcache's habits are unsafe for this and
@@ -208,7 +208,7 @@ _BY_CODE: dict[int, tuple[type[StorageError], str, str]] = {
 
 
 def translate(error: sqlite3.Error, database: Path | str) -> StorageError:
-    """Our error for one of SQLite's; the one place where they are told apart."""
+    """Return our error for one of SQLite's; the one place where they are told apart."""
     code = getattr(error, "sqlite_errorcode", None)
     kind, what, todo = _BY_CODE.get((code or 0) & 0xFF, (StorageError, f"the database failed: {error}", ""))
     return kind(what, about=str(database), todo=todo)
@@ -276,7 +276,8 @@ def _timeouts_translated(database: Path) -> Iterator[None]:
 
 
 def _refuse_foreign_settings(database: Path) -> None:
-    """diskcache puts what its Settings table says into PRAGMAs and attributes: only the names it knows may be there."""
+    """Refuse what is not ours. diskcache puts what its Settings table says into PRAGMAs and attributes: only the names
+    it knows may be there."""
     if not database.exists():
         return
     with _translated(database), closing(connect(database)) as connection:

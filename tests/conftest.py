@@ -70,6 +70,16 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What stands for a Python in the commands of processes that would import for a second or two."""
+    import forked_python
+
+    environment = {name: value for name, value in os.environ.items() if name not in KEYS}
+    with forked_python.serving(tmp_path_factory.mktemp("forked") / "processes", environment) as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
 def redis_address() -> Iterator[str]:
     """A Redis or Valkey server's address."""
     if given := os.environ.get("AGENTNB_TEST_REDIS"):

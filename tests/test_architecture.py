@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import functools
 import io
+import re
 import subprocess
 import sys
 import tokenize
 from pathlib import Path
 
 import pytest
+
+import agentnb
 
 sys.path.insert(0, str(Path(__file__).parent))
 import module_table
@@ -145,6 +148,43 @@ def test_no_folder_is_crowded() -> None:
 
 CROWDED = 15
 """Files of one folder, `__init__.py` counted."""
+
+
+FOUND_BY_NAME = {"AgentnbPersona"}
+"""Named outside of Python's text: an entry point."""
+
+
+def test_what_nothing_names_is_not_there() -> None:
+    """A class or function of a module is public, or something of the package uses it."""
+    used: set[str] = {*agentnb.__all__, *FOUND_BY_NAME}
+    for path in MODULES.values():
+        for node in ast.walk(parsed(path)):
+            match node:
+                case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                    used.add(name)
+    made = {
+        node.name: str(path)
+        for path in MODULES.values()
+        for node in parsed(path).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("__")
+    }
+    assert not {name: path for name, path in made.items() if name not in used}
+
+
+OF_THE_WHOLE = {"benchmarks", "browser", "kernel", "shared", "soak"}
+"""Folders of tests that are of no one room."""
+
+
+def test_tests_lie_in_the_rooms_of_what_they_test() -> None:
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    astray = [str(each) for each in folders if each.parts[:1] and each.parts[0] not in OF_THE_WHOLE]
+    assert not [each for each in astray if not (PACKAGE / each).is_dir()]
+
+
+def test_the_tests_that_are_named_are_there() -> None:
+    named = re.findall(r"`(?:tests/)?([\w/]*test_\w+\.py)", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 10
+    assert not [each for each in named if not (ROOT / "tests" / each).is_file()]
 
 
 def test_nothing_inside_imports_the_front_door() -> None:

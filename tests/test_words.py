@@ -131,6 +131,76 @@ def test_docstrings_and_comments_are_plain() -> None:
     assert not found, "\n".join(found)
 
 
+NO_VERBS = frozenset(
+    [
+        "A",
+        "All",
+        "An",
+        "As",
+        "At",
+        "By",
+        "Each",
+        "Every",
+        "Everything",
+        "For",
+        "From",
+        "If",
+        "In",
+        "Is",
+        "It",
+        "Its",
+        "No",
+        "Not",
+        "Nothing",
+        "Of",
+        "On",
+        "One",
+        "Only",
+        "Our",
+        "That",
+        "The",
+        "There",
+        "These",
+        "This",
+        "Those",
+        "To",
+        "Two",
+        "When",
+        "With",
+    ]
+)
+RAISED = frozenset(
+    [
+        "CallCut",
+        "GaveUp",
+        "NoMessage",
+        "OverLimit",
+        "ReachesOut",
+        "RefusedForNow",
+        "Unable",
+        "_Again",
+        "_NeedsMore",
+        "_TooManyTools",
+    ]
+)
+"""Exceptions outside of errors.py: what one says of itself is a sentence for whoever meets it."""
+
+
+def test_docstrings_begin_with_a_verb() -> None:
+    """The front doors and the magics' own help begin with what is typed."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.parent == PACKAGE and path.stem in ("__init__", "__main__", "errors"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            said = ast.get_docstring(node) if isinstance(node, DOCUMENTED) else None
+            if said and " | " not in said and not said.startswith("%") and getattr(node, "name", "") not in RAISED:
+                first = said.split()[0].strip(",.:;")
+                if first in NO_VERBS or not first[0].isupper():
+                    found.append(f"{path.relative_to(PACKAGE)}: {said.partition(chr(10))[0]}")
+    assert not found, "\n".join(found)
+
+
 def test_what_people_see_is_plain() -> None:
     found = [
         f"{name}: {sentence}"

@@ -14,7 +14,7 @@ if importlib.util.find_spec("acp") is None:
 
 
 class AgentnbPersona(BaseAcpPersona):  # type: ignore[misc]
-    """The persona `agentnb`; one process serves all chats of a server."""
+    """Serves all chats of a server from one process, as the persona `agentnb`."""
 
     def __init__(self, *args: object, **named: object) -> None:
         super().__init__(*args, executable=[sys.executable, "-m", "agentnb", "acp"], **named)

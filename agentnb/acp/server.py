@@ -44,7 +44,7 @@ ONCE, ALWAYS, NO = "once", "rest", "no"
 
 @dataclass
 class OpenSession:
-    """One conversation of a client: its thread, and a session of ours with a namespace of its own."""
+    """Holds one conversation of a client: its thread, and a session of ours with a namespace of its own."""
 
     session: Session
     thread: str

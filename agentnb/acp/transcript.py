@@ -21,7 +21,7 @@ from agentnb.view.number_format import plural
 
 @dataclass(frozen=True, kw_only=True)
 class SaidPiece:
-    """A piece of text; `channel` is user, text or thinking."""
+    """Holds a piece of text; `channel` is user, text or thinking."""
 
     channel: str
     text: str
@@ -29,7 +29,8 @@ class SaidPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class CalledTool:
-    """A call that the model asks for, each argument to the letter: by its name, and in `shown` as Markdown."""
+    """Holds a call that the model asks for. Each argument stands to the letter: by its name, and in `shown` as
+    Markdown."""
 
     call_id: str
     tool: str
@@ -40,7 +41,7 @@ class CalledTool:
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnedResult:
-    """A call's result."""
+    """Holds a call's result."""
 
     call_id: str
     text: str

@@ -1,1 +1,1 @@
-"""The built-in agent: a state machine over the durable engine."""
+"""Run the built-in agent: a state machine over the durable engine."""

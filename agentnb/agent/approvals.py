@@ -1,4 +1,4 @@
-"""Approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
+"""Hold approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
 
 A call is known by the run, the step that asked about it, and its number in the reply. A model's own id says nothing. A
 word holds for what was shown alone: it names that call's digest, and no other call runs on it. A fork is another run,
@@ -37,7 +37,7 @@ def call_digest(tool: str, arguments: JsonMapping) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposed:
-    """A call of the last reply; `number` is its place among that reply's calls, from 1 on."""
+    """Holds a call of the last reply; `number` is its place among that reply's calls, from 1 on."""
 
     number: int
     call: ToolCall
@@ -51,7 +51,8 @@ class Proposed:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved.
+    """Holds one call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is
+    approved.
 
     Where it `asks`, nothing runs: the person's words are the result. `rehearsal` tells what it would do.
     """
@@ -108,7 +109,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A person's word as the run keeps it: on which call (without secrets), what, how it came, and when.
+    """Holds a person's word as the run keeps it: on which call (without secrets), what, how it came, and when.
 
     `digest` is that of the call that was shown. A journal older than digests has none, and its words hold no more.
     """
@@ -195,7 +196,7 @@ class Approvals:
         )
 
     def to_ask(self, run_id: str, box: ToolBox, calls: Iterable[Proposed]) -> list[Proposed]:
-        """Those of the calls that a person is to be asked about before they are carried out."""
+        """Return those of the calls that a person is to be asked about before they are carried out."""
         return [item for item in calls if box.asks(item.call) and self.said_of(run_id, item) is None]
 
     def asked(self, calls: Sequence[Proposed], step: int, *, asking: Iterable[str] = ()) -> Approvals:

@@ -1,4 +1,4 @@
-"""The built-in agent over one session's services: begins runs, drives them, takes a person's word, looks ahead.
+"""Run the built-in agent over one session's services: begin runs, drive them, take a person's word, look ahead.
 
 What happens in which state stands in table.py; this only looks it up.
 """
@@ -36,7 +36,8 @@ from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A request's blocks with their estimated tokens, and how many of these the prompt cache had or should have."""
+    """Holds a request's blocks with their estimated tokens, and how many of these the prompt cache had or should
+    have."""
 
     blocks: tuple[Block, ...]
     tokens: tuple[int, ...]
@@ -44,7 +45,7 @@ class Preview:
 
 
 class BuiltInAgent:
-    """The agent's handlers over one set of services. One run at a time."""
+    """Holds the agent's handlers over one set of services. One run at a time."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -218,7 +219,7 @@ class BuiltInAgent:
             state = known if known is not None and context is given else AgentState.from_json(context)
             if state is not known and not self._machine.current.replaying:
                 state = self._taken_up(state, run_id)
-            state = state.limited(self._limits.get(run_id, Limits()))
+            state = state.limited(self._limits_of(run_id))
             try:
                 event, state = handle(state)
             except Exception as error:
@@ -234,6 +235,14 @@ class BuiltInAgent:
 
         return step
 
+    def _limits_of(self, run_id: str) -> Limits:
+        """Return the limits that the run goes on under; a replayed step has those of its time."""
+        current = self._machine.current
+        if not current.replaying:
+            return self._limits.get(run_id, Limits())
+        then = AgentState.from_json(self._machine.context_at(run_id, current.step)).options
+        return Limits(max_steps=then.max_steps, budget=then.budget, allow=then.allow)
+
     def _taken_up(self, state: AgentState, run_id: str) -> AgentState:
         """Return the state as it was read from the journal, with what calls had used that no step holds."""
         unwritten = self._services.unwritten.get(run_id, [])
@@ -245,7 +254,7 @@ class BuiltInAgent:
 
 
 def _would_cost(call: Call, usage: Usage) -> str:
-    """`Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
+    """Return `Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
     send = prices.cost_of(call.model, usage).total
     reply = prices.cost_of(call.model, Usage(output=call.prompt.max_tokens)).total
     if send is None or reply is None:

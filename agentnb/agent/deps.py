@@ -31,7 +31,7 @@ OnMain = Callable[[Callable[[], Outcome]], Outcome]
 
 
 class ChildAgent(Protocol):
-    """One more agent of the same session, with connections of its own: it carries one child at a time."""
+    """Holds one more agent of the same session, with connections of its own: it carries one child at a time."""
 
     @property
     def machine(self) -> AgentStateMachine: ...

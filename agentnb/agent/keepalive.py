@@ -1,4 +1,4 @@
-"""Keeping a prompt warm through a pause: the last request again with nothing to generate, while that pays.
+"""Keep a prompt warm through a pause: the last request again with nothing to generate, while that pays.
 
 It spends only from the cache budget that the user set. The policy must find pings cheaper than a longer TTL or a fresh
 write. It ends at the break-even of one pause, or with a new call.
@@ -25,7 +25,7 @@ def really_wait(stopped: threading.Event, seconds: float) -> bool:
 
 
 class KeepAlive:
-    """The pings of one session. `connect` gives a connection of their own, so that a call need not wait for them.
+    """Holds the pings of one session. `connect` gives a connection of their own, so that a call need not wait for them.
 
     `sent` counts the session's pings; of the present pause at most `planned` are worth it, and `done` have gone out.
     """
@@ -69,7 +69,7 @@ class KeepAlive:
         work.start()
 
     def stop(self) -> None:
-        """No more pings; one that is on its way is not waited for."""
+        """Send no more pings; one that is on its way is not waited for."""
         self._stopped.set()
 
     def join(self, timeout: float | None = None) -> None:

@@ -83,7 +83,7 @@ class Freshness:
 
 @dataclass(frozen=True, kw_only=True)
 class Hydrator:
-    """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
+    """Holds the notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
 
     `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed. In a
     fresh kernel most names of a lasting thread are merely not there yet.
@@ -272,7 +272,7 @@ class Hydrator:
         self.seen.add(name)
         made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
         notes = tuple(note for note in resolver.notes if note not in before)
-        seen = HeldNow(digest=made.definition.digest, shown=made.shown, notes=notes)
+        seen = HeldNow(digest=made.definition.digest, shown=made.shown, notes=notes, cell=found.cell)
         self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
         return seen
 
@@ -291,7 +291,9 @@ class Hydrator:
         return tuple(name for name, item in held.items() if self._is_older(name, item, resolver))
 
     def _is_older(self, name: str, item: JsonMapping, resolver: Resolver) -> bool:
-        now = self._now(name, str(item["form"]), resolver)
+        now, inside = self._now(name, str(item["form"]), resolver), item.get("inside")
+        if inside and (now is None or now.cell == inside):
+            return False  # it is told with its cell, which it came in
         if now is None:
             return name in self.seen
         return now.digest != item["digest"] and not (now.shown and now.shown == item.get("shown"))
@@ -347,7 +349,8 @@ class Hydrator:
         return out
 
     def _draw_named(self, name: str) -> Drawn | None:
-        return draw(self.namespace[name], text=self._described(name))
+        value = self.namespace[name]
+        return draw(value, text=self._described(name)) if is_drawable(value) else None
 
     def _draw_shown(self, name: str, shown: Shown) -> Drawn | None:
         text = self.scrub.of_output(_shown_in_words(name, shown))

@@ -14,7 +14,8 @@ TITLE = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Request(RunOptions):
-    """One task and the options it is carried out under. `cell` and `execution` say who asked, and tell re-runs apart.
+    """Holds one task and the options it is carried out under. `cell` and `execution` say who asked, and tell re-runs
+    apart.
 
     `purse` names the sum that it shares with other runs (money/shared_budget.py); `tags` are added to the run's own.
     `schema` is that of a structured answer. `origin` is (run, step) to go on from: the task follows what that run had

@@ -1,4 +1,4 @@
-"""A call before it is made: prompt, tokens, breakpoints, what should hit, the first token, the worst case."""
+"""Plan a call before it is made: prompt, tokens, breakpoints, what should hit, the first token, the worst case."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Preparing:
         self._threads = services.threads
 
     def prepare(self, state: AgentState, instead: Sequence[Block] = ()) -> tuple[Call, Prediction]:
-        """The next call on this state, or with these blocks instead of its own, and what of it should hit."""
+        """Return the next call on this state, or with these blocks instead, and what of it should hit."""
         model = self._services.model(state.address)
         blocks = suited(instead or (*self._threads.before(state), *state.blocks), model)
         prompt = Prompt(
@@ -85,7 +85,7 @@ class Preparing:
         return due(*self.sized(state, call)) is not None
 
     def sized(self, state: AgentState, call: Call) -> tuple[Sized, TokenRates]:
-        """The call's conversation with its sizes, and what its tokens cost beside plain input."""
+        """Return the call's conversation with its sizes, and what its tokens cost beside plain input."""
         frame, blocks = last_frame_index(call.prompt) + 1, (*self._threads.before(state), *state.blocks)
         conversation, rates = blocks[frame:], rates_of(call.model, "5m")
         plain, reply = (prices.cost_of(call.model, usage).total for usage in (Usage(input=1000), Usage(output=1000)))
@@ -189,7 +189,7 @@ class Preparing:
         return Quote(input_cost=worst * 1.25, output_price=per_token / 1_000_000, max_tokens=call.prompt.max_tokens)
 
     def expect_first_token(self, state: AgentState, call: Call, prediction: Prediction) -> latency.Expected:
-        """When the first token may be expected, from this user's own calls or the catalogue."""
+        """Tell when the first token may be expected, from this user's own calls or the catalogue."""
         return latency.expect_first_token(
             call.model.latency,
             self.first_tokens(state),
@@ -199,7 +199,7 @@ class Preparing:
         )
 
     def first_tokens(self, state: AgentState) -> list[tuple[int, float]]:
-        """(uncached tokens, seconds from connection to first token) of this user's calls of the model."""
+        """Return (uncached tokens, seconds from connection to first token) of this user's calls of the model."""
         return [(uncached, seconds) for _, uncached, seconds in self._services.samples.first_tokens(state.address)]
 
     def expected_view(self, call: Call, prediction: Prediction) -> LastCall:

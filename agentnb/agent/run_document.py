@@ -1,4 +1,4 @@
-"""A run as people and programs read it: the run document (agentnb.run.v1) and AgentRun over it. Pure."""
+"""Show a run as people and programs read it: the run document (agentnb.run.v1) and AgentRun over it. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
 class AgentRun:
-    """A run of the agent: finished, failed, paused, waiting, or a dry run. Everything is read from `receipt`.
+    """Holds a run of the agent: finished, failed, paused, waiting, or a dry run. Everything is read from `receipt`.
 
     `usage` and `cost` sum over the run's calls; `latency` and `cache` are the last call's. Nothing here asks anybody:
     a run that goes on later is another AgentRun.

@@ -57,7 +57,7 @@ class Samples:
         self._write(_tokens_key(model, simulated), [counter.factor, counter.replies])
 
     def first_tokens(self, address: str) -> list[tuple[int, int, float]]:
-        """(prompt tokens, uncached ones, seconds from connection to first token) of the calls of one address,
+        """Return (prompt tokens, uncached ones, seconds from connection to first token) of the calls of one address,
         `sim:MODEL` or `PROVIDER:MODEL`."""
         return [(int(n), int(u), float(s)) for n, u, s in self._read(f"ttft/{address}", [])]
 
@@ -76,7 +76,7 @@ class Samples:
         self._storage.set(f"calls/{thread}", canonical.dump(times), ttl=ttl)
 
     def hits(self, address: str) -> list[tuple[float, int]]:
-        """(seconds since its prefix was last sent, 1 for a hit or 0) of calls whose prefix is cached unasked."""
+        """Return (seconds since its prefix was last sent, 1 for a hit) of calls whose prefix is cached unasked."""
         return [(float(age), int(hit)) for age, hit in self._read(f"hits/{address}", [])]
 
     def learn_hit(self, address: str, age: float, hit: int) -> None:

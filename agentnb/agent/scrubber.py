@@ -1,4 +1,4 @@
-"""Secrets out of everything that leaves the kernel for one agent, and the list of what was taken."""
+"""Take secrets out of everything that leaves the kernel for one agent, and list what was taken."""
 
 from __future__ import annotations
 

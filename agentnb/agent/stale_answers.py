@@ -1,4 +1,5 @@
-"""Answers whose cells, definitions or values have changed since they were given: which, and what it is that changed."""
+"""Find answers whose cells, definitions or values have changed since they were given: which, and what it is that
+changed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from agentnb.context.notebook.basis import content_of, older_cells, older_values
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleAnswer:
-    """One run whose answer rests on something older; `cost` is what it cost, in US dollars."""
+    """Holds one run whose answer rests on something older; `cost` is what it cost, in US dollars."""
 
     run_id: str
     task: str
@@ -25,7 +26,7 @@ class StaleAnswer:
 
 
 def note_on(older: Iterable[str]) -> str:
-    """`Based on an older `clean` and cell [3], which ran again as [7].`"""
+    """Return `Based on an older `clean` and cell [3], which ran again as [7].`"""
     *first, last = older
     return f"Based on an older {', '.join(first)}{' and ' if first else ''}{last}."
 
@@ -35,11 +36,7 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
     at."""
     notebook = hydrator.notebook
     cells = older_cells(state.cells, notebook.log.of_cell, notebook.log.session)
-    touched = {
-        str(item["name"]): item
-        for item in state.definitions
-        if not str(item["reason"]).endswith(EARLIER) and not item.get("inside")
-    }
+    touched = {str(item["name"]): item for item in state.definitions if not str(item["reason"]).endswith(EARLIER)}
     definitions = [f"`{name}`" for name in hydrator.older_definitions(touched)]
     values = older_values(state.values, hydrator.described_now, among)
     return tuple(dict.fromkeys([*definitions, *cells, *values]))

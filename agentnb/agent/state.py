@@ -1,4 +1,4 @@
-"""The agent's state: one frozen record of a run between two steps, and the JSON that is journaled of it.
+"""Hold the agent's state: one frozen record of a run between two steps, and its journaled JSON.
 
 A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run is
 claimed, and written at each step's end. Its JSON keeps the keys from before it had a type, so either code reads
@@ -52,7 +52,8 @@ class StepEvent(StrEnum):
 
 
 class HeldDefinition(TypedDict, total=False):
-    """A definition that the conversation holds: where it stands, in which form, and why. `new`: since this turn."""
+    """Holds a definition that the conversation holds: where it stands, in which form, and why. `new`: since this
+    turn."""
 
     name: str
     file: str
@@ -67,14 +68,15 @@ class HeldDefinition(TypedDict, total=False):
 
 
 class LeftOut(TypedDict):
-    """A definition that the task touches and that was not sent, and why."""
+    """Holds a definition that the task touches and that was not sent, and why."""
 
     name: str
     reason: str
 
 
 class SentPicture(TypedDict):
-    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
+    """Holds a picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw
+    it."""
 
     name: str
     text: str
@@ -106,7 +108,7 @@ class Base(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """The segment that a turn goes on with, by the run that began it.
+    """Holds the segment that a turn goes on with, by the run that began it.
 
     `begins` says that this run does. Only then are the others set: `base`, `first`, `replaced` and the frozen `blocks`.
     `first` is the first turn that is sent; None: all of the path. `replaced` says that no turn goes on with the old
@@ -144,7 +146,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentState:
-    """One run of the agent between two steps.
+    """Holds one run of the agent between two steps.
 
     What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
     `schema` is that of a structured answer.
@@ -221,7 +223,7 @@ class AgentState:
 
     @property
     def touched(self) -> frozenset[str]:
-        """The names of what the conversation holds and the present task touches: definitions and cells."""
+        """Return the names of what the conversation holds and the present task touches: definitions and cells."""
         of_code = (item["name"] for item in self.definitions if not item["reason"].endswith(EARLIER))
         cells = (item for item in self.cells if item["involved"] or not str(item["reason"]).endswith(EARLIER))
         return frozenset((*of_code, *(f"cell:{item['cell']}" for item in cells)))

@@ -1,4 +1,4 @@
-"""The built-in agent's machine: one table, (state, event) -> next state, and the handler of each state.
+"""Hold the built-in agent's machine: one table, (state, event) -> next state, and the handler of each state.
 
 How it works
 ============
@@ -47,7 +47,7 @@ from agentnb.durable.events import COMPLETED
 
 
 class Row(NamedTuple):
-    """One state: what makes its handler, and where each event leads."""
+    """Holds one state: what makes its handler, and where each event leads."""
 
     handler: Callable[[Services], Callable[[AgentState], Step]]
     next: Mapping[StepEvent, str]

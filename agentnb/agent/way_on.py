@@ -33,7 +33,7 @@ _FLAGS: tuple[tuple[type[AgentnbError], str], ...] = (
 
 
 def way_on(code: str, run_id: str) -> str:
-    """The command that goes on with a run which ended with an error of this code."""
+    """Return the command that goes on with a run which ended with an error of this code."""
     return f"{RESUME} {run_id} {_flags_of(code)}"
 
 

@@ -1,1 +1,1 @@
-"""WHAT the model should know."""
+"""Decide WHAT the model should know."""

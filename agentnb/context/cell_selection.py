@@ -51,7 +51,7 @@ class HeldCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
+    """Holds a run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
 
     `older`: the thread holds a newer run of its cell, whose place it does not take.
     """
@@ -132,7 +132,7 @@ def choose(
     limit = budget / SPARE if everything else limit
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
-    filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
+    filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget, past=_past(runs))
     picked = filling.fill(wants, known)
     taken = {item.run.identity for item in picked}
     rest = tuple(run for run in unsent if run.identity not in taken)
@@ -169,7 +169,7 @@ def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
 
 
 def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
-    """About the tokens that these cells take with all their outputs."""
+    """Estimate the tokens that these cells take with all their outputs."""
     return sum(_measured(text, count) for run in runs for text in (run.source, *(each.text for each in run.outputs)))
 
 
@@ -284,12 +284,13 @@ def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
     found: _Found = []
     seen, now = {run.identity for run in seeds}, seeds
-    for _ in range(CALLED_STEPS):
+    functions, methods = _definers(runs)
+    for _ in range(CALLED_STEPS if seeds else 0):
         step = [
             (maker, f"defines {name}, which cell {run.number} calls")
             for run in now
             for name in sorted(run.flow.uses | run.flow.calls)
-            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and maker.identity not in seen
+            if (maker := (methods if name in run.flow.calls else functions).get(name)) and maker.identity not in seen
         ]
         step = list({run.identity: (run, why) for run, why in reversed(step)}.values())[::-1]
         seen |= {run.identity for run, _ in step}
@@ -301,15 +302,19 @@ def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 CALLED_STEPS = 2
 
 
-def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
-    """Return the last cell that defines a function or class of this name, or a class with such a method."""
-    for run in reversed(runs):
+def _definers(runs: Sequence[CellRun]) -> tuple[dict[str, CellRun | None], dict[str, CellRun | None]]:
+    """Return by name the last cell that defines each function and class; None where it was bound anew later.
+
+    The second map has also the methods of classes.
+    """
+    functions: dict[str, CellRun | None] = {}
+    methods: dict[str, CellRun | None] = {}
+    for run in runs:
         flow = run.flow
-        if name in flow.defines or (method and name in flow.methods):
-            return run
-        if name in flow.binds - flow.imports:
-            return None
-    return None
+        for found, defined in ((functions, flow.defines), (methods, flow.defines | flow.methods)):
+            found.update(dict.fromkeys(flow.binds - flow.imports))
+            found.update(dict.fromkeys(defined, run))
+    return functions, methods
 
 
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
@@ -401,6 +406,7 @@ class _Filling:
     clean: Callable[[CellRun], CellRun]
     limit: float
     budget: int
+    past: Mapping[str, str]
     spent: int = 0
 
     def fill(self, wants: Mapping[str, _Want], known: Mapping[str, CellRun]) -> list[Picked]:
@@ -425,7 +431,7 @@ class _Filling:
             if same and before is not None and FORMS[before.form].rank >= form.rank:
                 return None
             clean = clean or self.clean(run)
-            picked = _told(clean, form, want.reason, before, self.count)
+            picked = _told(clean, form, want.reason, before, self.count, past=self.past.get(run.identity, ""))
             if same and before is not None and before.body == picked.body:
                 return None
             if picked.tokens <= room:
@@ -434,15 +440,35 @@ class _Filling:
         return None
 
 
-def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
-    """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
+def _past(runs: Sequence[CellRun]) -> dict[str, str]:
+    """Return by run, in words, which of its functions and classes a later cell defines anew."""
+    found: dict[str, str] = {}
+    later: dict[str, CellRun] = {}
+    for run in reversed(runs):
+        gone = sorted(name for name in run.flow.defines & run.flow.binds if name in later)
+        if gone:
+            found[run.identity] = ", ".join(f"{name} is defined anew in cell {later[name].number}" for name in gone)
+        later |= dict.fromkeys((run.flow.defines & run.flow.binds) - run.flow.uses - later.keys(), run)
+    return found
+
+
+def _told(
+    run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int], *, past: str
+) -> Picked:
+    """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran.
+
+    `past` says which cell bound its names anew.
+    """
     inner = cell_body(run, form)
     body = digest(steady(inner))
     if before is not None and before.number > run.number:
         text = cell_element(run, inner, older_than=str(before.number))
         return Picked(run=run, form=form, reason=reason, text=text, tokens=count(text), body=body, older=True)
     again = before is not None and before.number != run.number
-    attributes = {"replaces": str(before.number) if again and before is not None and before.number else ""}
+    attributes = {
+        "replaces": str(before.number) if again and before is not None and before.number else "",
+        "past": past,
+    }
     if again and before is not None and before.body == body:
         text = cell_element(run, "", state="the same source and outputs", **attributes)
     else:

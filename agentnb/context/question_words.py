@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from keyword import iskeyword
 from operator import attrgetter
 
@@ -102,11 +103,14 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
     for name in known:
         if name in exact:
             out.append(name)
-        elif len(name) > 2:
-            parts = {stem(part) for part in words_of(name)}
-            if parts and parts <= stems:
-                loose.append(name)
+        elif len(name) > 2 and (parts := _parts_of(name)) and parts <= stems:
+            loose.append(name)
     return [*out, *loose]
+
+
+@lru_cache(4096)
+def _parts_of(name: str) -> frozenset[str]:
+    return frozenset(map(stem, words_of(name)))
 
 
 @dataclass(frozen=True, slots=True)

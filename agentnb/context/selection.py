@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from agentnb.canonical import digest
 from agentnb.context.notebook.trace import Ran
@@ -24,7 +23,6 @@ from agentnb.context.static.english_words import is_codelike, is_english
 from agentnb.context.static.name_usage import SELF
 from agentnb.models.framing import attributes_of, unframed
 
-Mode = Literal["auto", "marks", "none"]
 BUDGET = 4000
 MARKED = "marked in the task"
 """The reason of what the task names in backticks or as `@name`."""
@@ -72,7 +70,7 @@ _BUILTINS = frozenset(dir(builtins)) | frozenset(keyword.kwlist)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """A definition that goes into the context. `tokens` is the estimate of its rendered block."""
+    """Holds a definition that goes into the context. `tokens` is the estimate of its rendered block."""
 
     definition: Definition
     form: str  # "full" or "signature"
@@ -138,7 +136,7 @@ class _TokenRoom:
         return self.total - self.spent
 
     def holds(self, definition: Definition) -> bool:
-        """Is it there already, alone or inside its class or function?"""
+        """Tell whether it is there already, alone or inside its class or function."""
         parts = definition.name.split(".")
         inside = (".".join(parts[:end]) for end in range(1, len(parts)))
         return definition.name in self._present or any(name in self._whole for name in inside)
@@ -189,7 +187,8 @@ def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """One name in the task. `receiver` is the class on whose instance it is called, `name` what the task calls it."""
+    """Holds one name in the task. `receiver` is the class on whose instance it is called, `name` what the task calls
+    it."""
 
     definition: Definition
     reason: str
@@ -256,7 +255,7 @@ def _root(name: str, found: Definition, reason: str, resolver: Resolver) -> _Roo
 
 
 def _is_ordinary(name: str, resolver: Resolver) -> bool:
-    """Python's own words and file names in backticks ask for no definition."""
+    """Know Python's own words and file names: in backticks they ask for no definition."""
     root, _, last = name.partition(".")[0], "", name.rpartition(".")[2]
     return not resolver.known(name) and (root in _BUILTINS or last in _FILE_ENDINGS.split())
 
@@ -267,7 +266,8 @@ def _is_to_be_made(name: str, task: str) -> bool:
 
 
 def _mentioned(task: str, resolver: Resolver) -> Iterator[_Root]:
-    """Definitions whose names stand in the text. A name that is also an English word needs to be the user's own."""
+    """Yield definitions whose names stand in the text. A name that is also an English word needs to be the user's
+    own."""
     for word in _words(task):
         if not resolver.known(word):
             continue
@@ -312,7 +312,8 @@ def _words(task: str) -> Iterator[str]:
 
 
 def _is_meant(word: str, found: Definition) -> bool:
-    """A cell's own function or class may have any name; a variable or a library's needs to look like code."""
+    """Judge by the name. A cell's own function or class may have any name; a variable or a library's needs to look like
+    code."""
     if "." in word or is_codelike(word):
         return True
     own = found.origin == "cell" and found.kind not in {"constant", "type alias"}
@@ -324,7 +325,7 @@ def _is_meant(word: str, found: Definition) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _UsedName:
-    """One use by the code of `user`."""
+    """Holds one use by the code of `user`."""
 
     definition: Definition
     user: str
@@ -385,7 +386,8 @@ class _Walk:
             yield from (_UsedName(guess, name) for guess in self._guesses(found, *member.split(".")))
 
     def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
-        """A cell may handle any class in use, and names its values alike; a module's code handles its own package's."""
+        """Guess by the method's name. A cell may handle any class in use, and names its values alike; a module's code
+        handles its own package's."""
         if user.origin == "cell":
             named = self._resolver.known(value)
             return (
@@ -405,7 +407,7 @@ _CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(
 
 
 def _is_worth_telling(found: Definition, user: Definition) -> bool:
-    """Modules and compiled code have nothing to show."""
+    """Leave out what has no text. Modules and compiled code have nothing to show."""
     return found.kind != "import" and bool(found.source) and (found.name != user.name or found is user)
 
 
@@ -443,7 +445,7 @@ def _add_libraries(roots: Sequence[_Root], resolver: Resolver, purse: _TokenRoom
 
 
 def _is_foreign(found: Definition) -> bool:
-    """Python's own library is known to every model, and so is what a module is for."""
+    """Leave Python's own library out: it is known to every model, and so is what a module is for."""
     return found.kind != "import" and found.name.partition(".")[0] not in sys.stdlib_module_names
 
 

@@ -1,1 +1,1 @@
-"""The durable engine: state machines whose every step is committed. Of use without any agent."""
+"""Run the durable engine: state machines whose every step is committed. Of use without any agent."""

@@ -1,4 +1,4 @@
-"""The event bus over Redis or Valkey: tells other processes that something happened. [home of redis]
+"""Carry the event bus over Redis or Valkey: it tells other processes that something happened. [home of redis]
 
 Publishing never waits and never raises: a thread of its own sends what was put down for it. Where no server answers,
 that is noted once and the run goes on. Of an event that is in the journal only its `seq` is sent; whoever hears it
@@ -192,7 +192,7 @@ class RedisEars:
                 self._hang_up()
 
     def _begin(self) -> Sequence[Message]:
-        """Nothing is heard at first, so that the journal is read: whatever came before this was not told here."""
+        """Hear nothing at first, so that the journal is read: whatever came before this was not told here."""
         self._ears = _client(self._bus._address).pubsub()
         self._ears.subscribe(self._bus.channel)
         self._ears.get_message(timeout=TIMEOUT)

@@ -1,4 +1,4 @@
-"""Handlers made of machines: a state that runs another machine, and a state that runs branches side by side.
+"""Make handlers of machines: a state that runs another machine, and a state that runs branches side by side.
 
 The runs inside have names of their own, `parent/step/name`, in their machine's journal. When the parent's step is
 repeated after a crash or a resume, they are found there and go on.
@@ -26,7 +26,7 @@ def _same(context: Context) -> Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Branch:
-    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's.
+    """Holds a run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's.
 
     >>> inner = agentnb.AgentStateMachine()
     >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))

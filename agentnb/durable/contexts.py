@@ -1,4 +1,4 @@
-"""Typed contexts: what handlers hold in their hands, and the plain dict that is journaled.
+"""Type contexts: what handlers hold in their hands, and the plain dict that is journaled.
 
 A context is a dict unless the machine is given a type: a dataclass, a pydantic model or a TypedDict. pydantic, whose
 home this is, reads and writes them. It comes with the providers' SDKs and is imported when a type is named.
@@ -17,7 +17,8 @@ Context: TypeAlias = Any
 
 
 class Codec(NamedTuple):
-    """`plain` turns a handler's context into a dict of JSON values, `typed` turns that back."""
+    """Turns contexts into JSON and back. `plain` turns a handler's context into a dict of JSON values, `typed` turns
+    that back."""
 
     plain: Callable[[Context], Any]
     typed: Callable[[JsonMapping], Context]

@@ -1,4 +1,4 @@
-"""A machine and a run as pictures: Mermaid text, an inline SVG, and plain text. Pure."""
+"""Draw a machine and a run as pictures: Mermaid text, an inline SVG, and plain text. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOX, _GAP_X, _GAP_Y, _MARGIN = (150, 34), 70, 30, 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
-    """The same thing in up to three forms; Jupyter shows the richest that it can."""
+    """Holds the same thing in up to three forms; Jupyter shows the richest that it can."""
 
     plain: str
     svg: str

@@ -1,4 +1,4 @@
-"""The record of everything that happens to runs, and the bus that tells it.
+"""Define the record of everything that happens to runs, and the bus that tells it.
 
 An event is the history row written in the transition's own transaction. What a subscriber hears has happened. Signals
 that are not journaled (a reply's text as it streams in) travel on the same bus with `seq` 0.
@@ -28,7 +28,8 @@ JOURNALED_KINDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One thing that happened. `at` is seconds since the epoch; `seq` is the cursor in the journal, 0 for a signal.
+    """Holds one thing that happened. `at` is seconds since the epoch; `seq` is the cursor in the journal, 0 for a
+    signal.
 
     `state` is where the run was and `next_state` where it is now. `data` is JSON: what the handler attached, the error
     of a failure, the reason of a pause.

@@ -1,4 +1,4 @@
-"""AgentStateMachine: registered states, one durable step at a time.
+"""Run AgentStateMachine: registered states, one durable step at a time.
 
 A handler takes the context and gives the next state and context. Each step is committed in one transaction before the
 next begins. Whatever happens to the process, no committed step is lost, and at most the step in flight is repeated.
@@ -155,7 +155,7 @@ class AgentStateMachine:
         )  # fmt: skip
 
     def state(self, name: str, **options: Any) -> Callable[[H], H]:
-        """`register_state` as a decorator, with the same options."""
+        """Do as `register_state`, as a decorator, with the same options."""
 
         def register(handler: H) -> H:
             self.register_state(name, handler, **options)
@@ -276,7 +276,7 @@ class AgentStateMachine:
         )  # fmt: skip
 
     def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
-        """Everything that happened to the run (in `state`), oldest first. Raises RunUnknown."""
+        """Return everything that happened to the run (in `state`), oldest first. Raises RunUnknown."""
         return self.journal.history(run_id, state=state)
 
     def context_at(self, run_id: str, step: int) -> Context:

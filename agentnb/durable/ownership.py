@@ -24,7 +24,8 @@ def new_token() -> Token:
 
 
 def take(journal: Journal, run_id: str, token: Token) -> OwnedRun:
-    """This process's hold on the run, which `token` is busy with from now on: give it back with `let_go(…, token)`.
+    """Take this process's hold on the run, which `token` is busy with from now on: give it back with `let_go(…,
+    token)`.
 
     Raises LeaseHeld where another thread, or this one further up, is in a step of it.
     """
@@ -42,7 +43,7 @@ def take(journal: Journal, run_id: str, token: Token) -> OwnedRun:
 
 
 def let_go(journal: Journal, run_id: str, token: Token) -> None:
-    """The opposite of `take`, in any case: also where it was never taken. A hold that is not valid is forgotten."""
+    """Do the opposite of `take`, in any case: also where it was never taken. A hold that is not valid is forgotten."""
     if journal.busy.get(run_id) is not token:
         return
     journal.active.pop(run_id, None)

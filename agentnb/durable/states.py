@@ -52,7 +52,7 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class State:
-    """A registered state."""
+    """Holds a registered state."""
 
     name: str
     handler: Handler

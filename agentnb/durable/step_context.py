@@ -18,7 +18,7 @@ CURRENT: contextvars.ContextVar[Current | None] = contextvars.ContextVar("agentn
 
 
 class Current:
-    """The step in flight: `step` is the number it will have, `attempt` counts from 1."""
+    """Holds the step in flight: `step` is the number it will have, `attempt` counts from 1."""
 
     __slots__ = (
         "_bus", "_journal", "attached", "attempt", "begun", "delivery", "due", "fence", "key", "over", "replaying",
@@ -78,7 +78,7 @@ class Current:
 
 
 class Action:
-    """One outside effect, keyed (run, step, name). It happens at most once unless somebody says: repeat it.
+    """Holds one outside effect, keyed (run, step, name). It happens at most once unless somebody says: repeat it.
 
     `run` does it all; `begin`, then the effect, then `done` or `failed` do it in parts.
     """
@@ -96,7 +96,8 @@ class Action:
 
     @property
     def status(self) -> str:
-        """new, begun (in this attempt), unsure (begun in an earlier one: it may have happened), done or failed."""
+        """Return new, begun (in this attempt), unsure (begun in an earlier one: it may have happened), done or
+        failed."""
         row = self._row()
         if row is None:
             return "new"

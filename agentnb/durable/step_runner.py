@@ -179,7 +179,7 @@ class Stepper:
         return next_state, done.status
 
     def _note_pause(self, hold: OwnedRun, current: Current) -> None:
-        """After a pause keep how long the step took: else the pause would be told as a part of it."""
+        """Keep, after a pause, how long the step took: else the pause would be told as a part of it."""
         if (hold.ended or hold.step > 0) and "seconds" not in (current.attached or {}):
             current.attach(seconds=round(self.journal.clock.monotonic() - hold.started, 6))
 
@@ -305,7 +305,7 @@ class Stepper:
         )
 
     def _check_versions(self, hold: OwnedRun, row: RunRow) -> None:
-        """Once per claim and registration: a run that was begun under other handlers says so."""
+        """Check once per claim and registration: a run that was begun under other handlers says so."""
         changed = {
             name: (version, self.states[name].version)
             for name, version in row.versions.items()

@@ -19,8 +19,8 @@ from agentnb.simulator.service import Service
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedCall:
-    """A call with the rules' word on it. `betas` are the beta features that it named. `used` is what its reply reports,
-    None where it reports nothing. `scale` are reported tokens for each that the simulator counts."""
+    """Holds a call with the rules' word on it. `betas` are the beta features that it named. `used` is what its reply
+    reports, None where it reports nothing. `scale` are reported tokens for each that the simulator counts."""
 
     judged: Judged
     used: Usage | None
@@ -49,7 +49,7 @@ class JudgedCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Unjudged:
-    """A call that could not be read, and why."""
+    """Holds a call that could not be read, and why."""
 
     why: str
 

@@ -10,9 +10,9 @@ import base64
 import binascii
 import contextlib
 import email.utils
-import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,12 +25,14 @@ from agentnb.explain.wires import LoggedCall, WireKind, wire_of
 
 _AT = ("at", "timestamp", "time", "ts", "startedDateTime", "created_at", "recorded_at")
 _GAP = 1.0  # seconds between calls without a time
+MOST_UNPACKED = 32_000_000  # bytes of a compressed body: no wire takes a larger request
+_NOT_IN_A_NAME = re.compile(r"[^\w.:/@ -]", re.ASCII)
 _FROM_PATH = re.compile(r"/models/(?P<model>[^/:]+):")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Exchange:
-    """One request and its reply as a log has them: bodies as text, bytes or JSON, `at` in any shape."""
+    """Holds a request and its reply: bodies as text, bytes or JSON, `at` in any shape."""
 
     url: str = ""
     headers: JsonMapping = field(default_factory=dict)
@@ -43,7 +45,9 @@ class _Exchange:
 def read_log(path: Path) -> list[LoggedCall]:
     """Return the calls of a log, oldest first. Raises InputError where the file is no log that can be read."""
     try:
-        text = path.read_text("utf-8")
+        if not path.is_file():
+            raise FileNotFoundError("no file stands there")
+        text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("the log cannot be read", about=f"{path}: {error}", todo="Name a text file.") from error
     exchanges = list(_exchanges(text, path))
@@ -63,7 +67,7 @@ _FORMATS = (
 def _exchanges(text: str, path: Path) -> Iterator[_Exchange]:
     whole = _yaml(text, path) if path.suffix in (".yaml", ".yml") else _json(text)
     if isinstance(whole, Mapping) and isinstance(whole.get("log"), Mapping):
-        yield from map(_of_har, whole["log"].get("entries") or [])
+        yield from map(_of_har, _list(whole["log"].get("entries")))
     elif isinstance(whole, Mapping) and isinstance(whole.get("interactions"), list):
         yield from map(_of_cassette, whole["interactions"])
     elif isinstance(whole, list):
@@ -95,7 +99,7 @@ def _yaml(text: str, path: Path) -> object:
         raise InputError("a cassette in YAML needs the package pyyaml", about=str(path), todo=todo) from error
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError("the cassette is no YAML", about=f"{path}: {error}", todo=_FORMATS) from error
 
 
@@ -120,25 +124,27 @@ def _of_record(record: object) -> _Exchange:
     )
 
 
-def _of_har(entry: JsonMapping) -> _Exchange:
-    request, response = entry["request"], entry.get("response") or {}
-    content = response.get("content") or {}
+def _of_har(found: object) -> _Exchange:
+    entry = _mapping(found)
+    request, response = _mapping(entry.get("request")), _mapping(entry.get("response"))
+    content = _mapping(response.get("content"))
     replied = content.get("text")
     if content.get("encoding") == "base64" and isinstance(replied, str):
         with contextlib.suppress(binascii.Error):
             replied = base64.b64decode(replied)
     return _Exchange(
-        url=request["url"],
+        url=str(request.get("url") or ""),
         headers=_headers(request.get("headers")),
-        asked=(request.get("postData") or {}).get("text"),
+        asked=_mapping(request.get("postData")).get("text"),
         replied=replied,
         reply_headers=_headers(response.get("headers")),
         at=entry.get("startedDateTime"),
     )
 
 
-def _of_cassette(interaction: JsonMapping) -> _Exchange:
-    request, response = interaction["request"], interaction.get("response") or {}
+def _of_cassette(found: object) -> _Exchange:
+    interaction = _mapping(found)
+    request, response = _mapping(interaction.get("request")), _mapping(interaction.get("response"))
     asked, replied = request.get("body"), response.get("body", response.get("content"))
     return _Exchange(
         url=str(request.get("uri") or ""),
@@ -153,7 +159,8 @@ def _of_cassette(interaction: JsonMapping) -> _Exchange:
 def _inner(body: object) -> object:
     """Return what a cassette wraps in `string` or `base64_string`."""
     if isinstance(body, Mapping) and isinstance(encoded := body.get("base64_string"), str | bytes):
-        return base64.b64decode(encoded)
+        with contextlib.suppress(binascii.Error):
+            return base64.b64decode(encoded)
     return body.get("string", body) if isinstance(body, Mapping) else body
 
 
@@ -161,8 +168,16 @@ def _headers(found: object) -> dict[str, str]:
     """Return headers by lower-case name; a HAR lists pairs, a cassette has lists of values."""
     if isinstance(found, Mapping):
         return {str(n).lower(): str(v[0] if isinstance(v, list) and v else v) for n, v in found.items()}
-    pairs = found if isinstance(found, list) else []
-    return {str(pair["name"]).lower(): str(pair["value"]) for pair in pairs if isinstance(pair, Mapping)}
+    pairs = map(_mapping, _list(found))
+    return {str(pair.get("name")).lower(): str(pair.get("value")) for pair in pairs}
+
+
+def _mapping(found: object) -> JsonMapping:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
 
 
 def _first(record: JsonMapping, names: Iterable[str]) -> object:
@@ -176,7 +191,7 @@ def _call(exchange: _Exchange) -> LoggedCall | None:
     asked = _json(_unpacked(exchange.asked))
     if not isinstance(asked, Mapping):
         return None
-    path, replied = urlsplit(exchange.url).path, _json_or_stream(_unpacked(exchange.replied))
+    path, replied = _path_of(exchange.url), _json_or_stream(_unpacked(exchange.replied))
     wire = wire_of(path, asked)
     model = _model(path, asked, replied)
     if wire is None or not model:
@@ -204,16 +219,22 @@ def _model(path: str, asked: JsonMapping, replied: object) -> str:
     said = _reply(replied)
     last: JsonMapping = said[-1] if said else {}
     named = asked.get("model") or (found["model"] if found else "") or last.get("modelVersion") or last.get("model")
-    return str(named or "").removeprefix("models/")
+    return _NOT_IN_A_NAME.sub("?", str(named or "").removeprefix("models/"))[:200]
+
+
+def _path_of(url: str) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(url).path
+    return ""
 
 
 def _unpacked(body: object) -> object:
     if not isinstance(body, bytes):
         return body
-    packed = body
-    with contextlib.suppress(OSError, EOFError):
-        packed = gzip.decompress(body)
-    return packed.decode("utf-8", "replace")
+    plain = body
+    with contextlib.suppress(zlib.error):
+        plain = zlib.decompressobj(wbits=31).decompress(body, MOST_UNPACKED)
+    return plain.decode("utf-8", "replace")
 
 
 def _json_or_stream(body: object) -> object:
@@ -236,7 +257,8 @@ def _reply(replied: object) -> tuple[JsonMapping, ...]:
 def _seconds(at: object) -> float | None:
     """Return a time in seconds since the epoch: given in seconds, milliseconds, ISO 8601, or as HTTP writes a date."""
     if isinstance(at, int | float):
-        return at / 1000 if at > 1e11 else float(at)
+        seconds = at / 1000 if at > 1e11 else at
+        return float(seconds) if 0 <= seconds < 1e11 else None
     if isinstance(at, datetime):
         return at.timestamp()
     with contextlib.suppress(TypeError, ValueError):
@@ -249,7 +271,8 @@ def _seconds(at: object) -> float | None:
 def _in_order(calls: Sequence[LoggedCall]) -> list[LoggedCall]:
     """Return the calls by time; a call without one comes a second after the call before it in the log."""
     timed: list[LoggedCall] = []
+    before = next((call.at for call in calls if call.at is not None), 0.0) - _GAP
     for call in calls:
-        before = timed[-1].at if timed else None
-        timed.append(call if call.at is not None else call.placed((before or 0.0) + _GAP))
+        timed.append(call if call.at is not None else call.placed(before + _GAP))
+        before = timed[-1].at or 0.0
     return sorted(timed, key=lambda call: call.at or 0.0)

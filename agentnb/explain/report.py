@@ -45,11 +45,16 @@ def told(verdicts: Iterable[Verdict | Unjudged]) -> Iterator[str]:
     seen: list[Verdict] = []
     for verdict in verdicts:
         if isinstance(verdict, Unjudged):
-            yield f"not judged: {verdict.why}"
+            yield _printable(f"not judged: {verdict.why}")
         else:
             seen.append(verdict)
             yield from lines_of(verdict)
     yield from _sum(seen)
+
+
+def _printable(line: str) -> str:
+    """Return the line with what a terminal would obey, or not show, as its number."""
+    return "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in line)
 
 
 def lines_of(verdict: Verdict) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Numbered:
-    """A call, its number in the log, and its words, which are counted where its beginning alone does not do."""
+    """Holds one call, its number in the log, and its words: counted where its beginning alone does not do."""
 
     number: int
     call: JudgedCall

@@ -25,8 +25,8 @@ class WireKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedCall:
-    """One call to a model as a log has it. `reply`: the events of its reply, a whole one being one event; () where the
-    log has none. `path` is where its wire serves such a call, `at` in seconds since the epoch."""
+    """Holds one call to a model as a log has it. `reply`: the events of its reply, a whole one being one event; ()
+    where the log has none. `path` is where its wire serves such a call, `at` in seconds since the epoch."""
 
     wire: WireKind
     model: str

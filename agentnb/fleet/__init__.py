@@ -1,1 +1,1 @@
-"""Many runs on existing engines, beyond one machine."""
+"""Carry many runs on existing engines, beyond one machine."""

@@ -1,4 +1,5 @@
-"""Runs on the workers of a Dask cluster. A task is only `drive(run_id)`; all state is in the journal. [home of dask]
+"""Carry runs on the workers of a Dask cluster. A task is only `drive(run_id)`; all state is in the journal. [home of
+dask]
 
 What goes through Dask is text: names of runs, and an order that says where the journal is. Dask packs that, and the
 name of the function to call. agentnb itself sends and reads no pickle. Workers have no notebook: what `inspect` and
@@ -76,7 +77,8 @@ class DaskExecutor:
 
     @classmethod
     def local(cls, workers: int, *, threads: int = 2, **options: Any) -> DaskExecutor:
-        """With worker processes on this machine, each with so many threads; `close` ends them. `options` as above."""
+        """Begin with worker processes on this machine, each with so many threads; `close` ends them. `options` as
+        above."""
         cluster = _distributed().LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,

@@ -1,4 +1,4 @@
-"""Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
+"""Show many runs as one: queued, running, failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
 that began it is gone.
@@ -35,7 +35,7 @@ LONGEST_RESULT = 240  # characters of a result in the table
 
 
 class Fleet:
-    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
+    """Holds the runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
 
     `journal` is an open one, or a place as `open_journal` takes it, with the errors of that. Any process that can open
     the journal can look at a fleet; an executor begins one. Where no run belongs to it, looking raises RunUnknown.

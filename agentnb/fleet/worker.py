@@ -101,7 +101,8 @@ UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStor
 def carry_on(
     machine: AgentStateMachine, run_id: str, *, wait: Callable[[float], None] = time.sleep, most: float = LEASE_SECONDS
 ) -> str:
-    """`run_to_end`, through the moments in which another worker holds the run: it may be dead, and its lease not over.
+    """Do as `run_to_end`, also while another worker holds the run: it may be dead, and its lease not
+    over.
 
     Wait at most `most` seconds: whoever renews a lease for so long is alive, and carries the run on. Where the run has
     to wait for its wake-up time, another of its fleet is taken meanwhile.
@@ -194,7 +195,7 @@ def register(machine: AgentStateMachine, name: str) -> None:
 
 @contextlib.contextmanager
 def _place(order: Order) -> Iterator[AgentStateMachine]:
-    """A machine without states over the order's journal, which tells the order's bus."""
+    """Lend a machine without states over the order's journal, which tells the order's bus."""
     if not order.handlers:
         yield _session(order).machine()
         return
@@ -230,9 +231,7 @@ def _own(address: str, variable: str) -> str:
     return with_password(address, os.environ.get(variable, ""))
 
 
-@functools.cache
-def _bus(address: str) -> RedisBus:
-    return RedisBus(address)
+_bus = functools.cache(RedisBus)
 
 
 # An agent works on one run at a time, so each of a worker's threads has its own session. Its connections and its
@@ -249,7 +248,7 @@ def _session(order: Order) -> Session:
 
 
 def settings_of(order: Order) -> Settings:
-    """This process's settings, with the order's journal and bus."""
+    """Return this process's settings, with the order's journal and bus."""
     settings = from_environment(os.environ)
     journal = _own(order.journal, "AGENTNB_JOURNAL")
     home = None if "://" in journal else Path(journal)  # one machine: what was learned of prompt caches is shared too

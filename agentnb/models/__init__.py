@@ -1,1 +1,1 @@
-"""Facts about models, and our words for what passes between the kernel and one."""
+"""Hold facts about models, and our words for what passes between the kernel and one."""

@@ -32,7 +32,7 @@ class CacheKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyProfile:
-    """Seconds to first token against uncached prompt tokens (`knots`), seconds per output token, and the queue.
+    """Holds seconds to first token against uncached prompt tokens (`knots`), seconds per output token, and the queue.
 
     The queue is log-normal with median `queue_median` and log-deviation `queue_sigma`, both seconds.
     """
@@ -46,7 +46,7 @@ class LatencyProfile:
     cached_share: float = 0.1
 
     def prefill(self, tokens: float) -> float:
-        """f(tokens) in seconds, piecewise linear through the knots, extended by the last slope."""
+        """Return f(tokens) in seconds, piecewise linear through the knots, extended by the last slope."""
         points = self.knots
         for (x0, y0), (x1, y1) in itertools.pairwise(points):
             if tokens <= x1:
@@ -116,7 +116,7 @@ class EffortRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
+    """Holds one catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
     Such a one has `like`, the name of its family's row, where the family is known.
 
     `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
@@ -202,7 +202,7 @@ def is_simulated(address: str) -> bool:
 
 
 def split_address(address: str) -> tuple[bool, str | None, str]:
-    """`sim:NAME`, `PROVIDER:NAME`, `sim:PROVIDER:NAME` or `NAME` -> (simulated, provider or None, name)."""
+    """Return `sim:NAME`, `PROVIDER:NAME`, `sim:PROVIDER:NAME` or `NAME` -> (simulated, provider or None, name)."""
     simulated = is_simulated(address)
     rest = address.removeprefix(SIMULATED)
     head, colon, tail = rest.partition(":")
@@ -322,12 +322,12 @@ def _relative(provider: str, name: str) -> Model:
 
 
 def _family(name: str) -> set[str]:
-    """`claude-opus-5-5` -> {"opus"}; empty where the name has no such word."""
+    """Return `claude-opus-5-5` -> {"opus"}; empty where the name has no such word."""
     return set(re.findall(r"[a-z]{2,}", name)) - {"claude", "gemini", "gpt", "preview", "latest"}
 
 
 def _version(name: str) -> tuple[int, ...]:
-    """`gemini-3.1-pro` -> (3, 1); () where the name has none."""
+    """Return `gemini-3.1-pro` -> (3, 1); () where the name has none."""
     found = re.search(r"-(\d+)(?:[.-](\d{1,2})(?!\d))?", name)
     return tuple(int(part) for part in found.groups() if part) if found else ()
 

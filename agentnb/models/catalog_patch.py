@@ -18,7 +18,7 @@ _SOURCE = '"the provider\'s list of models"'
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """`text` is that of catalog.toml as the list has it; `remarks` are what it cannot say."""
+    """Holds a comparison. `text` is that of catalog.toml as the list has it; `remarks` are what it cannot say."""
 
     text: str
     remarks: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ def contradiction(model: Model, usage: Usage) -> str:
     found = next(_contradictions(model, usage), "") if model.known else ""
     if not found:
         return ""
-    return f"{CONTRADICTS}: {found}. To report: {model.provider}:{model.name}, {_counted(usage)}."
+    counted = ", ".join(f"{name} {count}" for name, count in usage.to_json().items() if count)
+    return f"{CONTRADICTS}: {found}. To report: {model.provider}:{model.name}, {counted}."
 
 
 def _contradictions(model: Model, usage: Usage) -> Iterator[str]:
@@ -29,7 +30,3 @@ def _contradictions(model: Model, usage: Usage) -> Iterator[str]:
         yield f"{usage.input_total:,} tokens went in, more than the window of {model.window:,}{limits}"
     if usage.output > model.max_output:
         yield f"{usage.output:,} tokens came out, more than the limit of {model.max_output:,}{limits}"
-
-
-def _counted(usage: Usage) -> str:
-    return ", ".join(f"{name} {count}" for name, count in usage.to_json().items() if count)

@@ -1,4 +1,5 @@
-"""The tags that frame a prompt's parts, and the one escape that keeps material from opening or closing them. Pure.
+"""Write the tags that frame a prompt's parts, and the one escape that keeps material from opening or closing them.
+Pure.
 
 A cell, an output, a docstring, an error or a tool's result may hold any text. Where that text spells one of our tags,
 its `<` is written `&lt;`. So only what we wrote ourselves frames anything.
@@ -60,7 +61,7 @@ def attributes_of(values: Mapping[str, str]) -> str:
 
 
 def framed(tag: str, text: str, **attributes: str) -> str:
-    """`text`, which may be anybody's, as an element of ours."""
+    """Return `text`, which may be anybody's, as an element of ours."""
     return element(tag, unframed(text), **attributes)
 
 

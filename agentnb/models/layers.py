@@ -1,4 +1,4 @@
-"""The four layers and the blocks that live in them: frozen values.
+"""Define the four layers and the blocks that live in them: frozen values.
 
 A block keeps the layer it was born in for as long as its thread lives. Render order is tools, system, messages;
 the layers stand in it from most static to most dynamic, turn by turn.
@@ -45,7 +45,7 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
+    """Holds one piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
 
     `step` is the number in its conversation of the reply that it belongs to or answers; 0: none.
     """
@@ -110,7 +110,7 @@ _PLAIN = Salt()
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """Everything one request sends, in render order.
+    """Holds everything one request sends, in render order.
 
     `previous_end` is the number of leading blocks that the previous request on this path sent: the third breakpoint
     stands there. `max_tokens` bounds the output, thinking included. `effort` is a level that the model takes, or
@@ -130,13 +130,14 @@ class Prompt:
 
     @property
     def answer_format(self) -> ToolSpec | None:
-        """The schema that the answer is to have, as its block holds it; None where it is text."""
+        """Return the schema that the answer is to have, as its block holds it; None where it is text."""
         found = (block.content for block in self.of_role(Role.FORMAT))
         return next((content for content in found if isinstance(content, ToolSpec)), None)
 
     @cached_property
     def chain(self) -> tuple[str, ...]:
-        """`chain[i]` is the digest of the prefix that ends with block i: equal digests mean equal bytes so far."""
+        """Return `chain[i]` is the digest of the prefix that ends with block i: equal digests mean equal bytes so
+        far."""
         return chain_digests(self.blocks, self.salt)
 
 

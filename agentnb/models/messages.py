@@ -1,4 +1,4 @@
-"""Our words for what passes between the kernel and a model. No vendor's shape stands here."""
+"""Define our words for what passes between the kernel and a model. No vendor's shape stands here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model is told of it; `parameters` is a JSON schema of type object."""
+    """Holds a tool as the model is told of it; `parameters` is a JSON schema of type object."""
 
     name: str
     description: str
@@ -47,7 +47,8 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """`call_id` is the provider's own, or ours where that is blank or taken; `arguments` is the decoded JSON object."""
+    """Holds a call. `call_id` is the provider's own, or ours where that is blank or taken; `arguments` is the decoded
+    JSON object."""
 
     call_id: str
     name: str
@@ -64,7 +65,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A block that only its provider understands (thinking, signatures): sent back exactly as it came."""
+    """Holds a block that only its provider understands (thinking, signatures): sent back exactly as it came."""
 
     provider: str
     wire: JsonMapping
@@ -72,7 +73,7 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture: `data` is base64, `media_type` image/png or image/jpeg, `width` and `height` pixels.
+    """Holds a picture: `data` is base64, `media_type` image/png or image/jpeg, `width` and `height` pixels.
 
     `text` describes it, for models that take no images and for people.
     """
@@ -130,7 +131,7 @@ def content_from_json(value: JsonMapping) -> Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one call, or of several added up. The parts do not overlap: `input_total` is their sum.
+    """Holds tokens of one call, or of several added up. The parts do not overlap: `input_total` is their sum.
 
     `input` is input that was neither read from nor written to a prompt cache. `reasoning` is the part of `output` spent
     on thinking. `cache_write_5m` are writes at the usual price, which OpenAI keeps for 30 minutes.

@@ -17,7 +17,8 @@ from agentnb.models.messages import Usage
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """`total` as billed; `uncached`: the same tokens without any prompt cache; both US dollars, None if unknown."""
+    """Holds a cost: `total` as billed; `uncached`: the same tokens without any prompt cache; both US dollars, None if
+    unknown."""
 
     total: float | None
     uncached: float | None
@@ -98,7 +99,7 @@ def unchecked(model: Model) -> str:
 
 
 def _split(usage: Usage) -> dict[str, int]:
-    """Our parts in genai-prices' convention, where input includes everything and writes include the longer
+    """Return our parts in genai-prices' convention, where input includes everything and writes include the longer
     ones."""
     values = {"input_tokens": usage.input_total, "output_tokens": usage.output}
     if usage.cache_read:
@@ -146,7 +147,7 @@ def _listed(name: str, provider: str, values: tuple[tuple[str, int], ...], minut
 
 
 def _by_row(price: Mapping[str, float], values: Mapping[str, int]) -> float:
-    """By a row's own prices ($ per million tokens). A part without a price costs what plain input does."""
+    """Count by a row's own prices ($ per million tokens). A part without a price costs what plain input does."""
     read = values.get("cache_read_tokens", 0)
     write_12h, write_1h = values.get("cache_write_12h_tokens", 0), values.get("cache_write_1h_tokens", 0)
     write_5m = values.get("cache_write_tokens", 0) - write_1h - write_12h

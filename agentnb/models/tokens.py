@@ -1,4 +1,4 @@
-"""Token counts without a network: estimates per tokenizer family, calibrated by the usage that replies report.
+"""Estimate token counts without a network: estimates per tokenizer family, calibrated by the usage that replies report.
 
 A count here is always an estimate (`≈`). Counts of one family say nothing of another. The same text is 1108 tokens to
 one Claude family and 1507 to another.
@@ -141,7 +141,7 @@ def _features(text: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8192)
 def pieces(text: str) -> int:
-    """Words, numbers, signs and line breaks in `text`: what tokenizers cut at, for the share of one text in another.
+    """Count words, numbers, signs and line breaks in `text`, which tokenizers cut at: for shares of a text.
 
     Not a count of tokens. But where prose and dense code stand side by side, shares of characters are off by up to a
     half. Shares of these pieces come closer to the shares of tokens.

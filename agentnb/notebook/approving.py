@@ -36,7 +36,7 @@ not approve what nobody has read."""
 
 
 def approval_here(shell: Any, wanted: str) -> str:
-    """ask or deny: what was set; else ask where somebody is there to answer."""
+    """Return ask or deny: what was set; else ask where somebody is there to answer."""
     return wanted or ("ask" if at_terminal(shell) or someone_watches() else "deny")
 
 
@@ -46,7 +46,7 @@ def at_terminal(shell: Any) -> bool:
 
 
 class Asked:
-    """One run under a cell of this kernel, and the questions that it stops at. Used on the main thread only."""
+    """Holds one run under a cell of this kernel, and the questions that it stops at. Used on the main thread only."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Asked:
             self._buttons.place()
 
     def over(self, run: AgentRun, *, follows: bool = False) -> None:
-        """The run has stopped: show it as it stands, and the buttons where it waits."""
+        """Take note that the run has stopped: show it as it stands, and the buttons where it waits."""
         self._finish(run)
         self._view.finish(with_texts(run.receipt, self._notebook.cell_text))
         self._notebook.on_page.ended(self._run_id)
@@ -86,15 +86,16 @@ class Asked:
         """Show the buttons where the run waits, and take away those of before where it does not."""
         if self._earlier is not None:
             self._earlier.settle(run.receipt)
-        if run.state == WAITING and run.receipt["approvals"]["waiting"] and self._view.has_widgets:
+        waits = run.state == WAITING and run.receipt["approvals"]["waiting"]
+        if self._view.has_widgets and (waits or run.receipt["stopped"] is not None):
             self._asks = True
-            self._notebook.asked[self._run_id] = self
+            self._notebook.asked[self._run_id] = self  # which takes the buttons away once another answers, or it ends
+        if waits and self._view.has_widgets:
             self._buttons.insert = self._insert if self._cell and self._notebook.front_end.is_there else None
             self._buttons.ask(run.receipt, enabled=not follows)
             if follows and self._loop is not None:
                 self._loop.after(SETTLING, self._buttons.enable)
         elif run.receipt["stopped"] is not None and self._view.has_widgets:
-            self._asks = True
             self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
             self.close("")  # the view above tells what came of it
@@ -112,17 +113,17 @@ class Asked:
         self._buttons.close(said)
 
     def show_again(self) -> None:
-        """A page has come that may not have heard of the buttons."""
+        """Show again to a page that has come and may not have heard of the buttons."""
         self._buttons.show_again()
 
     def settle(self, document: Doc) -> None:
-        """The run went on under another cell: this view, too, shows where it is now."""
+        """Show here, too, where the run is that went on under another cell."""
         self._view.replace(document)
         if self._earlier is not None:
             self._earlier.settle(document)
 
     def _answered(self, said: Any) -> None:
-        """A click, between cells: words on calls, or what becomes of a run that was stopped."""
+        """Take a click, between cells: words on calls, or what becomes of a run that was stopped."""
         assert self._loop is not None  # there are buttons
         try:
             if isinstance(said, str):

@@ -1,8 +1,9 @@
-"""Tab completion on our magics' lines: flags, models, tools, modes, subcommands, and the names that these take."""
+"""Complete our magics' lines: flags, models, tools, modes, subcommands, and the names that these take."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -121,8 +122,12 @@ def _tools(notebook: Notebook) -> list[str]:
 
 def _servers(notebook: Notebook) -> tuple[str, ...]:
     """Return the MCP servers that `--tools` takes; none while a file of theirs cannot be read."""
-    with contextlib.suppress(AgentnbError):
-        return notebook.session.servers.known()
+    from agentnb.agent.hydration.project import own_root
+    from agentnb.agent.tools.servers.mcp import McpServers
+
+    with contextlib.suppress(AgentnbError, OSError):
+        opened = notebook.opened
+        return (opened.servers if opened else McpServers(own_root(Path.cwd()), os.environ)).known()
     return ()
 
 
@@ -200,7 +205,7 @@ def _pins(notebook: Notebook) -> list[str]:
 
 
 def matcher_for(notebook: Notebook) -> Callable[[Any], dict[str, Any]]:
-    """IPython's matcher: our words alone where they apply, so that Jedi's do not mix in."""
+    """Return IPython's matcher: our words alone where they apply, so that Jedi's do not mix in."""
 
     @context_matcher(identifier="agentnb.completion")  # type: ignore[untyped-decorator]
     def match(context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The line of a magic: flags first, then the user's words, which are never parsed, formatted or escaped."""
+"""Read the line of a magic: flags first, then the user's words, which are never parsed, formatted or escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentnb.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One flag: its long and short name, its value's name ("" for a switch), its help, what completes it."""
+    """Holds one flag: its long and short name, its value's name ("" for a switch), its help, what completes it."""
 
     name: str
     short: str = ""
@@ -100,7 +100,7 @@ _FLAG = re.compile(r"--?[A-Za-z]")
 
 
 def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool], str]:
-    """(flags by long name, the rest of the line as it stands). Raises InputError on an unknown flag."""
+    """Return (flags by long name, the rest of the line as it stands). Raises InputError on an unknown flag."""
     flags: dict[str, str | bool] = {}
     by_name = by_word(known)
     rest = line

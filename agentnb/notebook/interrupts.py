@@ -12,7 +12,7 @@ from agentnb.errors import RunInterrupted
 
 @contextlib.contextmanager
 def told(what: str, *, todo: str = "") -> Iterator[None]:
-    """An interrupt inside is RunInterrupted with these words instead of a traceback through our frames."""
+    """Make an interrupt inside RunInterrupted, with these words instead of a traceback through our frames."""
     try:
         yield
     except KeyboardInterrupt:
@@ -20,12 +20,13 @@ def told(what: str, *, todo: str = "") -> Iterator[None]:
 
 
 def before_the_run() -> contextlib.AbstractContextManager[None]:
-    """For all that comes before the first step, the first imports among it."""
+    """Guard all that comes before the first step, the first imports among it."""
     return told("interrupted before the run began; nothing was sent", todo="Ask again.")
 
 
 class Held:
-    """`with Held() as held:` an interrupt waits until the block is over; `held.interrupted` says that one came.
+    """Holds interrupts back: in `with Held() as held:` one waits until the block is over; `held.interrupted` says that
+    one came.
 
     Only for what ends soon by itself. A second interrupt inside goes through: nothing may keep a person waiting. On
     another thread than the main one nothing is held: Python delivers interrupts to the main thread only.

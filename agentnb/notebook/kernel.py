@@ -53,7 +53,7 @@ def short_cell_id(cell_id: str) -> str:
 
 @dataclass(frozen=True)
 class Executed:
-    """A cell as it was run, kept until something asks for the notebook's definitions."""
+    """Holds a cell as it was run, kept until something asks for the notebook's definitions."""
 
     source: str
     cell_id: str | None
@@ -63,7 +63,7 @@ class Executed:
 
 @dataclass(frozen=True)
 class Ended:
-    """A cell that has ended, with what it showed, kept until a task asks for the notebook's cells."""
+    """Holds a cell that has ended, with what it showed, kept until a task asks for the notebook's cells."""
 
     source: str
     cell: str
@@ -74,7 +74,7 @@ class Ended:
 
 
 class Waiting(Protocol):
-    """A run that waits for a person's word under a cell."""
+    """Holds a run that waits for a person's word under a cell."""
 
     def close(self, said: str) -> None: ...
 
@@ -137,7 +137,7 @@ class Notebook:
         take(self.front_end, pressed, self.session)
 
     def on_cell(self, info: Any) -> None:
-        """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
+        """Take IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
             self.whole_cell_id = getattr(info, "cell_id", None) or None
             self.cell_id = short_cell_id(self.whole_cell_id or "") or None
@@ -152,7 +152,8 @@ class Notebook:
             self._record(info, asked=asked)
 
     def on_done(self, result: Any) -> None:
-        """IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task asks."""
+        """Take IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task
+        asks."""
         if self._trace is not None:
             self._ran = self._trace.end(result.info) or self._ran
         if getattr(getattr(self.shell, "kernel", None), "_allow_stdin", False):  # a person is there
@@ -198,7 +199,7 @@ class Notebook:
             self.stale_marks.look(session, newest[0].flow.binds | newest[0].flow.changes if newest else frozenset())
 
     def _note_failure(self, source: str, error: BaseException | None) -> None:
-        """Of a cell that failed only what stands above its failure has run."""
+        """Note that of a cell that failed only what stands above its failure has run."""
         if error is not None and self._waiting and self._waiting[-1].source == source:
             line = line_of_failure(error, self.shell.user_global_ns, inner=_runs_within(source))
             self._waiting[-1] = replace(self._waiting[-1], failed_at=line)
@@ -222,7 +223,7 @@ class Notebook:
         self._trace.begin(info, asked=asked)
 
     def record_cell(self, source: str) -> None:
-        """A cell that one of our magics runs: its definitions count like any other's."""
+        """Record a cell that one of our magics runs: its definitions count like any other's."""
         self._waiting.append(Executed(source, self.cell_id, self._number))
 
     def traced(self, ran: tuple[Ran, ...]) -> None:
@@ -346,7 +347,7 @@ class Notebook:
 
         inference.SHARED.end()
         for run_id, asked in list(self.asked.items()):
-            asked.close(f"The extension was unloaded. Loaded again: %agent_runs approve {run_id}, or deny.")
+            asked.close(f"The extension was unloaded. Loaded again, %agent_runs show {run_id} tells how it goes on.")
         if self._trace is not None:
             self._trace.stop()
         if self._session is not None:
@@ -394,7 +395,7 @@ def _is_ours(cell: str) -> bool:
 
 
 def _runs_within(cell: str) -> bool:
-    """Is it a cell magic that runs its body as a cell of its own?"""
+    """Tell whether a cell magic runs its body as a cell of its own."""
     return _TRACED.sub("", cell, count=1).lstrip().startswith("%%")
 
 
@@ -402,7 +403,7 @@ _TRACED = re.compile(r"\A\s*%%agent_trace[ \t]*\n\s*(?!\s|%%agent|\Z)")
 
 
 def is_traced(cell: str) -> bool:
-    """Does %%agent_trace stand above code or another's magic: is the cell what stands below, and recorded?"""
+    """Tell whether %%agent_trace stands above code or another's magic: then that is the cell, and recorded."""
     return bool(_TRACED.match(cell))
 
 

@@ -21,7 +21,7 @@ LAST_WORDS = 0.1  # seconds that the end of a run waits for the bus, so that its
 
 
 class Loop:
-    """The kernel's loop as the place where the main thread's work is done, between cells.
+    """Holds the kernel's loop as the place where the main thread's work is done, between cells.
 
     The work is done in the name of the cell that made this object. ipykernel sends a page's answers on a comm to the
     subshell in whose name it spoke last (7.4). That of a page which was loaded anew is gone, and a click with it.
@@ -42,11 +42,11 @@ class Loop:
         self._loop.add_callback(lambda: self._cell.copy().run(work))
 
     def after(self, seconds: float, work: Callable[[], object]) -> None:
-        """The same, not before so many seconds have gone by."""
+        """Do the same, not before so many seconds have gone by."""
         self.later(lambda: self._loop.call_later(seconds, work))
 
     def paint(self, work: Callable[[], object]) -> None:
-        """Like `later`, but at most one painting waits at a time."""
+        """Do as `later`, but at most one painting waits at a time."""
 
         def paint() -> None:
             self._painting.clear()

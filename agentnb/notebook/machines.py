@@ -1,4 +1,4 @@
-"""`--machine NAME`: the task goes to a state machine of the user's own, which lives in a variable of the notebook."""
+"""Give a task, by `--machine NAME`, to the user's own state machine, in a variable of the notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""%%agent, %agent, %agent_cache, %agent_runs and %agent_context. [home of IPython]
+"""Register %%agent, %agent, %agent_cache, %agent_runs and %agent_context. [home of IPython]
 
 Loading registers magics and hooks and imports nothing heavy; the session behind them opens on first use.
 """
@@ -41,7 +41,7 @@ def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
 
 @magics_class
 class AgentMagics(Magics):
-    """The magics over one Notebook."""
+    """Holds the magics over one Notebook."""
 
     def __init__(self, shell: Any, notebook: Notebook) -> None:
         super().__init__(shell)
@@ -181,7 +181,11 @@ def _greet(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
     if here and (line := greet_once()):
-        sys.stdout.write(f"{line}\n")
+        from agentnb.view.style import line_html, wrap, wrapped
+
+        display(
+            {"text/plain": wrapped(line), "text/html": wrap(line_html(line))}, raw=True
+        )  # a page breaks it between words
 
 
 def unload(shell: Any) -> None:

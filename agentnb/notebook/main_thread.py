@@ -1,4 +1,4 @@
-"""Serving a run from the main thread: the agent works in a thread of its own, this one stays interruptible.
+"""Serve a run from the main thread: the agent works in a thread of its own, this one stays interruptible.
 
 The main thread waits on a queue, paints the view, and runs there every tool that touches the user's namespace.
 An interrupt ends the call in flight at once; a second one stops waiting for it.
@@ -19,7 +19,7 @@ TICK = 0.125  # seconds between repaints while nothing happens; the elapsed time
 
 
 class MainThread:
-    """The main thread's side of one run."""
+    """Holds the main thread's side of one run."""
 
     def __init__(self, *, cancel: Callable[[], None]) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

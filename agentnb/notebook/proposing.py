@@ -1,7 +1,7 @@
 """Bring proposed cells to the person: on the page where it has our extension, else as the next cell. None is run.
 
 The page shows each proposal under the cell, for the person to take or to reject. Other front ends can only put one cell
-below the one that runs. So new cells go there as one; a replacement is shown, to be copied.
+below the one that runs. So all go there as one; the view above tells which cell's place a part is for.
 """
 
 from __future__ import annotations
@@ -38,13 +38,11 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
         for proposal in proposals:
             _show_on_page(notebook, proposal, cell, CellMark(run=run.run_id, model=run.model))
     elif running and getattr(notebook.shell, "kernel", None) is not None:
-        text = as_one_cell([item for item in proposals if not item.replaces])
-        if text:
-            notebook.shell.set_next_input(text, replace=False)
+        notebook.shell.set_next_input(as_one_cell(proposals), replace=False)
 
 
 def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: CellMark) -> None:
-    """As a change to the cell that still has the text which ran; else as a new cell."""
+    """Show it as a change to the cell that still has the text which ran; else as a new cell."""
     told = notebook.front_end.notebook()
     target = _target(told.cells, proposal) if told is not None and proposal.replaces else None
     if target is not None:
@@ -64,12 +62,17 @@ def _target(cells: Sequence[CellText], proposal: Proposal) -> CellText | None:
 
 
 def _is_text(source: str, digest: str) -> bool:
-    """IPython's history keeps a cell without the line ends after it."""
+    """Compare texts. IPython's history keeps a cell without the line ends after it."""
     return digest in (text_digest(source), text_digest(source.rstrip("\n")))
 
 
 def as_one_cell(proposals: Sequence[Proposal]) -> str:
-    """New cells as one text, each under a line that says why. One that begins with a cell magic goes alone."""
+    """Return them as one text, each under a line that says why. The first alone where one begins with a cell magic."""
     if len(proposals) == 1 or any(item.source.lstrip().startswith("%%") for item in proposals):
-        return proposals[0].source if proposals else ""
-    return "\n\n".join(f"# {' '.join(item.why.split())}\n{item.source}" for item in proposals)
+        return proposals[0].source
+    return "\n\n".join(f"# {_head(item)}\n{item.source}" for item in proposals)
+
+
+def _head(item: Proposal) -> str:
+    place = f"In the place of cell {item.replaces}: " if item.replaces else ""
+    return f"{place}{' '.join(item.why.split())}"

@@ -1,4 +1,4 @@
-"""One use of %agent or %%agent: from flags to a request, a run with its live view, and `_agent`."""
+"""Carry out one use of %agent or %%agent: from flags to a request, a run, its view and `_agent`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.models import catalog
+from agentnb.models.messages import Role
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.hooks.failed_cell import PROPOSES
@@ -45,7 +46,7 @@ _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
 class AgentCall:
-    """One use of %agent or %%agent: flags to request, run, view, result."""
+    """Holds one use of %agent or %%agent: flags to request, run, view, result."""
 
     def __init__(self, notebook: Notebook, given: dict[str, str | bool], *, about_failure: bool = False) -> None:
         self._notebook = notebook
@@ -71,10 +72,10 @@ class AgentCall:
                 self._finish(self._session.agent().dry_run(request, run_id))
                 return
             kept = self._kept(request) if self._session.settings.rerun == "keep" else None
-            if kept is not None:
-                self._finish(kept)
-                return
-        self._ask(request, run_id)
+        if kept is not None:
+            self._finish(kept)
+        else:
+            self._ask(request, run_id)
         if self._typed is not None and not self._given.get("bg"):
             show_value(str(self._given["out"]), self._typed.value())
 
@@ -118,7 +119,10 @@ class AgentCall:
             if found.status != records.COMPLETED or not is_agents(found.context):
                 return None
             state = AgentState.from_json(found.context)
-            if state.task != task or not still_holds(hydrator, state):
+            if (state.task, state.schema) != (task, request.schema) or not still_holds(hydrator, state):
+                return None
+            said = (block.content for block in state.blocks if block.role is Role.ASSISTANT)
+            if self._typed is not None and not self._typed.came_before(said):
                 return None
             given = AgentRun(document_of(found, machine.history(run.run_id)))
             return AgentRun(given.receipt | {"notes": [*given.receipt["notes"], KEPT.format(when=_asked_at(given))]})
@@ -217,7 +221,7 @@ def show_run(
         prepare(agent)
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
-            earlier.close("Asked again, or answered, in another cell.")
+            earlier.close("It went on in another cell.")
         view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:

@@ -26,13 +26,13 @@ class _Watched:
 
 
 class StaleMarks:
-    """The answers that stand in outputs of this kernel. Used on the main thread only."""
+    """Holds the answers that stand in outputs of this kernel. Used on the main thread only."""
 
     def __init__(self) -> None:
         self._shown: OrderedDict[str, _Watched] = OrderedDict()
 
     def shown(self, run: AgentRun, view: View) -> None:
-        """An answer stands in its output."""
+        """Note that an answer stands in its output."""
         if run.state != "COMPLETED":
             return
         self._shown[run.run_id] = _Watched(view, run.receipt)

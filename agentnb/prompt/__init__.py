@@ -1,1 +1,1 @@
-"""WHERE it goes, byte for byte."""
+"""Decide WHERE it goes, byte for byte."""

@@ -1,4 +1,4 @@
-"""From what was chosen to blocks, byte for byte: the static layer, the project, and what one turn adds. Pure."""
+"""Turn what was chosen into blocks, byte for byte: the static layer, the project, and what one turn adds. Pure."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class TurnParts:
 
 
 def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
-    """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
+    """Return at most one HYDRATION block with what the thread lacks, then the pictures and the query, which are
+    DYNAMIC."""
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:

@@ -1,4 +1,4 @@
-"""ASTContextCompiler: entities of a code base, and prompts of four layers, in the calls of the blueprint."""
+"""Offer ASTContextCompiler: entities of a code base, and prompts of four layers, in the calls of the blueprint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pieces of the project: the list of files, outlines, added files, schemas; and what of each a thread lacks. Pure."""
+"""Hold pieces of the project: the list of files, outlines, added files, schemas; and what of each a thread lacks.
+Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ HeldParts = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A piece of the project that is sent as a whole. Its kind is "file" (added by name), "schema" (pinned),
+    """Holds a piece of the project that is sent as a whole. Its kind is "file" (added by name), "schema" (pinned),
     "instructions", "header" (a script's), "skills" (their list) or "skill" (one body).
 
     `tokens` is an estimate. Its name in the list of what the thread holds is `kind:file`.
@@ -67,8 +68,8 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class OutlinePart:
-    """The outline of one of the project's modules. It is held line by line. An edit of one signature makes only that
-    line out of date, and only that line is sent again. A line's name in the list of what the thread holds is
+    """Holds the outline of one of the project's modules. It is held line by line. An edit of one signature makes only
+    that line out of date, and only that line is sent again. A line's name in the list of what the thread holds is
     `outline:MODULE:NAME`.
     """
 
@@ -119,7 +120,7 @@ class OutlinePart:
 
 @dataclass(frozen=True, kw_only=True)
 class TreePart:
-    """The project's files by their paths, each with its tokens. They are held one by one: a turn tells only those
+    """Holds the project's files by their paths, each with its tokens. They are held one by one: a turn tells only those
     that are new, or gone, since. A file's name in the list of what the thread holds is `tree:PATH`.
 
     `more` files were seen for which the list has no room. `others` may stand in folders not looked into.
@@ -162,7 +163,7 @@ class TreePart:
         return (f"<tree {line}/>" if new or gone else ""), holds
 
     def _left_out(self, waiting: int) -> str:
-        """`40 files`, `40 files or more`: those that wait for the next turn, and those that have no room."""
+        """Return `40 files`, `40 files or more`: those that wait for the next turn, and those that have no room."""
         left = waiting + self.more
         if not left:
             return "files of some folders" if self.others else ""

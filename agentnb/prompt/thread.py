@@ -1,4 +1,4 @@
-"""The append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
+"""Keep the append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
 
 A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from the
 parent of that cell's last turn. Later cells go on from the newest branch. A path from root to leaf only grows. So a
@@ -17,7 +17,7 @@ from agentnb.models.layers import Block
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One turn of a thread: the run that carried it, where it hangs, and who asked.
+    """Holds one turn of a thread: the run that carried it, where it hangs, and who asked.
 
     `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `kind` is the
     digest of what a segment freezes by its own (model, tools, instructions). `segment_root` is the run that holds the

@@ -1,1 +1,1 @@
-"""ASKING the model."""
+"""Ask the model."""

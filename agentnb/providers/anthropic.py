@@ -1,4 +1,5 @@
-"""The Anthropic Messages wire. The SDK is imported here, on first send. Source: anthropic 2.12.0 and its API docs."""
+"""Speak the Anthropic Messages wire. The SDK is imported here, on first send. Source: anthropic 2.12.0 and its API
+docs."""
 
 from __future__ import annotations
 
@@ -121,7 +122,7 @@ def encode_content(content: Content) -> JsonObject:
 
 
 def decode_usage(wire: JsonMapping) -> Usage:
-    """Anthropic's usage in our words: its input_tokens excludes what was read from and written to the cache.
+    """Return Anthropic's usage in our words: its input_tokens excludes what was read from and written to the cache.
 
     Where the reply says nothing of TTLs, all writes count as 5m, which is the default TTL.
     """
@@ -249,7 +250,7 @@ class AnthropicDecoder:
 
 
 class AnthropicProvider(Calling):
-    """A model behind the Anthropic SDK, or any server that speaks its wire."""
+    """Holds a model behind the Anthropic SDK, or any server that speaks its wire."""
 
     vendor = VENDOR
 

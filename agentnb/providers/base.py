@@ -1,4 +1,4 @@
-"""The seam between us and a provider: encode (pure) -> send (I/O) -> decode (pure)."""
+"""Define the seam between us and a provider: encode (pure) -> send (I/O) -> decode (pure)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentnb.providers.transport import LONGEST_WAIT, CallTrace
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m", "30m" or "1h".
+    """Holds a cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m", "30m" or "1h".
 
     `holder` is the provider's name of the cache object that holds everything up to and with this block. Google keeps
     such objects; for a mark inside the request it is empty. An `automatic` mark is left to the provider to place at the
@@ -31,7 +31,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """One request as its provider wants it. `body` is plain JSON; `marks` are the breakpoints inside it.
+    """Holds one request as its provider wants it. `body` is plain JSON; `marks` are the breakpoints inside it.
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
@@ -64,7 +64,7 @@ class Wire:
 
 @dataclass(frozen=True, kw_only=True)
 class CallAnswer:
-    """A reply and the timeline of the call that brought it.
+    """Holds a reply and the timeline of the call that brought it.
 
     `wasted` is what replies that broke off had used by then; `fell_back` says that the wire's fallback was answered.
     `recorded` is the date and the model of a reply from a cassette; empty for a live one.
@@ -100,7 +100,7 @@ class CountingProvider(Protocol):
 
 
 class Provider(Protocol):
-    """One model behind one connection.
+    """Holds one model behind one connection.
 
     `scope` names whose prompt cache it is: the endpoint, or the simulator's instance. `account` names whose limits
     count: the scope, with a short digest of the key.

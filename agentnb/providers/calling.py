@@ -69,7 +69,7 @@ class LostReplies:
 
 
 class Calling:
-    """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
+    """Holds one model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
 
     Without `key` and `base_url` the SDK's own variables speak, as they are when a call begins. Calls are made one after
     the other; `cancel` may come from any thread.
@@ -192,7 +192,8 @@ class Calling:
                     wire, fell_back = wire.otherwise(), True
                 elif tries + 1 < wire.attempts and _broke_off(error, trace):
                     tries += 1
-                    self._pause(PAUSE * 2**tries)
+                    if self._require_transport().wait(PAUSE * 2**tries):
+                        raise RunInterrupted("the call was interrupted") from error
                 else:
                     self._complete(error)
                     _tell_lost(error, lost)
@@ -358,10 +359,6 @@ class Calling:
             todo=f"Check {self.vendor.address} and the model's name. It was asked once: resuming asks again.",
             request_id=error.request_id,
         )
-
-    def _pause(self, seconds: float) -> None:
-        if self._require_transport().wait(seconds):
-            raise RunInterrupted("the call was interrupted")
 
     def _require_transport(self) -> Transport:
         assert self._transport is not None, "connected by _connect"

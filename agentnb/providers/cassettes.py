@@ -1,4 +1,4 @@
-"""Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
+"""Record replies as readable JSON beside the notebook, and play them again without key, network or cost.
 
 A reply is found by the digests of its request's four layers. Of the request only those, its parts' names and digests
 and the task's beginning are recorded. Keys and headers never are.
@@ -21,7 +21,7 @@ from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.context.notebook.outputs import steady
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.models.layers import Block, Layer, Prompt, layer_word
-from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
+from agentnb.models.messages import Reply, StopReason, Usage, content_from_json, content_to_json
 from agentnb.providers.base import CallAnswer, Mark, OnText, Provider, Wire
 from agentnb.providers.transport import CallTrace
 
@@ -68,7 +68,7 @@ def _named(block: Block) -> Iterator[tuple[str, str]]:
 
 
 class Cassette:
-    """One file of recorded replies. It is read when it has changed, and written whole after each recording."""
+    """Holds one file of recorded replies. It is read when it has changed, and written whole after each recording."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,7 +86,7 @@ class Cassette:
         return self._entries
 
     def check_writable(self) -> None:
-        """Before a reply is paid for that could not be kept. Raises InputError."""
+        """Check, before a reply is paid for, that it can be kept. Raises InputError."""
         try:
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".agentnb-")
             os.close(handle)
@@ -202,7 +202,7 @@ def _by_name(parts: Iterable[str]) -> dict[str, list[str]]:
 
 
 class Pace:
-    """When the pieces of a reply came: seconds from the call's beginning, channel, characters of text."""
+    """Tells when the pieces of a reply came: seconds from the call's beginning, channel, characters of text."""
 
     def __init__(self, started: float) -> None:
         self._started = started
@@ -249,7 +249,7 @@ class Playing:
 
 
 class Replaying:
-    """A provider that takes replies from a cassette, or puts them into it; `mode` is auto, record or replay."""
+    """Holds a provider that takes replies from a cassette, or puts them into it; `mode` is auto, record or replay."""
 
     def __init__(
         self, inner: Provider, cassette: Cassette, *, mode: str, clock: Clock, playing: Playing | None = None
@@ -307,18 +307,15 @@ class Replaying:
         trace = CallTrace(started=self._clock.monotonic())
         reply = reply_from_json(entry["reply"])
         pace = read_pace(entry.get("pace", "")) if self._playing.speed else []
-        for at, channel, text in _paced("".join(_pieces(reply)), pace):
-            self._wait_until(trace.started + at / (self._playing.speed or 1.0))
+        for at, channel, text in _paced(reply.text, pace):
+            left = trace.started + at / (self._playing.speed or 1.0) - self._clock.monotonic()
+            if left > 0 and self._playing.wait(left):
+                raise RunInterrupted("the recorded reply was interrupted")
             trace.first_token = trace.first_token or self._clock.monotonic()
             trace.last_token = self._clock.monotonic()
             on_text(channel, text)
         trace.finished = self._clock.monotonic()
         return CallAnswer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
-
-    def _wait_until(self, moment: float) -> None:
-        left = moment - self._clock.monotonic()
-        if left > 0 and self._playing.wait(left):
-            raise RunInterrupted("the recorded reply was interrupted")
 
     def _entry(self, wire: Wire, reply: Reply, pace: Pace) -> JsonObject:
         return {
@@ -363,19 +360,13 @@ class Replaying:
 
 
 def _paced(text: str, pace: list[tuple[float, str, int]]) -> Iterator[tuple[float, str, str]]:
-    """(seconds, channel, text) of each piece; all at once without a pace, and the rest where it is too short."""
+    """Yield (seconds, channel, text) a piece; all at once without a pace, and the rest where it is too short."""
     given = 0
     for at, channel, length in pace:
         yield at, channel, text[given : given + length]
         given += length
     if text[given:]:
         yield (pace[-1][0] if pace else 0.0), "text", text[given:]
-
-
-def _pieces(reply: Reply) -> Iterator[str]:
-    for part in reply.content:
-        if isinstance(part, Text):
-            yield part.text
 
 
 def reply_to_json(reply: Reply) -> JsonObject:

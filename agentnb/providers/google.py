@@ -1,4 +1,4 @@
-"""Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
+"""Speak Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
 
 Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase). So
 recorded traffic and the SDK's own values decode alike.
@@ -78,7 +78,7 @@ _UNREADABLE = {
 
 
 def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
-    """`model`, `contents` and `config`. What the cache object of a mark holds is left out and named instead."""
+    """Return `model`, `contents` and `config`. What the cache object of a mark holds is left out and named instead."""
     held = next((mark for mark in marks if mark.holder), None)
     blocks = prompt.blocks[held.index + 1 :] if held else prompt.blocks
     config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
@@ -101,7 +101,7 @@ def encode_cache(prompt: Prompt, last: int, *, seconds: int, label: str) -> Json
 
 
 def _frame(blocks: Sequence[Block]) -> JsonObject:
-    """systemInstruction and tools, where there are any."""
+    """Return systemInstruction and tools, where there are any."""
     system = [encode_content(block.content) for block in blocks if block.role is Role.SYSTEM]
     tools = [encode_content(block.content) for block in blocks if block.role is Role.TOOLS]
     frame: JsonObject = {"systemInstruction": {"parts": system, "role": "user"}} if system else {}
@@ -156,7 +156,8 @@ def _call_id(call_id: str) -> dict[str, str]:
 
 
 def decode_usage(wire: JsonMapping) -> Usage:
-    """Gemini's usage in our words: its prompt count includes what was cached, its candidates exclude thoughts."""
+    """Return Gemini's usage in our words: its prompt count includes what was cached, its candidates exclude
+    thoughts."""
     prompt = tokens_of(wire, "promptTokenCount") + tokens_of(wire, "toolUsePromptTokenCount")
     cached = min(tokens_of(wire, "cachedContentTokenCount"), prompt)
     thoughts = tokens_of(wire, "thoughtsTokenCount")
@@ -267,7 +268,7 @@ class GoogleDecoder:
 
 
 def _continues(last: JsonMapping, part: JsonMapping) -> bool:
-    """Text goes on in the next chunk. A part with a signature stays a part of its own, as the docs ask."""
+    """Tell that text goes on in the next chunk. A part with a signature stays a part of its own, as the docs ask."""
     both = (last, part)
     return all("text" in one and "thoughtSignature" not in one for one in both) and (
         bool(last.get("thought")) == bool(part.get("thought"))
@@ -284,7 +285,8 @@ def _joined(shown: tuple[str, str] | None, more: tuple[str, str] | None) -> tupl
 
 
 class GoogleProvider(Calling):
-    """A model behind google-genai: the Gemini API, or Vertex AI where `client_options` or the SDK's variables say so.
+    """Holds a model behind google-genai: the Gemini API, or Vertex AI where `client_options` or the SDK's variables say
+    so.
 
     `client_options` are further arguments of `genai.Client`, e.g. vertexai, project, location, credentials.
     """
@@ -419,7 +421,7 @@ class GoogleProvider(Calling):
 
 
 def _asks_for_vertex(environment: Mapping[str, str]) -> bool:
-    """As the SDK reads its variables: where both are set, the newer one counts."""
+    """Read the variables as the SDK does: where both are set, the newer one counts."""
     newer = environment.get("GOOGLE_GENAI_USE_ENTERPRISE")
     asked = environment.get("GOOGLE_GENAI_USE_VERTEXAI", "") if newer is None else newer
     return asked.lower() in ("1", "true")

@@ -1,4 +1,4 @@
-"""The timeline of one call and what a client can honestly say about it.
+"""Keep the timeline of one call, and what a client can honestly say about it.
 
 Measured: earlier attempts, connect, headers, first event, TTFT (first thinking, text or tool delta) and total. TPOT is
 (last - first token) / (tokens that came - 1). Thinking that a provider bills and does not send lies before the first
@@ -23,7 +23,7 @@ MIN_SAMPLES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
+    """Holds seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
 
     All but `total` count from the start of the attempt that was answered. `retry_wait` is what went before it, and
     `total` holds both. `thinking` is the part of `ttft` in which the model wrote `hidden` tokens for itself. It is an
@@ -80,7 +80,8 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class OnServer:
-    """Seconds that a server measured of one call: `prefill`, `decode`, and `queue` by the client's clock beside it."""
+    """Holds seconds that a server measured of one call: `prefill`, `decode`, and `queue` by the client's clock beside
+    it."""
 
     prefill: float
     decode: float
@@ -160,7 +161,7 @@ def _retry_wait(trace: CallTrace) -> float:
 
 
 def parse_timing(header: str) -> dict[str, float]:
-    """`queue=0.081;ttft=0.95` -> {"queue": 0.081, "ttft": 0.95}; what is not a number is left out."""
+    """Return `queue=0.081;ttft=0.95` -> {"queue": 0.081, "ttft": 0.95}; what is not a number is left out."""
     out = {}
     for part in header.split(";"):
         name, _, value = part.strip().partition("=")
@@ -183,7 +184,7 @@ def server_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def fit_prefill(samples: Sequence[tuple[int, float]]) -> tuple[float, float] | None:
-    """(a, b) of p = a + b * uncached tokens, fitted on the faster half of (uncached tokens, TTFT in seconds).
+    """Return (a, b) of p = a + b * uncached tokens, fitted on the faster half of (uncached tokens, TTFT in seconds).
 
     The faster half, because a queue only ever adds. None with fewer than 5 samples, or when all have equal tokens.
     """
@@ -209,7 +210,7 @@ def _line(samples: Sequence[tuple[int, float]]) -> tuple[float, float] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """When the first token of a call may be expected: seconds; 8 of 10 calls fall between `low` and `high`.
+    """Tells in seconds when a call's first token may be expected; 8 of 10 calls fall between `low` and `high`.
 
     `samples` is the number of calls that say so; 0 where it is the catalogue's curve. Where it is not `known`, neither
     says anything: the figures are another model's.
@@ -229,11 +230,11 @@ class Expected:
 
     @property
     def span(self) -> str:
-        """`0.61 to 0.83 s`."""
+        """Return `0.61 to 0.83 s`."""
         return f"{self.low:.2f} to {self.high:.2f} s"
 
     def to_json(self) -> dict[str, float | int] | None:
-        """Seconds; None where nothing is known."""
+        """Return seconds; None where nothing is known."""
         if not self.known:
             return None
         bounds = {"low": self.low, "middle": self.middle, "high": self.high}
@@ -276,7 +277,7 @@ def _four_fifths(off: Sequence[float]) -> tuple[float, float]:
 
 
 def _wider(samples: Sequence[tuple[int, float]], at: int) -> float:
-    """By what the residuals of a fitted line grow for a prediction at `at`: sqrt((1 + h) n / (n - 2)).
+    """Return by what the residuals of a fitted line grow for a prediction at `at`: sqrt((1 + h) n / (n - 2)).
 
     h = 1 / n + (at - mean)^2 / sum((x - mean)^2), the leverage (any text on linear regression). Two parameters were
     fitted to the same n, and the line is less certain far from its calls.
@@ -320,7 +321,8 @@ def _own_curve(
 
 
 def queue_estimate(latency: Latency, uncached: int, samples: Sequence[tuple[int, float]]) -> tuple[float | None, int]:
-    """(seconds or None, sample count): what TTFT has beyond connection, thinking, and the usual for so many tokens.
+    """Return (seconds or None, sample count): what TTFT has beyond connection, thinking, and the usual for so many
+    tokens.
 
     The usual holds a queue that is always there. Never a measurement.
     """

@@ -1,4 +1,4 @@
-"""OpenAI, and any server that speaks its Responses or its Chat wire. The SDK is imported here, on first send."""
+"""Ask OpenAI, and any server that speaks its Responses or its Chat wire. The SDK is imported here, on first send."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _NO_SUMMARY = re.compile(r"reasoning[. ]summar", re.IGNORECASE)
 
 
 class OpenAIProvider(Calling):
-    """A model behind the OpenAI SDK. At an address of the user's own, a server without Responses is asked by Chat."""
+    """Holds a model behind the OpenAI SDK. At an address of the user's own, a server without Responses is asked by
+    Chat."""
 
     vendor = VENDOR
     _speaks_chat_only = False

@@ -1,4 +1,4 @@
-"""The Chat Completions wire, for servers that speak only that. Pure. Source: openai 3.54.0 and its API docs."""
+"""Speak the Chat Completions wire, for servers that speak only that. Pure. Source: openai 3.54.0 and its API docs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _add(message: JsonObject, content: Content) -> None:
 
 
 def decode_usage(wire: JsonMapping) -> Usage:
-    """Chat's usage in our words: its prompt includes what was read from and written to the prompt cache."""
+    """Return Chat's usage in our words: its prompt includes what was read from and written to the prompt cache."""
     return split_usage(
         tokens_of(wire, "prompt_tokens"),
         inside(wire, "prompt_tokens_details"),

@@ -1,4 +1,4 @@
-"""OpenAI's Responses wire. Pure: no SDK is needed here. Source: openai 3.54.0 and its API docs.
+"""Speak OpenAI's Responses wire. Pure: no SDK is needed here. Source: openai 3.54.0 and its API docs.
 
 Nothing is kept on the server (`store` false): reasoning comes back encrypted and is sent again as it came.
 """

@@ -1,4 +1,4 @@
-"""The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
+"""Make the HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
 
 httpx2 calls our trace function at each stage of a request. That gives connect, body sent and headers received in all
 three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].
@@ -37,6 +37,7 @@ FIRST_WAIT = 0.5  # seconds before the first retry where the provider names no t
 MOST_OF_ERROR = 64_000  # bytes that are read of a refusal
 MOST_OF_PIECE = 8_000_000  # bytes of a whole reply, and of one event of a stream: a long reply has about a tenth
 MOST_OF_STREAM = 64_000_000  # bytes of a streamed reply: 128,000 tokens as events of their own take about 30 MB
+MOST_LINES = 400_000  # of a streamed reply: 128,000 events of three; an SDK takes 0.1 ms of CPU to read one
 MOST_UNFOLDED = 100  # bytes that a byte of a long stream may unfold to: events shrink about tenfold
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 ASKS_TO_WAIT = (429, 503, 529)  # those of them by which a provider says: later
@@ -162,7 +163,7 @@ def _certificates(trust_environment: bool, *named: str | None) -> ssl.SSLContext
 
 
 class Transport:
-    """One traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
+    """Holds one traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
 
     def __init__(self, clock: Clock, *, trust_environment: bool = True) -> None:
         import httpx2
@@ -206,7 +207,7 @@ class Transport:
         return self.trace
 
     def expect_attempts(self, attempts: int = ATTEMPTS) -> None:
-        """The SDK's count of attempts begins anew."""
+        """Begin the SDK's count of attempts anew."""
         self._attempts_left = attempts
         self._final = None
 
@@ -301,7 +302,7 @@ class Transport:
         """Yield the body while it is of use: of a refusal a beginning. More than a reply holds raises TooMuch."""
         refused = response.status_code >= 300
         streamed = "event-stream" in response.headers.get("content-type", "")
-        total = piece = 0
+        total = piece = lines = 0
         for data in read(size):
             if self.cancelled:  # a byte that came before it may unfold for long
                 raise CallCut
@@ -313,13 +314,14 @@ class Transport:
             last = data.rfind(b"\n")
             piece = piece + len(data) if last < 0 or not streamed else len(data) - last
             most = min(MOST_OF_STREAM, max(MOST_OF_PIECE, MOST_UNFOLDED * response.num_bytes_downloaded))
-            if piece > MOST_OF_PIECE or total > most:
+            lines += data.count(b"\n") if streamed else 0
+            if piece > MOST_OF_PIECE or total > most or lines > MOST_LINES:
                 response.close()
-                raise TooMuch(f"{total:,} bytes")
+                raise TooMuch(f"{total:,} bytes in {lines:,} lines" if streamed else f"{total:,} bytes")
             yield data
 
     def _wait_before_retry(self, response: httpx2.Response) -> None:
-        """The SDK decides whether to send again; the wait before it is made here.
+        """Wait. The SDK decides whether to send again; the wait before it is made here.
 
         Theirs cannot be interrupted, says nothing, knows no `retry-after` in one SDK and no bound in another.
         """

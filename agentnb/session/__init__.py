@@ -1,4 +1,4 @@
-"""The composition root: what one kernel or script holds open, and how it asks."""
+"""Compose the parts: what one kernel or script holds open, and how it asks."""
 
 from agentnb.session.opened import working_directory
 from agentnb.session.session import Session

@@ -138,7 +138,7 @@ class Opened:
     # --- connections to models --------------------------------------------------------------------------------
 
     def simulator(self) -> Simulator:
-        """This session's simulator, started on first use. Its prompt caches live as long as it does."""
+        """Return this session's simulator, started on first use. Its prompt caches live as long as it does."""
         if self.simulated is None:
             self.simulated = Simulator(speed=self.settings.sim_speed).start()
         return self.simulated
@@ -252,7 +252,8 @@ class Opened:
 
     @property
     def servers(self) -> McpServers:
-        """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
+        """Return the MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by
+        this."""
         if self._servers is None:
             root = own_root(self.project) if self.project else None
             self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set, given=self.tool_servers)

@@ -67,7 +67,7 @@ def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
 
 @dataclass
 class Session(Opened):
-    """One user's session. `namespace` and `cells` are what the agent may read; both are live."""
+    """Holds one user's session. `namespace` and `cells` are what the agent may read; both are live."""
 
     namespace: MutableMapping[str, Any] = field(default_factory=dict)
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
@@ -303,7 +303,7 @@ class Session(Opened):
         return AgentRun(document_of(machine.get(full), machine.history(full)))
 
     def origin(self, text: str) -> tuple[str, int]:
-        """`RUN` or `RUN:STEP` -> (full run id, step). Raises RunUnknown, StepUnknown, InputError."""
+        """Return `RUN` or `RUN:STEP` -> (full run id, step). Raises RunUnknown, StepUnknown, InputError."""
         name, colon, step = text.partition(":")
         run = self.machine().get(self.full_run_id(name))
         if colon and not step.isdigit():
@@ -347,7 +347,8 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def _refuse_half_characters(task: str) -> None:
-    """A lone surrogate is no character: it can be neither sent nor kept. It comes from text cut in mid-character."""
+    """Refuse a lone surrogate. A lone surrogate is no character: it can be neither sent nor kept. It comes from text
+    cut in mid-character."""
     found = _HALF.search(task)
     if found:
         raise InputError(

@@ -24,7 +24,7 @@ __all__ = ["SimClock", "Simulator", "serve"]
 
 
 class Simulator:
-    """A simulated provider at `url`, from `start` to `stop` (or as a context manager).
+    """Holds a simulated provider at `url`, from `start` to `stop` (or as a context manager).
 
     `speed`: 1 is real time, 10 ten times as fast, 0 never waits. At any speed the modelled seconds stand in each
     reply's header `agentnb-sim-timing`. With a virtual `clock` waiting advances it (unless speed is 0). TTLs are judged
@@ -78,7 +78,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`: the base URL for Anthropic's and Google's SDK; OpenAI's takes it with `/v1`.
+        """Return `http://127.0.0.1:PORT`: the base URL for Anthropic's and Google's SDK; OpenAI's takes it with `/v1`.
 
         Empty before `start`.
         """

@@ -55,7 +55,7 @@ class SimClock:
 
 
 class RealClock(SimClock):
-    """The machine's time, plus what it was pushed ahead: a lesson about expiry need not last five minutes."""
+    """Holds the machine's time, plus what it was pushed ahead: a lesson about expiry need not last five minutes."""
 
     def __init__(self) -> None:
         super().__init__(0.0)

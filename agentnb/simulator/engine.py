@@ -53,7 +53,7 @@ def digest(data: bytes) -> bytes:
 
 
 class Engine:
-    """One simulated provider behind its doors. `instance` names it: what is warm lives and dies with it."""
+    """Holds one simulated provider behind its doors. `instance` names it: what is warm lives and dies with it."""
 
     def __init__(self, *, clock: SimulatorClock, seed: int, record: bool) -> None:
         self.clock = clock

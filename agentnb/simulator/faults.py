@@ -14,7 +14,7 @@ KINDS = (*STATUS_KINDS, "refusal", "pause", "refuse", "stall", "drop", "error_ev
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault.
+    """Holds one fault.
 
     `kind` is an HTTP status ("429" "500" "503" "529") or a word. "refusal": the model declines, in a well-formed reply.
     "pause": on Anthropic's wire the model pauses its turn in the middle of its text. "refuse": the connection is reset
@@ -36,7 +36,7 @@ class Fault:
 
 
 class Faults:
-    """The faults still to come, in order. Each generation request takes one."""
+    """Holds the faults still to come, in order. Each generation request takes one."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
@@ -76,7 +76,7 @@ class Faults:
 
 
 def fault_from_json(value: WireObject) -> tuple[Fault, int]:
-    """(fault, times) of `{"kind", "after_events", "times", "retry_after", "seconds"}`; raises InputError."""
+    """Return (fault, times) of `{"kind", "after_events", "times", "retry_after", "seconds"}`; raises InputError."""
     try:
         fault = Fault(
             kind=str(value["kind"]),

@@ -16,7 +16,7 @@ WireMapping: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken.
+    """Holds one HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken.
 
     By a fault's word, `declined` makes the model decline it; `paused` makes it pause in mid-reply, where its wire can.
     """
@@ -51,7 +51,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamEvent:
-    """One piece of a stream as sent, and how many output tokens have to be made before it goes out."""
+    """Holds one piece of a stream, and how many output tokens have to be made before it goes out."""
 
     data: bytes
     tokens: int = 0
@@ -80,7 +80,8 @@ class HttpAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """One request as the simulator received it, and what it answered. `usage` is the reply's, None on an error."""
+    """Holds one request as the simulator received it, and what it answered. `usage` is the reply's, None on an
+    error."""
 
     method: str
     path: str

@@ -11,7 +11,7 @@ from agentnb.simulator.promptcache_rules import PromptPiece
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One request as its wire's rules see it. `at` in seconds since the epoch.
+    """Holds one request as its wire's rules see it. `at` in seconds since the epoch.
 
     `settings` spoil a section and all after it without standing in it, by section and name. `scope` is whose prompt
     cache it is. `read` tokens hit; `writes` are (digest, tokens up to it, TTL) of what it leaves warm.

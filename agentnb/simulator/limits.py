@@ -38,7 +38,7 @@ class OverLimit(RefusedForNow):
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """One limit after a request: what is left of it, and in how many seconds it is whole again."""
+    """Holds one limit after a request: what is left of it, and in how many seconds it is whole again."""
 
     kind: str
     limit: int
@@ -47,7 +47,7 @@ class Left:
 
 
 class RateLimits:
-    """The limits of one simulator, none at first. `now` gives seconds since the epoch."""
+    """Holds the limits of one simulator, none at first. `now` gives seconds since the epoch."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -108,7 +108,8 @@ def _is_limit(value: object) -> bool:
 
 
 def retry_headers(error: RequestRefused) -> dict[str, str]:
-    """`retry-after` in whole seconds as HTTP has it, and the vendors' own in milliseconds; none where none is known."""
+    """Return `retry-after` in whole seconds as HTTP has it, and the vendors' own in milliseconds; none where none is
+    known."""
     wait = error.wait if isinstance(error, RefusedForNow) else None
     if wait is None:
         return {}

@@ -21,7 +21,7 @@ MATCHED = 80
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixBlock:
-    """One part of a prompt: its frame (`head`, which costs `overhead` tokens) and its text.
+    """Holds one part of a prompt: its frame (`head`, which costs `overhead` tokens) and its text.
 
     `ttl` is the mark's, where it has one; `ends_item` says that a message or tool list ends here.
     """
@@ -77,7 +77,8 @@ def automatic(total: int, digests: Sequence[str], live: Mapping[str, CachedPrefi
 def implicit_parts(
     ends: Sequence[int], digests: Sequence[str], live: Mapping[str, CachedPrefix], *, minimum: int
 ) -> Use:
-    """Google's implicit caching: the longest run of whole parts that is known. The last part is always computed."""
+    """Plan Google's implicit caching: the longest run of whole parts that is known. The last part is always
+    computed."""
     usable = [(digest, end) for digest, end in zip(digests, ends, strict=True) if end >= minimum]
     known = [(digest, end) for digest, end in usable if digest in live and end < ends[-1]]
     return Use(

@@ -17,7 +17,8 @@ TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43_200.0, "24h":
 
 @dataclass(frozen=True, kw_only=True)
 class PromptPiece:
-    """One block of the rendered prompt: its section, canonical bytes without marks, its tokens, its mark's TTL."""
+    """Holds one block of the rendered prompt: its section, canonical bytes without marks, its tokens, its mark's
+    TTL."""
 
     section: str
     data: bytes
@@ -27,7 +28,7 @@ class PromptPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class CachedPrefix:
-    """A prefix that is warm: the tokens up to its end, and until when (seconds since the epoch)."""
+    """Holds a prefix that is warm: the tokens up to its end, and until when (seconds since the epoch)."""
 
     digest: str
     tokens: int
@@ -123,7 +124,7 @@ class PromptCaches:
             return dict(kept)
 
     def refresh(self, scope: tuple[str, str], digests: Iterable[str], started: float) -> None:
-        """A read renews an entry's own TTL, counted from the start of the request that reads it."""
+        """Refresh: a read renews an entry's own TTL, counted from the start of the request that reads it."""
         with self._lock:
             entries = self._entries.setdefault(scope, {})
             for digest in digests:
@@ -141,7 +142,7 @@ class PromptCaches:
                 )
 
     def all(self, now: float) -> list[tuple[str, CachedPrefix]]:
-        """(model, entry) of everything warm, for the state page."""
+        """Return (model, entry) of everything warm, for the state page."""
         with self._lock:
             return [
                 (model, entry)

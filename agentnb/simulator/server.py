@@ -26,7 +26,7 @@ _GARBAGE = b"<html><body>502 from a proxy that is not the provider</body></html>
 
 
 class SimulatorServer(HTTPServer):
-    """One thread accepts, one thread serves each connection; `stop` ends them all and leaves nothing behind."""
+    """Holds one thread accepts, one thread serves each connection; `stop` ends them all and leaves nothing behind."""
 
     request_queue_size = 64
 
@@ -93,7 +93,7 @@ class SimulatorServer(HTTPServer):
 
 
 class HttpHandler(BaseHTTPRequestHandler):
-    """One connection, kept alive between requests."""
+    """Holds one connection, kept alive between requests."""
 
     protocol_version = "HTTP/1.1"
     server_version = "agentnb-simulator"

@@ -21,7 +21,7 @@ _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "c
 
 
 class ServedWire(Protocol):
-    """One provider's HTTP interface."""
+    """Holds one provider's HTTP interface."""
 
     name: str
 

@@ -42,7 +42,7 @@ LEFT_TO_RIGHT = "\u200e"
 
 
 class ArgumentText(NamedTuple):
-    """One argument of a call. The label says how many lines there are, and whether the value is no text."""
+    """Holds one argument of a call. The label says how many lines there are, and whether the value is no text."""
 
     label: str
     text: str
@@ -117,7 +117,7 @@ def exact(text: str) -> str:
 
 
 def _folded(run: list[str]) -> Iterator[str]:
-    """`[12 blank lines]`, and for those that hold something all the same `[3 blank lines of 4 spaces]`."""
+    """Yield `[12 blank lines]`, and for those that hold something all the same `[3 blank lines of 4 spaces]`."""
     for line, same in groupby(run):
         held = f" of {', '.join(_gaps(line))}" if line else ""
         yield f"[{plural(len(list(same)), 'blank line')}{held}]"

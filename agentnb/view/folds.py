@@ -1,4 +1,4 @@
-"""The folds under a run's panels: its steps, its context, its task, and what the words mean. Html. Pure."""
+"""Show the folds under a run's panels: its steps, its context, its task, and what the words mean. Html. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Figures for people: counts, shares, seconds, dollars, times of day. What is not known is a dash, never a zero."""
+"""Write figures for people: counts, shares, seconds, dollars, times of day. What is not known is a dash, never a
+zero."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> str:
-    """1040 -> `1,040`."""
+    """Write 1040 -> `1,040`."""
     known = number(value)
     if known is None:
         return UNKNOWN
@@ -29,7 +30,7 @@ def count(value: object) -> str:
 
 
 def share(part: object, whole: object) -> str:
-    """`85 %`; never `100 %` for less than all, never `0 %` for more than nothing."""
+    """Return `85 %`; never `100 %` for less than all, never `0 %` for more than nothing."""
     some, total = number(part), number(whole)
     if some is None or total is None or total <= 0:
         return UNKNOWN
@@ -42,7 +43,7 @@ def share(part: object, whole: object) -> str:
 
 
 def fraction(part: object, whole: object) -> float:
-    """part / whole between 0 and 1; 0 where either is unknown: the length of a bar."""
+    """Return part / whole between 0 and 1; 0 where either is unknown: the length of a bar."""
     some, total = number(part), number(whole)
     if some is None or total is None or total <= 0:
         return 0.0
@@ -50,7 +51,7 @@ def fraction(part: object, whole: object) -> float:
 
 
 def seconds(value: object) -> str:
-    """`12 ms`, `1.90 s`, `42.5 s`, `2 min 05 s`."""
+    """Return `12 ms`, `1.90 s`, `42.5 s`, `2 min 05 s`."""
     known = number(value)
     if known is None:
         return UNKNOWN
@@ -65,7 +66,7 @@ def seconds(value: object) -> str:
 
 
 def dollars(value: object) -> str:
-    """`$0.0123`, `$1.23`, `< $0.0001`."""
+    """Return `$0.0123`, `$1.23`, `< $0.0001`."""
     known = number(value)
     if known is None:
         return UNKNOWN
@@ -77,7 +78,7 @@ def dollars(value: object) -> str:
 
 
 def short_seconds(value: object) -> str:
-    """`0.4 s`, `7.6 s`, `10 s`, `2 min 05 s`: where the exact figure stands elsewhere."""
+    """Return `0.4 s`, `7.6 s`, `10 s`, `2 min 05 s`: where the exact figure stands elsewhere."""
     known = number(value)
     if known is None or known >= 59.5:
         return seconds(value)
@@ -85,7 +86,7 @@ def short_seconds(value: object) -> str:
 
 
 def short_dollars(value: object) -> str:
-    """`$0.012`, `$0.31`, `$1.23`: two figures that count."""
+    """Return `$0.012`, `$0.31`, `$1.23`: two figures that count."""
     known = number(value)
     if known is None or known < 0.00005 or known >= 0.0995:
         return dollars(value) if known is None or known < 0.0995 or known >= 0.99995 else f"${known:.2f}"
@@ -104,7 +105,7 @@ def time_of_day(epoch: object) -> str:
 
 
 def plural(value: object, one: str, many: str = "") -> str:
-    """`1 step`, `3 steps`, `2 retries`."""
+    """Return `1 step`, `3 steps`, `2 retries`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"
 
 

@@ -8,7 +8,7 @@ from agentnb.view.view_text import Doc
 
 
 def outcome_line(doc: Doc) -> str:
-    """`✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · simulated`"""
+    """Return `✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · simulated`"""
     return " · ".join([*outcome_items(doc), *say.labels(doc)])
 
 
@@ -41,7 +41,7 @@ def _cost(doc: Doc) -> str:
 
 
 def saved_words(total: float, uncached: float | None) -> str:
-    """` (saved 33 %)`: against the same calls without a prompt cache; nothing where that changes nothing."""
+    """Return ` (saved 33 %)`: against the same calls without a prompt cache; nothing where that changes nothing."""
     change = round(100 * (uncached - total) / uncached) if uncached else 0
     if change == 0:
         return ""

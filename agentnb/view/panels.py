@@ -1,4 +1,4 @@
-"""The panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
+"""Show the panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ from agentnb.view.style import (
     SMALL,
     TABLE,
     TEAL,
+    UNSEEN,
     clean,
     esc,
     line_html,
 )
 from agentnb.view.view_text import Doc
+
+READ, NEW = "█", "░"
+"""Letters of a bar: read from the prompt cache (or measured), and processed anew (or estimated)."""
 
 
 def panels_html(doc: Doc) -> str:
@@ -79,15 +83,20 @@ def _layer_bar(width: float, solid: float) -> str:
     backgrounds."""
     if width <= 0:
         return _track("")
+    cells = max(1, round(width / 5))
+    read = round(cells * solid / 100)
     inner = f'<div style="width:{solid:.1f}%;height:0;border-top:10px solid {TEAL}"></div>' if solid else ""
     return _track(
         f'<div style="width:{max(width, 1.0):.1f}%;height:10px;border:1px solid {TEAL};box-sizing:content-box;'
-        f'background-image:{HATCH};background-size:6px 6px">{inner}</div>'
+        f'background-image:{HATCH};background-size:6px 6px">{inner}</div>',
+        READ * read + NEW * (cells - read),
     )
 
 
-def _track(inner: str) -> str:
-    return f'<div style="height:12px;padding:0 3px 0 0;min-width:1.5em">{inner}</div>'
+def _track(inner: str, letters: str = "") -> str:
+    """Draw a bar. `letters` draw the bar where styles are dropped, as code hosts do: only there they are seen."""
+    unstyled = f'<span style="{UNSEEN}">{letters}</span>' if letters else ""
+    return f'<div style="height:12px;padding:0 3px 0 0;min-width:1.5em">{inner}{unstyled}</div>'
 
 
 def _legend() -> str:
@@ -95,9 +104,10 @@ def _legend() -> str:
     box = f"display:inline-block;width:9px;height:9px;border:1px solid {TEAL};margin:0 4px 0 0"
     return (
         f'<p style="margin:4px 0 0 0;{SMALL}">'
-        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{full}"></span>cached</span> '
+        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{full}"></span>'
+        f'<span style="{UNSEEN}">{READ} </span>cached</span> '
         f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
-        "new</span></p>"
+        f'<span style="{UNSEEN}">{NEW} </span>new</span></p>'
     )
 
 
@@ -121,15 +131,16 @@ def _latency_panel(doc: Doc) -> str:
 
 def _phase_row(row: timeline.Phase, total: float | None) -> str:
     name, start, length, estimated = row
-    bar = ""
+    bar = letters = ""
     if start is not None and length and total:
         left = 100 * fraction(start, total)
         width = min(100 - left, max(0.8, 100 * fraction(length, total)))
         hatched = f"height:10px;border:1px solid {BLUE};background-image:{HATCH};background-size:6px 6px"
         fill = hatched if estimated else f"height:0;border-top:12px solid {BLUE}"
         bar = f'<div style="margin-left:{left:.1f}%;width:{width:.1f}%;{fill}"></div>'
+        letters = "\u2007" * round(left / 5) + (NEW if estimated else READ) * max(1, round(width / 5))
     value = f"≈ {seconds(length)}" if estimated and length is not None else seconds(length)
-    return _cells_row(ROW, esc(name), _track(bar), esc(value))
+    return _cells_row(ROW, esc(name), _track(bar, letters), esc(value))
 
 
 def _budget(doc: Doc) -> str:

@@ -51,7 +51,8 @@ class ProgressEvent(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """One run as its events tell it. `feed` it from one thread at a time; times are seconds of the caller's clock."""
+    """Holds one run as its events tell it. `feed` it from one thread at a time; times are seconds of the caller's
+    clock."""
 
     began: float
     state: str = "HYDRATING"
@@ -150,7 +151,7 @@ class Progress:
     # --- in words and html ---------------------------------------------------------------------------------------
 
     def stage_words(self) -> str:
-        """`Asking: the model reads ≈ 2,112 tokens, ≈ 1,790 of them cached`"""
+        """Return `Asking: the model reads ≈ 2,112 tokens, ≈ 1,790 of them cached`"""
         word = say.state_words({"state": self.state, "live": {}})[1]
         if self.call_began is None or self.state != "THINKING":
             return f"{word}: {self.stage}" if self.stage and self.state != "AWAITING_APPROVAL" else word

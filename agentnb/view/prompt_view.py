@@ -13,7 +13,7 @@ from agentnb.view.style import FOLD, NO_MATH, PRE, SUMMARY, TEAL, esc, line_html
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptPart:
-    """One block of a request. `cached` is the share of it that was read, or should be, from the prompt cache."""
+    """Holds one block of a request. `cached` is the share of it that was read, or should be, from the prompt cache."""
 
     layer: str
     role: str
@@ -34,7 +34,7 @@ def cached_shares(tokens: Sequence[int], read: int) -> list[float]:
 
 
 def prompt_bundle(title: str, parts: Sequence[PromptPart], *, exact: bool) -> JsonObject:
-    """Html and text of a request. `exact` says that the cached part was reported, and is not only expected."""
+    """Return html and text of a request. `exact` says that the cached part was reported, and is not only expected."""
     total = sum(part.tokens for part in parts)
     read = round(sum(part.tokens * part.cached for part in parts))
     word = "read from" if exact else "should hit"

@@ -94,7 +94,7 @@ def _cut_off(doc: Doc) -> str:
 
 
 def _outcome(doc: Doc, *, full: bool) -> str:
-    """`✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · details`, a fold over everything else."""
+    """Return `✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · details`, a fold over everything else."""
     colour = say.state_words(doc)[2]
     mark, *items = outcome_items(doc)
     parts = [f'<strong style="color:{colour}">{esc(mark[:1])}</strong>{esc(mark[1:])}', *map(esc, items)]
@@ -153,7 +153,7 @@ def _question_html(question: Doc) -> str:
 
 
 def _shown(question: Doc) -> list[ArgumentText]:
-    """The call's arguments, and under them what came of trying it."""
+    """Return the call's arguments, and under them what came of trying it."""
     call = call_shown(str(question.get("tool")), say.part(question, "arguments"))
     tried = question.get("rehearsal")
     return [*call, ArgumentText("Tried first:", exact(str(tried)), "")] if tried else call
@@ -274,9 +274,9 @@ def _layers_text(doc: Doc) -> list[str]:
         return []
     tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
     bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
-    lines = ["-" * WIDTH, f"{'layer':<12}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
+    lines = ["-" * WIDTH, f"{'layer':<14}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
     for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
-        lines.append(f"{name[:11]:<12}{bar:<34}{amount:>12}{cached:>10}")
+        lines.append(f"{name[:13]:<14}{bar:<34}{amount:>12}{cached:>10}")
     return lines
 
 
@@ -312,7 +312,7 @@ def _thinking_text(doc: Doc) -> str:
 
 
 def _definitions_text(doc: Doc) -> str:
-    """Those that came with this task; what the conversation held before is counted: a terminal has no folds."""
+    """List those that came with this task; what the conversation held before is counted: a terminal has no folds."""
     found = say.dicts(doc, "definitions")
     new = [item for item in found if item.get("new")]
     lines = []

@@ -1,4 +1,4 @@
-"""A run document cut to what a notebook keeps of it: bounded, however many steps a run made. Pure.
+"""Cut a run document to what a notebook keeps of it: bounded, however many steps a run made. Pure.
 
 The journal holds the whole: a click brings it to the page, `%agent_runs show RUN --all` shows it anywhere.
 """
@@ -12,7 +12,7 @@ from agentnb.canonical import JsonObject
 from agentnb.view.number_format import number
 from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
 
-STEPS, DEFINITIONS, REMARKS = 12, 30, 20
+STEPS, DEFINITIONS, REMARKS = 12, 24, 20
 """So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.
 
 Of cells and of children as many as of definitions.

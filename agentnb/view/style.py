@@ -1,4 +1,4 @@
-"""Inline styles and the escaping that every piece of html goes through. Pure.
+"""Hold inline styles and the escaping that every piece of html goes through. Pure.
 
 The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts, read
 2026-11-22). It drops <style>, svg, ids, var() and rgb(). It lets pass plain inline declarations, 8-digit hex colours
@@ -17,7 +17,7 @@ from html import escape
 WIDTH = 80
 """Columns of a terminal."""
 
-MONO = "font-family:ui-monospace, Menlo, Consolas, monospace"
+MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
 CODE = f"{MONO};font-size:0.9em;background:#80808022;border-radius:3px;padding:1px 4px;white-space:pre-wrap"
 PRE = (
     f"{MONO};font-size:0.9em;line-height:1.45;background:#80808018;border:0;border-radius:4px;padding:8px 10px;"
@@ -42,6 +42,8 @@ NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-w
 BAR = "padding:2px 0;border:0;text-align:left"
 FIGURE = "text-align:right;padding:2px 0 2px 8px;border:0;white-space:nowrap;width:1%;font-variant-numeric:tabular-nums"
 HEAD = f"{FIGURE};font-weight:normal;{FAINT}"
+UNSEEN = "visibility:hidden;font-size:0"
+FLOWS = "display:flex;flex-wrap:wrap"
 ROW = "background:transparent;border:0"
 FOOT = "background:transparent;border:0;border-top:1px solid #80808055"
 SUMMARY = f"{SMALL};cursor:pointer;padding:3px 0"
@@ -76,11 +78,11 @@ def line_html(sentence: str) -> str:
 def unbroken(parts: Iterable[str]) -> str:
     """Finished html parts in a row with dots between them; in a narrow window lines break between parts only."""
     *first, last = parts
-    spans = [f'<span style="display:inline-block">{part} ·</span>' for part in first]
+    spans = [f'<span style="display:inline-block">{part}\u00a0·</span>' for part in first]
     return " ".join([*spans, f'<span style="display:inline-block">{last}</span>'])
 
 
-def wrapped(line: str, *, indent: int = 0) -> str:
+def wrapped(line: str, *, indent: int = 0, width: int = WIDTH) -> str:
     return textwrap.fill(
-        line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=True, tabsize=4
+        line, width, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=True, tabsize=4
     )

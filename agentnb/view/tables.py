@@ -1,4 +1,4 @@
-"""Small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
+"""Draw small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agentnb.canonical import JsonObject
 from agentnb.view.number_format import count, number
 from agentnb.view.style import (
     FAINT,
+    FLOWS,
     FOOT,
     NO_MATH,
     ROW,
@@ -27,6 +28,12 @@ from agentnb.view.style import (
 )
 
 MOST_ROWS = 200
+ROOM = 56
+"""Ems that a table has at most, since a view is no wider."""
+WRAPS = 13
+"""Ems that a column of sentences has at least. Beside a time of day it fits 400 px."""
+LETTER, EDGE = 0.64, 1.7
+"""Ems that a character takes on average, and a cell besides: rather too many than too few."""
 UNWRAPPED = 32
 """Characters of a cell that stays on one line in html; of one with words in it, half of them."""
 LAST = 16
@@ -36,16 +43,16 @@ NARROWEST = 6
 
 
 class Figure(str):
-    """A finished figure in a table: set to the right."""
+    """Holds a finished figure in a table: set to the right."""
 
 
 class Code(str):
-    """A name or an id in a table: set in a fixed width."""
+    """Holds a name or an id in a table: set in a fixed width."""
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """A cell of two lines: what counts, and below it facts that wrap between each other where room is short.
+    """Sets a cell in two lines: what counts, and below it facts, which wrap where room is short.
 
     One such cell takes the place of several columns. So a table can be read in a narrow window and a terminal.
     """
@@ -81,17 +88,23 @@ def table_html(
         summary = f'<summary style="{SUMMARY}">{count(len(folded))} more</summary>'
         body += f"<details>{summary}{plain_table(columns, folded)}</details>"
     lines = "".join(line_html(note) for note in notes)
-    return wrap(f'<div class="{NO_MATH}">{heading}{figure}<div style="overflow-x:auto">{body}</div>{lines}</div>')
+    return wrap(f'<div class="{NO_MATH}">{heading}{figure}{body}{lines}</div>')
 
 
-def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
-    """Return the same for a terminal, 80 columns: sentences wrap, the widest other columns are cut with `…`, names
-    last."""
-    parts = [title] if title else []
+def table_text(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    width: int = WIDTH,
+) -> str:
+    """Return the same for a terminal: sentences wrap, the widest other columns are cut with `…`, names last."""
+    parts = [wrapped(title, width=width)] if title else []
     if rows:
-        parts.append(_grid(columns, rows[:MOST_ROWS]))
+        parts.append(_grid(columns, rows[:MOST_ROWS], width))
     parts += [f"and {count(len(rows) - MOST_ROWS)} more"] if len(rows) > MOST_ROWS else []
-    parts += [wrapped(note) for note in notes]
+    parts += [wrapped(note, width=width) for note in notes]
     return clean("\n".join(parts))
 
 
@@ -104,11 +117,13 @@ def table_bundle(
     figure: str = "",
     told: Sequence[str] = (),
     first: int | None = None,
+    width: int = WIDTH,
 ) -> JsonObject:
-    """Html and plain text of one table. `told` says in the text what the figure and the fold show in the html."""
+    """Return html and plain text of one table. `told` says in the text what the figure and the fold show in the
+    html."""
     return {
         "text/html": table_html(title, columns, rows, notes, figure=figure, first=first),
-        "text/plain": table_text(title, columns, rows[:first], [*notes, *told]),
+        "text/plain": table_text(title, columns, rows[:first], [*notes, *told], width=width),
     }
 
 
@@ -121,25 +136,36 @@ def filled(
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    shown = [list(row) for row in rows[:MOST_ROWS]]
-    right = _right_aligned(columns, shown)
+    """Return a table whose rows go on below themselves where they have no room. So it never scrolls sideways."""
+    shown = [row[: len(columns)] for row in rows[:MOST_ROWS]]
+    styles = _column_styles(columns, shown)
     head = "".join(
-        f'<th scope="col" style="{_cell_style(r)};font-weight:normal;white-space:nowrap;{FAINT}">{esc(c)}</th>'
-        for c, r in zip(columns, right, strict=True)
+        f'<th scope="col" style="{style};font-weight:normal;{FAINT}">{esc(name)}</th>'
+        for name, style in zip(columns, styles, strict=True)
     )
-    last = len(columns) - 1
-    body = "".join(
-        f'<tr style="{FOOT}">'
-        + "".join(
-            _cell(cell, right[i], wraps=_wraps(cell) or (i == last and not right[i]))
-            for i, cell in enumerate(row[: last + 1])
-        )
-        + "</tr>"
-        for row in shown
-    )
+    body = "".join(f'<tr style="{FLOWS};{FOOT}">{"".join(map(_cell, row, styles))}</tr>' for row in shown)
     more = line_html(f"and {count(len(rows) - MOST_ROWS)} more") if len(rows) > MOST_ROWS else ""
-    table = TABLE.replace("width:100%", "width:auto")
-    return f'<table style="{table}"><tr style="{ROW}">{head}</tr>{body}</table>{more}'
+    rows_html = f'<tbody style="display:block"><tr style="{FLOWS};{ROW}">{head}</tr>{body}</tbody>'
+    return f'<table style="{TABLE};display:block">{rows_html}</table>{more}'
+
+
+def _column_styles(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return a style for each column: as wide as its longest cell; what wraps shares what room is left."""
+    right = _right_aligned(columns, rows)
+    cells = [[row[i] for row in rows if i < len(row)] for i in range(len(columns))]
+    widths = [EDGE + LETTER * width for width in _natural(columns, rows)]
+    wraps = [any(map(_wraps, column)) for column in cells]
+    fixed = sum(width for width, wrapping in zip(widths, wraps, strict=True) if not wrapping)
+    part = min(WRAPS, max(WRAPS / 2, (ROOM - fixed) / max(1, sum(wraps))))
+    return [
+        f"{_cell_style(figures)};"
+        + (_flowing(width, part) if wrapping else f"flex:0 0 {width:.1f}em;white-space:nowrap")
+        for figures, width, wrapping in zip(right, widths, wraps, strict=True)
+    ]
+
+
+def _flowing(width: float, part: float) -> str:
+    return f"flex:1 1 {min(width, part):.1f}em;max-width:{width:.1f}em;min-width:0;overflow-wrap:anywhere"
 
 
 def _wraps(value: object) -> bool:
@@ -148,16 +174,13 @@ def _wraps(value: object) -> bool:
     return isinstance(value, Stacked) or len(text) > (UNWRAPPED // 2 if " " in text else UNWRAPPED)
 
 
-def _cell(value: object, right: bool, *, wraps: bool) -> str:
-    """Only a long sentence keeps a width of its own, a wide one, lest it become a tower of words."""
+def _cell(value: object, style: str) -> str:
     main = value.main if isinstance(value, Stacked) else value
     text = esc(_cell_text(main))
     below = _facts_html(value.facts) if isinstance(value, Stacked) else ""
-    code = SMALL_CODE if wraps else SMALL_CODE.replace("pre-wrap", "pre")
+    code = SMALL_CODE.replace("pre-wrap", "pre") if "nowrap" in style else SMALL_CODE
     inner = f'<code style="{code}">{text}</code>' if isinstance(main, Code) and text else text
-    least = LAST if len(text) > UNWRAPPED else LAST // 2 if " " in text else 0
-    style = f"{_cell_style(right)};min-width:{least}em" if wraps and least else _cell_style(right)
-    return f'<td style="{style}{"" if wraps else ";white-space:nowrap"}">{inner}{below}</td>'
+    return f'<td style="{style}">{inner}{below}</td>'
 
 
 def _facts_html(facts: Sequence[object]) -> str:
@@ -170,12 +193,12 @@ def _facts_html(facts: Sequence[object]) -> str:
 
 
 def _cell_style(right: bool) -> str:
-    side = "text-align:right;white-space:nowrap" if right else "text-align:left"
-    return f"{side};padding:3px 14px 3px 0;border:0;vertical-align:top"
+    side = "right" if right else "left"
+    return f"text-align:{side};padding:3px 14px 3px 0;border:0;vertical-align:top;box-sizing:border-box"
 
 
 def _right_aligned(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
-    """A column is set right when all it holds are figures."""
+    """Tell which columns are set right: when all it holds are figures."""
     out = []
     for index in range(len(columns)):
         cells = [row[index] for row in rows if index < len(row) and row[index] not in (None, "")]
@@ -191,14 +214,14 @@ def _cell_text(value: object) -> str:
     return clean(value)
 
 
-def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> str:
     right = _right_aligned(columns, rows)
     last = len(columns) - 1
     wraps = [i == last or any(isinstance(row[i], Stacked) for row in rows if i < len(row)) for i in range(len(columns))]
     names = [any(isinstance(row[i], Code) for row in rows if i < len(row)) for i in range(len(columns))]
-    widths = _fit(_natural(columns, rows), wraps, names)
+    widths = _fit(_natural(columns, rows), wraps, names, width)
     lines = [_row_lines(row, widths, right, wraps) for row in (columns, *rows)]
-    rule = "-" * min(WIDTH, sum(widths) + 2 * last)
+    rule = "-" * min(width, sum(widths) + 2 * last)
     return "\n".join([*lines[0], rule, *(line for row in lines[1:] for line in row)])
 
 
@@ -218,16 +241,16 @@ def _wrapped_cell(value: object, width: int) -> list[str]:
     return textwrap.wrap(_cell_text(value), width, break_on_hyphens=False)
 
 
-def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> list[int]:
-    """Return the widths, the widest made narrower again and again until all fit in 80 columns.
+def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool], most: int) -> list[int]:
+    """Return the widths, the widest made narrower again and again until all fit in `most` columns.
 
     First what wraps, down to 16 characters; then what is cut, names and ids last: they are typed again.
     """
-    fitted = [min(width, WIDTH) for width in widths]
+    fitted = [min(width, most) for width in widths]
     kinds = [(LAST, True, None), (NARROWEST, False, False), (NARROWEST, False, True)]
     for least, wrapping, named in kinds:
         group = [i for i, w in enumerate(wraps) if w is wrapping and (named is None or names[i] is named)]
-        while (over := sum(fitted) + 2 * (len(fitted) - 1) - WIDTH) > 0:
+        while (over := sum(fitted) + 2 * (len(fitted) - 1) - most) > 0:
             widest = max(group, key=lambda i: fitted[i], default=None)
             if widest is None or fitted[widest] <= least:
                 break

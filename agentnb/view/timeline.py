@@ -1,4 +1,4 @@
-"""The timeline of a run's last call, in rows and words; what is estimated says so. Pure."""
+"""Show the timeline of a run's last call, in rows and words; what is estimated says so. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INSTANT = 0.05
 
 
 class Phase(NamedTuple):
-    """One row of a call's timeline, in seconds; None where it is not known (yet). `estimated`: not measured."""
+    """Holds one row of a call's timeline, in seconds; None where it is not known (yet). `estimated`: not measured."""
 
     name: str
     start: float | None
@@ -88,7 +88,8 @@ def notes(doc: Doc) -> list[str]:
 
 
 def _first_token(latency: Doc, *, compare: bool) -> str:
-    """`First token (TTFT) after 980 ms, as expected (0.70 to 0.99 s, from 12 calls); then 22 ms a token (TPOT).`"""
+    """Return `First token (TTFT) after 980 ms, as expected (0.70 to 0.99 s, from 12 calls); then 22 ms a token
+    (TPOT).`"""
     ttft, tpot = number(latency.get("ttft")), number(latency.get("tpot"))
     low, high, basis = _expected(part(latency, "expected"))
     known = compare and low is not None and high is not None
@@ -106,7 +107,7 @@ def _first_token(latency: Doc, *, compare: bool) -> str:
 
 
 def _expected(expected: Doc) -> tuple[float | None, float | None, str]:
-    """(low, high, from what)."""
+    """Return (low, high, from what)."""
     samples = number(expected.get("samples"))
     basis = f"from {plural(samples, 'call')}" if samples else "from the catalogue's curve"
     return number(expected.get("low")), number(expected.get("high")), basis
@@ -131,7 +132,7 @@ def was_instant(doc: Doc) -> bool:
 
 
 def line(doc: Doc) -> str:
-    """`Time of the last call: connect 1 ms, queue ≈ 80 ms, decode 2.12 s; total 3.10 s.`"""
+    """Return `Time of the last call: connect 1 ms, queue ≈ 80 ms, decode 2.12 s; total 3.10 s.`"""
     latency = part(doc, "latency")
     pieces = []
     for name, _, length, estimated in rows(doc):

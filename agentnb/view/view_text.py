@@ -7,6 +7,7 @@ checked to be.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ WORDS = (
 
 
 def state_word(state: object) -> str:
-    """`asking` of `THINKING`; a state of the user's own machine keeps its name."""
+    """Return `asking` of `THINKING`; a state of the user's own machine keeps its name."""
     name = clean(state or "")
     return STATES[name][1].lower() if name in STATES else name
 
@@ -77,7 +78,8 @@ def dicts(doc: Doc, name: str) -> list[Doc]:
 
 
 def state_words(doc: Doc) -> tuple[str, str, str]:
-    """(mark, word, colour). A failed run keeps the state it failed in; one nobody works on is said to be unfinished."""
+    """Return (mark, word, colour). A failed run keeps the state it failed in; one nobody works on is said to be
+    unfinished."""
     state = clean(doc.get("state") or "")
     if state not in ENDED and part(doc, "error"):
         return STATES["FAILED"]
@@ -108,7 +110,7 @@ def simulated(doc: Doc) -> bool:
 
 
 def recorded(doc: Doc) -> str:
-    """`2026-11-27, claude-sonnet-4-6` of a run whose replies came from a recording; else nothing."""
+    """Return `2026-11-27, claude-sonnet-4-6` of a run whose replies came from a recording; else nothing."""
     return clean(doc.get("recorded") or "")
 
 
@@ -175,13 +177,13 @@ def layers_heading(doc: Doc) -> str:
 
 
 def layer_words(layer: Doc) -> tuple[str, str]:
-    """(name, meaning) of a layer, in words."""
+    """Return (name, meaning) of a layer, in words."""
     name = clean(layer.get("name") or "?")
     return (layer_word(name), LAYERS[name]) if name in LAYERS else (name, "")
 
 
 def layer_totals(doc: Doc) -> tuple[float | None, float | None]:
-    """(tokens, cached tokens) of all layers, or None where no layer says (yet: a request has at least some)."""
+    """Return (tokens, cached tokens) of all layers, or None where no layer says (yet: a request has at least some)."""
     layers = dicts(doc, "layers")
     if not ended(doc) and not any(number(layer.get("tokens")) for layer in layers):
         return None, None
@@ -196,7 +198,7 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 
 def approximate(layer: Doc) -> str:
-    """`≈ 1,040`: usage reports totals only, so a layer's share of them is an estimate."""
+    """Return `≈ 1,040`: usage reports totals only, so a layer's share of them is an estimate."""
     mark = "≈ " if layer.get("estimated", True) and number(layer.get("tokens")) is not None else ""
     return mark + count(layer.get("tokens"))
 
@@ -249,13 +251,20 @@ def _cache_reason(reason: str) -> str:
     if reason.startswith(EXPECTED):
         return f"Prompt cache, expected: {reason.removeprefix(EXPECTED)}."
     if "prompt cache" in reason:
-        return f"{reason[:1].upper()}{reason[1:]}."
+        return in_sentences(reason)
     joint = " " if reason.startswith(("hit", "miss", "written")) else ": "
-    return f"Prompt cache{joint}{reason}."
+    return in_sentences(f"Prompt cache{joint}{reason}")
+
+
+def in_sentences(reason: str) -> str:
+    """Return `miss: the tools changed; the provider says tools_changed` -> one sentence for each part, without
+    codes."""
+    parts = re.sub(r"(provider says) (\w+)", lambda said: f"{said[1]}: {said[2].replace('_', ' ')}", reason).split("; ")
+    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts)
 
 
 def _cache_figures(cache: Doc, *, told: bool) -> str:
-    """`told`: the reason before it has said what was read."""
+    """Return the figures. `told`: the reason before it has said what was read."""
     pieces = []
     for name, word in (("expected", "expected ≈"), ("read", "" if told else "read"), ("written", "wrote")):
         if word and number(cache.get(name)) is not None:
@@ -305,7 +314,7 @@ def error_kind(error: Doc) -> str:
 
 
 def error_message(error: Doc) -> str:
-    """`: the provider refused the call`, or nothing."""
+    """Return `: the provider refused the call`, or nothing."""
     message = clean(error.get("message") or "")
     return f": {message}" if message else ""
 
@@ -318,8 +327,11 @@ def refusal_line(doc: Doc) -> str:
         for tool in dicts(step, "tools")
         if tool.get("refused") is True and not part(tool, "decision")
     ]
-    names = ",".join(dict.fromkeys(clean(tool.get("name") or "?") for tool in tools))
-    return f"Refused: {names}, which may act and was not allowed. %%agent --allow {names} lets it." if names else ""
+    refused = list(dict.fromkeys(clean(tool.get("name") or "?") for tool in tools))
+    unheard = "The model had a question for you, and nobody was there to answer." if ASKS in refused else ""
+    names = ",".join(name for name in refused if name != ASKS)
+    told = f"Refused: {names}, which may act and was not allowed. %%agent --allow {names} lets it." if names else ""
+    return " ".join(filter(None, (unheard, told)))
 
 
 def redaction_line(doc: Doc) -> str:
@@ -331,7 +343,7 @@ def redaction_line(doc: Doc) -> str:
 
 
 def identity_line(doc: Doc) -> str:
-    """`run r-… · thread main, turn 2 · sim:claude-sonnet-4-6`."""
+    """Return `run r-… · thread main, turn 2 · sim:claude-sonnet-4-6`."""
     return " · ".join(identity(doc))
 
 
@@ -359,7 +371,7 @@ def go_on_line(doc: Doc) -> str:
 
 
 def stopped_line(doc: Doc) -> str:
-    """`Stopped by you after 4 s, ≈ $0.011`; nothing where nobody stopped the run."""
+    """Return `Stopped by you after 4 s, ≈ $0.011`; nothing where nobody stopped the run."""
     if not part(doc, "stopped"):
         return ""
     total = number(part(doc, "cost").get("total"))
@@ -368,7 +380,7 @@ def stopped_line(doc: Doc) -> str:
 
 
 def tool_line(tool: Doc) -> str:
-    """`inspect(name='tides.harmonic')`, cut where it is long."""
+    """Return `inspect(name='tides.harmonic')`, cut where it is long."""
     arguments = tool.get("arguments")
     pairs = arguments.items() if isinstance(arguments, Mapping) else []
     inside = ", ".join(f"{clean(key)}={_short(value)}" for key, value in pairs)
@@ -389,7 +401,7 @@ def _came_of(tool: Doc) -> str:
 
 
 def place(definition: Doc) -> str:
-    """`tides.py, lines 10-31`, `cell [3], line 1`, or `cell 3f2a, line 1` where its number is not known."""
+    """Return `tides.py, lines 10-31`, `cell [3], line 1`, or `cell 3f2a, line 1` where its number is not known."""
     lines = definition.get("lines")
     where = clean(definition.get("file") or "") or cell_words(definition)
     if isinstance(lines, list | tuple) and len(lines) == 2 and all(number(x) is not None for x in lines):
@@ -437,13 +449,13 @@ def is_failed_attempt(step: Doc) -> bool:
 
 
 def plan_words(doc: Doc) -> str:
-    """`plan: 2 of 5 done`; nothing where the model keeps none."""
+    """Return `plan: 2 of 5 done`; nothing where the model keeps none."""
     steps = dicts(doc, "plan")
     return f"plan: {sum(item.get('state') == 'done' for item in steps)} of {len(steps)} done" if steps else ""
 
 
 def plan_now(doc: Doc) -> str:
-    """`plan: 2 of 5 done, now fit the model`: with the step that the run is at."""
+    """Return `plan: 2 of 5 done, now fit the model`: with the step that the run is at."""
     now = next((clean(item.get("text") or "") for item in dicts(doc, "plan") if item.get("state") == "doing"), "")
     return f"{plan_words(doc)}{f', now {now[:60]}' if now else ''}"
 
@@ -462,7 +474,7 @@ def _child_words(child: Doc) -> tuple[str, ...]:
 
 
 def plan_lines(doc: Doc) -> list[str]:
-    """`✓ load the table`: each step of the plan, with a mark for how it stands."""
+    """Return `✓ load the table`: each step of the plan, with a mark for how it stands."""
     marks = {"done": "✓", "doing": "●"}
     return [f"{marks.get(str(item.get('state')), '○')} {clean(item.get('text') or '')}" for item in dicts(doc, "plan")]
 
@@ -480,7 +492,7 @@ def images_title(doc: Doc) -> str:
 
 
 def image_line(item: Doc) -> str:
-    """`fig · 640 x 480 pixels, 38 kB · ≈ 410 tokens · drawn in 0.2 s · sent with this task`."""
+    """Return `fig · 640 x 480 pixels, 38 kB · ≈ 410 tokens · drawn in 0.2 s · sent with this task`."""
     size = f"{count(item.get('width'))} x {count(item.get('height'))} pixels, {count(item.get('bytes'))} bytes"
     when = "sent with this task" if item.get("new") else "sent earlier, unchanged"
     drawn = f"drawn in {seconds(item['seconds'])}" if number(item.get("seconds")) is not None else ""
@@ -520,10 +532,12 @@ def questions(doc: Doc) -> list[Doc]:
 
 
 ANSWER = "Waiting for your answer"
+ASKS = "ask_user"
+"""The tool by which a model asks the person something."""
 
 
 def question_heading(doc: Doc) -> str:
-    """`Run this in your kernel? Nothing of it has run.`"""
+    """Return `Run this in your kernel? Nothing of it has run.`"""
     found = questions(doc)
     if all(item.get("asks") for item in found):
         return "The model asks you:"
@@ -540,7 +554,7 @@ _HEADINGS = {
 
 
 def question_title(question: Doc) -> str:
-    """`1. run_code, in your kernel and with your rights`; a question to the person needs none."""
+    """Return `1. run_code, in your kernel and with your rights`; a question to the person needs none."""
     if question.get("asks"):
         return ""
     name = clean(question.get("tool") or "tool")
@@ -577,7 +591,7 @@ def _decision_line(item: Doc) -> str:
 
 
 def _said(word: Doc) -> str:
-    """`approved by a button at 15:32:10`"""
+    """Return `approved by a button at 15:32:10`"""
     verdict = "answered" if word.get("asks") else "approved" if word.get("approved") else "denied"
     verdict += " as you changed it" if word.get("edited") else ""
     rest = " for the rest of the run" if word.get("rest") else ""

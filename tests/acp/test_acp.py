@@ -57,12 +57,12 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def connected(person: Person, home: Path, *, speed: str = "0") -> AsyncIterator[Any]:
+async def connected(person: Person, python: list[str], home: Path, *, speed: str = "0") -> AsyncIterator[Any]:
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     env = kept | {"AGENTNB_HOME": str(home), "AGENTNB_MODEL": "sim:claude-sonnet-4-6", "AGENTNB_SIM_SPEED": speed}
     process: Any = None
     try:
-        spawned = acp.spawn_agent_process(person, sys.executable, "-m", "agentnb", "acp", env=env)
+        spawned = acp.spawn_agent_process(person, *python, "-m", "agentnb", "acp", env=env)
         async with spawned as (client, process):
             await client.initialize(protocol_version=acp.PROTOCOL_VERSION)
             yield client, process
@@ -79,10 +79,12 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 120))
 
 
-def test_a_killed_agent_tells_the_same_transcript_when_the_session_is_loaded(tmp_path: Path) -> None:
+def test_a_killed_agent_tells_the_same_transcript_when_the_session_is_loaded(
+    tmp_path: Path, warm_python: list[str]
+) -> None:
     async def scene() -> None:
         first, second = Person(), Person()
-        async with connected(first, tmp_path / "home") as (client, process):
+        async with connected(first, warm_python, tmp_path / "home") as (client, process):
             assert (await client.initialize(protocol_version=1)).agent_capabilities.load_session
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             answer = await ask(client, session)
@@ -95,7 +97,7 @@ def test_a_killed_agent_tells_the_same_transcript_when_the_session_is_loaded(tmp
         assert kinds == ["agent_message_chunk", "tool_call", "tool_call_update", "agent_message_chunk"]
         assert "42" in first.transcript[2][2]
 
-        async with connected(second, tmp_path / "home") as (client, _):
+        async with connected(second, warm_python, tmp_path / "home") as (client, _):
             await client.load_session(cwd=str(tmp_path), session_id=session, mcp_servers=[])
             assert second.transcript == [("user_message_chunk", "", ASKED), *first.transcript]
             second.told.clear()
@@ -107,10 +109,12 @@ def test_a_killed_agent_tells_the_same_transcript_when_the_session_is_loaded(tmp
     run(scene)
 
 
-def test_a_question_that_a_kill_left_open_is_asked_again_before_the_next_prompt(tmp_path: Path) -> None:
+def test_a_question_that_a_kill_left_open_is_asked_again_before_the_next_prompt(
+    tmp_path: Path, warm_python: list[str]
+) -> None:
     async def scene() -> None:
         first, second = Person("silence"), Person()
-        async with connected(first, tmp_path / "home") as (client, process):
+        async with connected(first, warm_python, tmp_path / "home") as (client, process):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             prompt = asyncio.create_task(ask(client, session))
             await first.asked.wait()
@@ -119,7 +123,7 @@ def test_a_question_that_a_kill_left_open_is_asked_again_before_the_next_prompt(
             prompt.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await prompt
-        async with connected(second, tmp_path / "home") as (client, _):
+        async with connected(second, warm_python, tmp_path / "home") as (client, _):
             await client.load_session(cwd=str(tmp_path), session_id=session, mcp_servers=[])
             assert [kind for kind, _, _ in second.transcript][-1] == "tool_call"
             assert not second.questions
@@ -133,10 +137,12 @@ def test_a_question_that_a_kill_left_open_is_asked_again_before_the_next_prompt(
     run(scene)
 
 
-def test_what_is_denied_does_not_run_and_what_is_cancelled_ends_the_turn(tmp_path: Path) -> None:
+def test_what_is_denied_does_not_run_and_what_is_cancelled_ends_the_turn(
+    tmp_path: Path, warm_python: list[str]
+) -> None:
     async def scene() -> None:
         person, mark = Person("no"), tmp_path / "made"
-        async with connected(person, tmp_path / "home") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             denied = await ask(client, session, f"Run `open('{mark}', 'w')`")
             assert denied.stop_reason == "end_turn"
@@ -152,13 +158,15 @@ def test_what_is_denied_does_not_run_and_what_is_cancelled_ends_the_turn(tmp_pat
     run(scene)
 
 
-def test_a_question_shows_the_whole_call_in_each_way_that_clients_show_one(tmp_path: Path) -> None:
+def test_a_question_shows_the_whole_call_in_each_way_that_clients_show_one(
+    tmp_path: Path, warm_python: list[str]
+) -> None:
     """Jupyter AI shows the title of what is called `execute`, of other kinds the raw input; Zed shows the content."""
     code = "total = 6\n\n\n\n\nprint(total * 7)  # \u202e\u3164"
 
     async def scene() -> None:
         person = Person()
-        async with connected(person, tmp_path / "home") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             await ask(client, session, f"Run this:\n```python\n{code}\n```")
         question = person.questions[0]
@@ -171,10 +179,10 @@ def test_a_question_shows_the_whole_call_in_each_way_that_clients_show_one(tmp_p
     run(scene)
 
 
-def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: Path) -> None:
+def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: Path, warm_python: list[str]) -> None:
     async def scene() -> None:
         person = Person()
-        async with connected(person, tmp_path / "home", speed="1") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home", speed="1") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             prompt = asyncio.create_task(ask(client, session, "Hello"))
             while not person.told:
@@ -182,7 +190,7 @@ def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: P
             await client.cancel(session_id=session)
             assert (await prompt).stop_reason == "cancelled"
             told = len(person.told)
-        async with connected(person, tmp_path / "home") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home") as (client, _):
             await client.load_session(cwd=str(tmp_path), session_id=session, mcp_servers=[])
             assert person.told[told:] == [("user_message_chunk", "", "Hello")]
             await ask(client, session, "Hello again")
@@ -191,10 +199,10 @@ def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: P
     run(scene)
 
 
-def test_what_code_prints_past_python_does_not_reach_the_client(tmp_path: Path) -> None:
+def test_what_code_prints_past_python_does_not_reach_the_client(tmp_path: Path, warm_python: list[str]) -> None:
     async def scene() -> None:
         person = Person()
-        async with connected(person, tmp_path / "home") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             await ask(client, session, "Run `__import__('os').write(1, b'{} no message\\n')`")
             again = await ask(client, session)
@@ -205,7 +213,7 @@ def test_what_code_prints_past_python_does_not_reach_the_client(tmp_path: Path) 
 
 def test_a_session_that_is_not_open_is_said_so(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with connected(Person(), tmp_path / "home") as (client, _):
+        async with connected(Person(), [sys.executable], tmp_path / "home") as (client, _):
             with pytest.raises(acp.RequestError):
                 await ask(client, "nobody's")
 
@@ -226,7 +234,9 @@ server.run()
 '''
 
 
-def test_mcp_servers_of_the_client_bring_tools_and_one_that_fails_is_said(tmp_path: Path) -> None:
+def test_mcp_servers_of_the_client_bring_tools_and_one_that_fails_is_said(
+    tmp_path: Path, warm_python: list[str]
+) -> None:
     pytest.importorskip("mcp")
     (tmp_path / "notes.py").write_text(NOTES)
     given = [
@@ -236,7 +246,7 @@ def test_mcp_servers_of_the_client_bring_tools_and_one_that_fails_is_said(tmp_pa
 
     async def scene() -> None:
         person = Person()
-        async with connected(person, tmp_path / "home") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=given)).session_id
             answer = await ask(client, session, "Call `mcp_notes_count` please.")
         assert answer.stop_reason == "end_turn"

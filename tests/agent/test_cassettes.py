@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agentnb.canonical import ManualClock
 from agentnb.errors import InputError, NotRecorded, RunInterrupted
 from agentnb.models import catalog
 from agentnb.models.messages import Reply, StopReason, Text, Usage
 from agentnb.providers.base import CallAnswer, OnText, Wire
 from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying, read_pace
 from agentnb.providers.transport import CallTrace
+from agentnb.simulator import SimClock
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ class Waits:
     """A clock and a wait that agree: waiting moves the clock, and is written down."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self.clock = SimClock()
         self.waited: list[float] = []
 
     def wait(self, seconds: float) -> bool:
@@ -155,7 +155,7 @@ class Slow:
 
     scope = "live"
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: SimClock) -> None:
         self.model = catalog.lookup("anthropic:claude-sonnet-4-6")
         self._clock = clock
 
@@ -241,7 +241,7 @@ def test_a_recording_that_somebody_edited_is_a_clear_error(book: Any, beside_the
 
 
 def test_two_kernels_record_into_one_file(beside_the_notebook: Path) -> None:
-    clock = ManualClock()
+    clock = SimClock()
     live: Any = Slow(clock)
     one, other = Cassette(beside_the_notebook), Cassette(beside_the_notebook)
     for cassette, layer in ((one, "1"), (other, "2"), (one, "3"), (other, "4")):
@@ -254,11 +254,11 @@ def test_two_kernels_record_into_one_file(beside_the_notebook: Path) -> None:
 
 def test_what_could_not_be_recorded_is_not_asked_for(tmp_path: Path) -> None:
     wire = Wire(body={}, layers={"STATIC": "1"})
-    clock = ManualClock()
+    clock = SimClock()
     live: Any = Slow(clock)
     with pytest.raises(InputError, match="cannot be recorded here"):
         Replaying(live, Cassette(tmp_path / "gone" / FILE), mode="record", clock=clock).ask(wire, lambda *_: None)
-    assert clock.monotonic() == ManualClock().monotonic(), "nobody was asked"
+    assert clock.monotonic() == SimClock().monotonic(), "nobody was asked"
 
 
 def test_what_is_missing_and_cannot_be_asked_for_says_both(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,9 @@ def test_each_kind_of_change_marks_the_answer_and_taking_it_back_unmarks_it(book
     assert older(book, about_data) == ()
     run_cell(book, "clean", "# as it was\ndef clean(x):\n    return x  # only words")
     assert older(book, about_code) == ()
+    run_cell(book, "anew", "def clean(x):\n    return x + 2")
+    assert older(book, about_code) == ("`clean`",), "another cell defines it now"
+    run_cell(book, "anew", "def clean(x):\n    return x")
     run_cell(book, "other", "rows = rows + [3]")
     assert older(book, about_data) == ("`rows`",)
 

@@ -9,8 +9,9 @@ included.
 
 The other rows are the same stream under another policy, by the simulator's own rules of caching: each request is the
 frame, what the policy keeps, and what is new. Marks stand behind the frame, where the last request ended, and at the
-end. A summary has as many tokens as the script's, and is asked for behind the prompt as it stands. Append-only by these
-rules is set beside a real run without any condensing, of a fifth of the calls.
+end. Providers condense by two of them: Anthropic clears tool results (3 kept, at 100 k tokens by default) and sums up
+(from 50 k on, at 150 k by default). A summary has as many tokens as the script's, and is asked for behind the prompt as
+it stands. Append-only by these rules is set beside a real run without any condensing, of a fifth of the calls.
 """
 
 from __future__ import annotations
@@ -300,16 +301,19 @@ def main() -> int:
     checked = dollars(model, plain.calls) / base[len(plain.calls) - 1]
     print(f"  append-only, real against these rules, {len(plain.calls)} calls: {checked:.3f}")
     policies = [
-        (f"summary at {limit // 1000} k", summed_at(limit, size)) for limit in (150_000, 60_000, 40_000, 25_000)
+        ("a provider's: summary at 150 k", summed_at(150_000, size)),
+        ("the same at 50 k, its least", summed_at(50_000, size)),
+        ("a provider's: results cleared at 100 k", cleared_at(100_000)),
+        ("the same at 25 k, where it is cheapest", cleared_at(25_000)),
+        *((f"summary at {limit // 1000} k", summed_at(limit, size)) for limit in (60_000, 40_000, 25_000)),
     ]
-    policies.insert(1, ("results cleared at 100 k, 3 kept", cleared_at(100_000)))
     marks = [mark for mark in (300, 500) if mark <= given.calls] or [given.calls]
-    print(f"  {'policy':36}" + "".join(f"{mark:>10} calls" for mark in marks) + "   of append-only")
+    print(f"  {'policy':40}" + "".join(f"{mark:>10} calls" for mark in marks) + "   of append-only")
     for name, policy in policies:
         spent = under(policy, stream, given.calls, model)
-        print(f"  {name:36}" + "".join(f"{spent[mark - 1] / base[mark - 1]:16.3f}" for mark in marks), flush=True)
+        print(f"  {name:40}" + "".join(f"{spent[mark - 1] / base[mark - 1]:16.3f}" for mark in marks), flush=True)
     shares = {mark: dollars(model, until(ours, mark)) / base[mark - 1] for mark in marks}
-    print(f"  {'agentnb, as it comes':36}" + "".join(f"{share:16.3f}" for share in shares.values()))
+    print(f"  {'agentnb, as it comes':40}" + "".join(f"{share:16.3f}" for share in shares.values()))
     told = [step.what for step in ours.run.steps if step.state == "CONDENSING"]
     print(f"  {len(told)} compactions, {len(summaries)} of them summaries; the last: {told[-1] if told else '-'}")
     shared = reuse(ours)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import forked_kernel
+import forked_python
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -256,10 +256,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @contextmanager
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
     """Have the server start kernels that have imported everything."""
-    if not forked_kernel.is_possible():
-        yield
-        return
-    with forked_kernel.serving(base / "kernels", environment) as command:
+    with forked_python.serving(base / "processes", environment) as python:
+        command = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
         spec.parent.mkdir(parents=True)
         spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))

@@ -40,7 +40,11 @@ AT_A_GLANCE = {
         "what did it cost": "3 questions, $0.0",
         "did the cache pay": "saved",
     },
-    7: {"will the next call hit": "of the next call's", "until when": "warm for", "why so": "is cheapest at your pace"},
+    7: {
+        "will the next call hit": "of the next question's",
+        "until when": "warm for",
+        "why so": "is cheapest at your pace",
+    },
     8: {"did it hit": "input tokens read from the prompt cache", "what stayed warm": "end of Instructions"},
     9: {"how long until words come": "first token expected in", "from what": "8 of 10 times"},
     10: {

@@ -66,6 +66,8 @@ def test_a_replacement_is_shown_as_a_difference_and_accepted_by_the_keyboard(fro
     assert page.page.evaluate("() => document.activeElement.textContent") == "Replace"
     page.page.keyboard.press("Enter")
     proposal.wait_for(state="detached")
+    in_notebook = "() => Boolean(document.activeElement.closest('.jp-Notebook'))"
+    assert page.page.evaluate(in_notebook), "the notebook's keys work again"
     made = page.save(path)["cells"][3]
     assert "".join(made["source"]) == AFTER
     assert made["metadata"]["agentnb"] == MARKED

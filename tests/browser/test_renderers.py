@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,6 +122,7 @@ def test_in_other_renderers(executed: Path, shown: Any, name: str) -> None:
     picture(page, name)
     words = page.inner_text("body")
     assert [said for said in SAID if said not in words] == []
+    assert ("█ cached ░ new" in words) is (name == "code-host"), "letters draw the bars where styles are dropped"
     assert faint == [], "every word can be read"
     assert wide == [], "nothing scrolls sideways"
 
@@ -139,20 +142,40 @@ def test_as_html_of_nbconvert(executed: Path, shown: Any, theme: str) -> None:
 
 
 def test_on_paper(executed: Path, shown: Any) -> None:
-    """As `nbconvert --to webpdf` does it: Chromium prints the html. Paper has no backgrounds and opens no fold."""
-    pdfium = pytest.importorskip("pypdfium2")
+    """From the browser's own menu. Paper has no backgrounds and opens no fold."""
     from nbconvert import HTMLExporter
 
     html, _ = HTMLExporter().from_filename(str(executed))
     page = shown(html)
     page.emulate_media(media="print")
-    document = pdfium.PdfDocument(page.pdf(format="A4", print_background=False))
+    assert words_missing(page.pdf(format="A4", print_background=False), "paper") == []
+
+
+def test_as_pdf_of_nbconvert(executed: Path, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nbconvert --to webpdf`, with the browser that is here in the place of one that playwright would fetch."""
+    from nbconvert import WebPDFExporter
+
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    exporter = WebPDFExporter(disable_sandbox=True)
+    with pytest.raises(RuntimeError) as told:
+        exporter.from_filename(str(executed))
+    wanted = re.search(r"Executable doesn't exist at (\S+)", str(told.value.__cause__))
+    assert wanted
+    Path(wanted[1]).parent.mkdir(parents=True)
+    Path(wanted[1]).symlink_to(os.environ.get("AGENTNB_CHROMIUM") or shutil.which("chromium") or "")
+    pdf, _ = exporter.from_filename(str(executed))
+    assert words_missing(pdf, "webpdf") == []
+
+
+def words_missing(pdf: bytes, name: str) -> list[str]:
+    """Leave a picture of each page; the words that none of them says."""
+    pdfium = pytest.importorskip("pypdfium2")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     text = ""
-    for number, sheet in enumerate(document):
-        sheet.render(scale=1.3).to_pil().save(SCREENSHOTS / f"paper-{number + 1}.png")
+    for number, sheet in enumerate(pdfium.PdfDocument(pdf)):
+        sheet.render(scale=1.3).to_pil().save(SCREENSHOTS / f"{name}-{number + 1}.png")
         text += sheet.get_textpage().get_text_bounded()
-    assert [said for said in SAID if said not in " ".join(text.split())] == []
+    return [said for said in SAID if said not in " ".join(text.split())]
 
 
 def test_a_plot_is_a_picture_with_words(executed: Path) -> None:

@@ -14,11 +14,11 @@ SETUP = f"""import os, sys
 sys.path.insert(0, {str(Path(__file__).parents[1] / "shared")!r})
 import scripted
 class Busy(scripted.Scripted):
-    def answer(self, body):
-        count = len(self.bodies)
-        self.calls = [(f"t{{count}}", "run_code", {{"code": f"print('x' * 2000, {{count}})"}})]
+    def reply(self, body):
         self.bodies.append(body)
-        return scripted._anthropic(self.calls if count < 20 else [], "Done.")
+        count = len(self.bodies)
+        calls = [(f"t{{count}}", "run_code", {{"code": f"print('x' * 2000, {{count}})"}})]
+        return self._say(calls if count <= 20 else [], self.last_word)
 server = Busy("anthropic")
 os.environ |= {{"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": server.url}}
 %load_ext agentnb

@@ -129,6 +129,15 @@ def test_stale_cells_are_never_taken_for_current_ones() -> None:
     assert 1 not in texts or choice.picked[0].reason != "binds limit"
 
 
+def test_a_function_that_a_later_cell_defines_anew_is_told_as_past() -> None:
+    log = log_of(
+        "def price(x):\n    return 2 * x", "old = price(3)", "def price(x):\n    return 3 * x", "price = wrap(price)"
+    )
+    told = {item.run.number: item.text for item in chosen(log, "What does price do?").picked}
+    assert 'past="price is defined anew in cell 3"' in told[1]
+    assert all("past=" not in told[number] for number in (2, 3, 4)), "what wraps the old one needs it"
+
+
 @pytest.mark.parametrize(
     ("task", "known", "found"),
     [

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from agentnb.canonical import ManualClock
 from agentnb.durable.diagrams import draw_timeline
 from agentnb.durable.events import Event
 from agentnb.durable.machine import AgentStateMachine
+from agentnb.simulator import SimClock
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_pause_between_two_steps_is_a_gap_and_no_long_step() -> None:
 
 
 def test_what_a_step_noted_takes_none_of_its_time() -> None:
-    clock = ManualClock()
+    clock = SimClock()
     machine = AgentStateMachine(clock=clock)
 
     def work(context):
@@ -94,7 +94,7 @@ def test_what_a_step_noted_takes_none_of_its_time() -> None:
 
 
 def test_a_machine_knows_its_users_pause() -> None:
-    clock = ManualClock()
+    clock = SimClock()
     machine = AgentStateMachine(clock=clock)
     machine.register_state("WORK", lambda context: ("WORK", clock.advance(0.5) or context))
     machine.initialize_run("r", "WORK", {})

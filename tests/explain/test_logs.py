@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,91 @@ def test_a_conversation_that_only_goes_on_misses_nothing(
         at += gaps[end % 9]
     log = written(tmp_path_factory.mktemp("logs") / "a.jsonl", "\n".join(lines))
     assert [each.cause for each in of(log)] == [""] * len(lines)
+
+
+# --- logs that were made to harm, or only odd -------------------------------------------------------------------------
+
+ASKED = {"model": "claude-sonnet-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+URL = "https://api.anthropic.com/v1/messages"
+
+
+def har(*entries: object) -> str:
+    return json.dumps({"log": {"entries": entries}})
+
+
+def entry(asked: object, **content: object) -> dict[str, Any]:
+    return {"request": {"url": URL, "postData": {"text": asked}}, "response": {"content": content}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.har", "a.yaml"])
+def test_a_reply_that_unfolds_costs_little(tmp_path: Path, name: str) -> None:
+    bomb = base64.b64encode(gzip.compress(b"\0" * 400_000_000, 1)).decode()
+    cassette = {"request": {"uri": URL, "body": json.dumps(ASKED)}, "response": {"body": {"base64_string": bomb}}}
+    as_har = har(entry(json.dumps(ASKED), encoding="base64", text=bomb))
+    log = written(tmp_path / name, as_har if name == "a.har" else yaml.safe_dump({"interactions": [cassette]}))
+    read_log(log)
+    tracemalloc.start()
+    try:
+        (call,) = read_log(log)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert call.reply == ()
+    assert most < 150_000_000
+
+
+ODD = {
+    "a.har": har(
+        5,
+        None,
+        {"request": 5},
+        {"request": {"url": 5, "headers": {"a": 1}, "postData": 5}, "response": []},
+        {"request": {"url": "http://[::1", "postData": {"text": 5}}, "response": {"content": {"text": {}}}},
+    ),
+    "no-entries.har": json.dumps({"log": {"entries": 7}}),
+    "deep.yaml": "interactions: " + "[" * 20_000,
+    "laughs.yaml": "a: &a [x,x]\nb: &b [*a,*a]\ninteractions: *b\n",
+    "itself.yaml": "interactions: &a [*a]\n",
+    "code.yaml": "interactions:\n- !!python/object/apply:os.system ['touch here']\n",
+    "deep.jsonl": '{"request":' + '{"a":' * 100_000,
+    "nothing.jsonl": "",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_log_of_another_shape_is_refused_in_words(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError):
+        read_log(written(tmp_path / name, ODD[name]))
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_log(path)
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"path": "/v1/messages", "request": ASKED}).encode()
+    )
+    assert len(read_log(tmp_path / "a.jsonl")) == 1
+
+
+@pytest.mark.parametrize("at", ["NaN", "Infinity", "1e308", "-5", '"2026-99-99"', "[]", "null"])
+def test_a_time_that_is_none_is_that_of_its_neighbour(tmp_path: Path, at: str) -> None:
+    line = json.dumps({"at": "T", "path": "/v1/messages", "request": ASKED})
+    lines = [line.replace('"T"', each) for each in (at, "1796059000")]
+    log = written(tmp_path / "a.jsonl", "\n".join(lines))
+    assert [call.at for call in read_log(log)] == [1_796_059_000, 1_796_059_000]
+
+
+@pytest.mark.parametrize("model", ["\x1b[2Jclaude", "claude\u202e", "a\nb"])
+def test_nothing_that_a_terminal_obeys_is_told(tmp_path: Path, model: str) -> None:
+    asked = ASKED | {"model": model, "system": f"\x1b[31m{'x ' * 3000}"}
+    odd = {"at": 0, "path": "/v1/messages", "request": {"model": "claude-sonnet-4-6", "messages": [{"\x1b[2J": 5}]}}
+    lines = [{"at": n, "path": "/v1/messages", "request": asked | {"system": f"{n}\x1b[31m"}} for n in range(2)]
+    log = written(tmp_path / "a.jsonl", "\n".join(map(json.dumps, [*lines, odd])))
+    assert all(line.isprintable() for line in explain(log))

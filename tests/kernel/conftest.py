@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import forked_kernel
 import pytest
 from jupyter_client.manager import KernelManager
 
@@ -65,10 +65,9 @@ class Result:
 class Process:
     """A kernel's process: it goes from test to test."""
 
-    def __init__(self, directory: Path, environment: dict[str, str], command: list[str] | None) -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], python: list[str]) -> None:
         self.manager = KernelManager(transport="ipc", ip=str(directory / "kernel"))
-        if command is not None:
-            self.manager.kernel_spec.argv = command
+        self.manager.kernel_spec.argv = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         self.manager.start_kernel(cwd=str(directory), env=environment | {"IPYTHONDIR": str(directory / "ipython")})
         self.client = self.manager.client()
         self.client.start_channels()
@@ -251,17 +250,6 @@ def idle() -> Iterator[list[Process]]:
         process.stop()
 
 
-@pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str] | None]:
-    """The command that starts a kernel which has imported everything; None where it cannot be had."""
-    if not forked_kernel.is_possible():
-        yield None
-        return
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    with forked_kernel.serving(tmp_path_factory.mktemp("forked") / "kernels", environment) as made:
-        yield made
-
-
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """Where a test's kernels work."""
@@ -276,7 +264,7 @@ def start(
     work: Path,
     environment: dict[str, str],
     idle: list[Process],
-    command: list[str] | None,
+    warm_python: list[str],
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Kernel]]:
@@ -290,7 +278,9 @@ def start(
         if idle and not new and not bare:
             taken.append(idle.pop())
         else:
-            taken.append(Process(tmp_path_factory.mktemp("kernel"), environment, None if bare else command))
+            taken.append(
+                Process(tmp_path_factory.mktemp("kernel"), environment, [sys.executable] if bare else warm_python)
+            )
         if not taken[-1].is_as_new(work, environment | changes):
             taken.pop().stop()
             return make(new=True, **changes)

@@ -362,7 +362,8 @@ def test_a_command_runs_what_was_shown_after_a_restart(proposing: Callable[[], D
     assert second.value("log") == [1, 2]
 
 
-def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
+def stopped(desk: Desk) -> Any:
+    """A run that a person stopped while the model wrote."""
     desk.ok("get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall', after_events=12)")
     kernel = desk.kernel
     request = kernel.send("%agent Explain yourself at length, please.")
@@ -373,10 +374,24 @@ def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
     assert shown.status == "error"
     assert shown.run["state"] == "PAUSED"
     assert set(desk.buttons()) == {"Resume", "Ask again"}
+    return shown
+
+
+def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
+    shown = stopped(desk)
     desk.click("Resume")
     run = desk.until_state(shown, "COMPLETED")
     assert run["run_id"] == desk.value("_agent.run_id")
     assert not desk.buttons()
+
+
+@pytest.mark.parametrize("elsewhere", ["%agent_runs resume", "%unload_ext agentnb"])
+def test_the_buttons_of_a_stopped_run_go_when_it_goes_on_elsewhere_and_with_the_extension(
+    desk: Desk, elsewhere: str
+) -> None:
+    run_id = stopped(desk).run["run_id"]
+    desk.ok(f"{elsewhere} {run_id}" if "resume" in elsewhere else elsewhere)
+    desk.until(lambda: not desk.buttons())
 
 
 def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk) -> None:
@@ -452,3 +467,70 @@ def on_control(client: Any, kind: str, content: dict[str, Any]) -> dict[str, Any
         reply = client.get_control_msg(timeout=60)
         if reply["parent_header"].get("msg_id") == message["msg_id"]:
             return dict(reply["content"])
+
+
+CODE_CELL = "vscode-notebook-cell:/home/ada/tides.ipynb#W2sZmlsZQ%3D%3D"
+
+
+@pytest.fixture
+def scripted_desk(start: Callable[..., Any], server: scripted.Scripted) -> Desk:
+    key = {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": server.url, "AGENTNB_MODEL": "anthropic:claude-sonnet-4-6"}
+    made = Desk(start(**key))
+    made.ok("%load_ext agentnb\n%config AgentNB.stream = False\nlog = []")
+    return made
+
+
+def next_inputs(desk: Desk) -> list[str]:
+    """What the replies to come put below their cells; filled as they come."""
+    found: list[str] = []
+    get = desk.kernel.client.get_shell_msg
+
+    def noting(**options: Any) -> Any:
+        reply = get(**options)
+        found.extend(each["text"] for each in reply["content"].get("payload", []) if each["source"] == "set_next_input")
+        return reply
+
+    desk.kernel.client.get_shell_msg = noting
+    return found
+
+
+def test_as_in_vs_code_with_widgets_and_no_extension_of_ours(scripted_desk: Desk, server: scripted.Scripted) -> None:
+    desk, below = scripted_desk, next_inputs(scripted_desk)
+    server.calls = [("a", "run_code", {"code": "log.append(1)"}), ("b", "propose_cell", {"source": "log", "why": "x"})]
+    shown = desk.ok("%agent go", CODE_CELL)
+    assert below == [], "the run waits"
+    assert set(desk.buttons()) == {"Run", "Edit first", "Deny", "Always in this conversation"}
+    desk.click("Run")
+    desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == [1]
+    assert "log" in shown.displays[0]["text/html"].partition("as a new cell")[2], "to be copied: no cell runs"
+    server.calls = [("c", "propose_cell", {"source": "log.clear()", "why": "x"})]
+    desk.ok("%agent -t new go", CODE_CELL)
+    desk.kernel.run("1 / 0", CODE_CELL)
+    number = desk.value("get_ipython().execution_count") - 1
+    server.calls = [("d", "propose_cell", {"source": "1 / 1", "why": "x", "replaces": number})]
+    desk.ok("%agent --fix -t new", CODE_CELL)
+    assert below == ["log.clear()", "1 / 1"]
+    opened = [message["content"] for message in shown.messages if message["header"]["msg_type"] == "comm_open"]
+    assert {each["target_name"] for each in opened} == {"jupyter.widget"}
+
+
+def test_as_in_a_front_end_without_widgets(scripted_desk: Desk, server: scripted.Scripted) -> None:
+    """In Colab a widget of ours may have no manager, or ipywidgets itself may be another than we need."""
+    desk, below = scripted_desk, next_inputs(scripted_desk)
+    desk.ok("import sys\nkept = sys.modules.copy()\nsys.modules['ipywidgets'] = None")
+    try:
+        server.calls = [("a", "run_code", {"code": "log.append(1)"})]
+        shown = desk.ok("%agent go")
+        assert shown.run["state"] == "WAITING"
+        assert not any(message["header"]["msg_type"].startswith("comm") for message in shown.messages)
+        assert not any(WIDGET in data for data in shown.displays)
+        assert "log.append(1)" in re.sub("<[^>]*>", "", shown.displays[-1]["text/html"])
+        run, digest = shown.run["run_id"], shown.run["approvals"]["digest"]
+        assert desk.ok(f"%agent_runs approve {run} --digest {digest}").run["state"] == "COMPLETED"
+        server.calls = [("b", "propose_cell", {"source": "log.clear()", "why": "x"})]
+        desk.ok("%agent -t new go")
+        assert below == ["log.clear()"]
+        assert desk.value("log") == [1]
+    finally:
+        desk.ok("sys.modules['ipywidgets'] = kept.get('ipywidgets') or sys.modules.pop('ipywidgets')")

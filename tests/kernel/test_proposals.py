@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,9 @@ def test_without_a_page_new_cells_become_the_next_cell_and_a_change_is_shown(ker
     shown, payload = payload_of(kernel, "%agent go")
     (text,) = [item for item in payload if item["source"] == "set_next_input"]
     assert text["replace"] is False
-    assert text["text"] == "# To begin.\nran.append(1)\n\n# To look.\nran"
+    assert text["text"] == (
+        "# To begin.\nran.append(1)\n\n# In the place of cell 3: A sum.\ntotal = 2 + 3\ntotal\n\n# To look.\nran"
+    )
     for form in ("text/html", "text/markdown", "text/plain"):
         assert "ran.append(1)" in shown.displays[0][form].replace("\\", "")
         assert "-total = 2 - 3" in shown.displays[0][form], form
@@ -73,10 +76,14 @@ def test_one_proposal_becomes_the_next_cell_as_it_is(kernel: Any, server: Any) -
     assert [item["text"] for item in payload if item["source"] == "set_next_input"] == ["%%time\nran.append(1)"]
 
 
-def test_a_change_alone_puts_no_cell_below(kernel: Any, server: Any) -> None:
-    server.calls = propose(("total = 2 + 3", "A sum.", 3))
-    _, payload = payload_of(kernel, "%agent go")
-    assert not [item for item in payload if item["source"] == "set_next_input"]
+def test_a_change_alone_stands_below_whole_and_can_be_copied_later(kernel: Any, server: Any) -> None:
+    server.calls = propose(("total = 2 + 3\ntotal", "A sum.", 3))
+    shown, payload = payload_of(kernel, "%agent go")
+    assert [item["text"] for item in payload if item["source"] == "set_next_input"] == ["total = 2 + 3\ntotal"]
+    page = re.sub("</?span[^>]*>", "", shown.displays[0]["text/html"])
+    for form in (page, shown.displays[0]["text/plain"]):
+        whole = re.sub("<[^>]*>", "\n", form.partition("The whole cell, to copy:")[2])
+        assert [line.strip() for line in whole.strip().splitlines()][:2] == ["total = 2 + 3", "total"]
 
 
 def digest(text: str) -> str:

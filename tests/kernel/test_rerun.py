@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+RUN = "application/vnd.agentnb.run.v1+json"
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 NOTEBOOK = [
@@ -68,3 +69,29 @@ def test_a_cell_that_has_not_run_here_is_not_taken_for_the_same(start: Callable[
     fresh.ok(NOTEBOOK[2][1], "clean")
     shown = fresh.run(NOTEBOOK[3][1], "ask")
     assert shown.status == "error" or not is_kept(shown.run)
+
+
+TYPED = """
+from dataclasses import dataclass
+@dataclass
+class Count:
+    how_many: int{more}
+"""
+
+
+@pytest.mark.parametrize("kind", ["list[Count]", "dict[str, Count]"])
+def test_a_kept_answer_gives_its_value_again_also_after_a_restart(start: Callable[..., Any], kind: str) -> None:
+    """By the provider's structured output, and by the tool."""
+    ask = f"%%agent --out counted --as {kind}\nThere are `3` prices."
+    kernel = start()
+    cells = [(NOTEBOOK[0][1], "load"), (TYPED.format(more=""), "type"), (ask, "ask")]
+    first = [kernel.ok(*cell) for cell in cells][-1]
+    kernel.stop()
+    fresh = start(new=True)
+    again = [fresh.ok(*cell) for cell in cells][-1]
+    assert is_kept(next(each[RUN] for each in again.displays if RUN in each))
+    values = "counted.values() if isinstance(counted, dict) else counted"
+    assert fresh.value(f"[(type(each) is Count, each.how_many) for each in ({values})]") == [[True, 3]]
+    assert first.displays[-1]["text/plain"] == again.displays[-1]["text/plain"], "the table stands below again"
+    fresh.ok(TYPED.format(more="\n    of: str"), "type")
+    assert not is_kept(fresh.ok(ask, "ask").run), "another type is asked for"

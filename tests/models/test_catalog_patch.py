@@ -17,16 +17,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from agentnb.__main__ import main
-from agentnb.canonical import ManualClock
 from agentnb.doctor import online
 from agentnb.models import catalog
 from agentnb.models.catalog import ListedModel
 from agentnb.models.catalog_patch import compared
 from agentnb.settings import KEY_VARIABLES
-from agentnb.simulator import Simulator
+from agentnb.simulator import SimClock, Simulator
 
 ROWS = catalog.rows()
-TODAY = ManualClock(1_796_059_000.0)  # 2026-11-30
+TODAY = SimClock(1_796_059_000.0)  # 2026-11-30
 ADDRESSES = {"ANTHROPIC_BASE_URL": "", "GOOGLE_GEMINI_BASE_URL": "", "OPENAI_BASE_URL": "/v1"}
 
 

@@ -17,12 +17,11 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
-from agentnb.canonical import ManualClock
 from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
 from agentnb.notebook.live.growing_answer import LATEST, GrowingAnswer
 from agentnb.session import Session
 from agentnb.settings import Settings
-from agentnb.simulator import Simulator
+from agentnb.simulator import SimClock, Simulator
 from agentnb.view.answer.markup import to_html
 from agentnb.view.folds import step_page
 from agentnb.view.progress import Progress
@@ -79,8 +78,8 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
 
 @pytest.fixture
-def made(wire: Wire) -> tuple[Dashboard, Progress, ManualClock, Screen]:
-    clock, screen = ManualClock(), Screen()
+def made(wire: Wire) -> tuple[Dashboard, Progress, SimClock, Screen]:
+    clock, screen = SimClock(), Screen()
     return Dashboard(Widgets(screen, None), clock=clock), Progress(began=clock.monotonic()), clock, screen
 
 
@@ -344,7 +343,7 @@ def test_a_cut_result_is_said_to_be_whole_elsewhere() -> None:
 CELL = """
 from types import SimpleNamespace
 from IPython.display import display
-from agentnb.canonical import ManualClock
+from agentnb.simulator import SimClock
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
 from agentnb.view.answer.markup import to_html
 from agentnb.view.folds import step_page
@@ -352,7 +351,7 @@ from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
 import sys
 from agentnb.notebook.live.terminal_view import TerminalView
-clock = ManualClock()
+clock = SimClock()
 later = get_ipython().kernel.io_loop.call_later
 painter = Widgets(display, later) if someone_watches() else TerminalView(display, sys.stdout)
 dashboard = Dashboard(painter, clock=clock)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agentnb.canonical import ManualClock
 from agentnb.notebook.live.dashboard import INTERVAL, Dashboard
 from agentnb.notebook.live.terminal_view import TerminalView
+from agentnb.simulator import SimClock
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
 
@@ -53,7 +53,7 @@ def shown(
     terminal: io.StringIO, *, width: int = 60, pieces: int = 7, **environment: str
 ) -> tuple[list[list[str]], list[Any]]:
     """The screen after each piece of the answer and at the end, and what went to `display`."""
-    clock, displayed, screens = ManualClock(), [], []
+    clock, displayed, screens = SimClock(), [], []
     view = TerminalView(
         lambda data, raw: displayed.append(data),
         terminal,
@@ -90,6 +90,8 @@ def test_the_answer_streams_and_ends_with_one_line(pieces: int) -> None:
 
 
 def test_it_follows_the_width_of_the_window() -> None:
+    screens, _ = shown(Terminal(), width=28)
+    assert max(len(line) for screen in screens for line in screen) <= 28, "the outcome's line too"
     screens, _ = shown(Terminal(), width=34)
     assert max(len(line) for screen in screens for line in screen) <= 34
     assert "It costs $5, and this is the end" in screens[-1]

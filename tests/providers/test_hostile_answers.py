@@ -142,6 +142,20 @@ def test_events_without_an_end_are_no_reply(answering: Any, wire: str, monkeypat
 
 
 @WIRES
+def test_events_beyond_what_a_reply_has_tokens_are_no_reply(
+    answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SDK makes objects of each event: 8 MB of the smallest would take it half a minute."""
+    monkeypatch.setattr(transport, "MOST_LINES", 3_000)
+    with (
+        answering(200, b"data: {}\n\n" * 100_000, {"content-type": "text/event-stream"}) as answer,
+        pytest.raises(NoReply, match="more than a reply can hold") as caught,
+    ):
+        ask(wire, answer.url)
+    assert int(re.search(r"in ([\d,]+) lines", str(caught.value))[1].replace(",", "")) < 100_000
+
+
+@WIRES
 def test_a_long_message_is_cut_before_it_is_looked_at(answering: Any, wire: str) -> None:
     message = "input token count " * 3000 + "exceeds"
     body = json.dumps({"error": {"message": message, "code": 400, "type": "invalid_request_error"}, "type": "error"})

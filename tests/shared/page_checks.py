@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-STANDS_OUT = """() => [...document.querySelectorAll('.agentnb-run')]
-    .filter(root => root.scrollWidth > root.clientWidth + 1).map(root => root.innerText.slice(0, 60))"""
+STANDS_OUT = """() => [...document.querySelectorAll('.agentnb-run, .agentnb-run div:not(pre *)')]
+    .filter(part => part.scrollWidth > part.clientWidth + 1).map(part => part.innerText.slice(0, 60))"""
 # Contrast as WCAG has it: of each piece of text with what is painted behind it, opacity counted. A mark needs less.
 FAINT = """() => {
     const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };

@@ -109,6 +109,7 @@ LOGS: list[Shape] = [
     lambda d: f"<{d.randint(1, 190)}>1 2026-11-30T10:00:00Z host{d.randint(1, 9)} app {d.randint(100, 9999)} ID{d.randint(10, 99)} [auth@32473 method=\"publickey\"] ok",
 ]  # fmt: skip
 GEODATA: list[Shape] = [
+    lambda d: f"s2_cell_token = '{hexes(d, 16)}'  s2_token: {hexes(d, 8)}  sst_token=-{d.randint(0, 2)}.{d.randint(100, 999)}",
     lambda d: f"geohash {of(d, '0123456789bcdefghjkmnpqrstuvwxyz', 12)}  h3 8{hexes(d, 10)}ffff",
     lambda d: f"POINT ({d.uniform(-180, 180):.6f} {d.uniform(-90, 90):.6f})  SRID=4326  EPSG:{d.randint(2000, 32767)}",
     lambda d: f"0101000020E6100000{hexes(d, 32).upper()}",

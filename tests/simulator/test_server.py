@@ -20,7 +20,6 @@ import openai
 import pytest
 from google import genai
 
-from agentnb.canonical import ManualClock
 from agentnb.errors import InputError
 from agentnb.models.catalog import find
 from agentnb.simulator import SimClock, Simulator
@@ -64,11 +63,8 @@ def test_the_modelled_times_follow_the_catalogue(client: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("clock", [SimClock, ManualClock])
-def test_a_virtual_clock_moves_by_the_modelled_total(
-    make_sim: Any, make_client: Any, clock: Callable[[], Any], *, stream: bool
-) -> None:
-    sim = make_sim(speed=1, clock=clock())
+def test_a_virtual_clock_moves_by_the_modelled_total(make_sim: Any, make_client: Any, *, stream: bool) -> None:
+    sim = make_sim(speed=1, clock=SimClock())
     client = make_client(sim)
     begun = sim.clock.now()
     if stream:

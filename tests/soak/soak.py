@@ -2,7 +2,7 @@
 
 `python tests/soak/soak.py --seconds 300 [--servers] [--seed N]`. At the end every run that was begun is in the journal,
 has each of its steps once and in order, and can be carried to an end; no outside effect happened twice; what a run cost
-is not less than its calls; and no thread, descriptor or process is left.
+is not less than its calls; and no thread, descriptor, widget or process is left.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Soak:
         self.workers = [self.start() for _ in range(WORKERS)]
         acts = self.acts()
         while time.monotonic() < until or len(self.lines("begun")) < least:
-            time.sleep(self.dice.uniform(0.1, 0.7))
+            self.let_work(self.dice.uniform(0.1, 0.7))
             act = self.dice.choice(acts)
             self.told[act.__name__] += 1
             act()
@@ -79,6 +79,13 @@ class Soak:
                 one.kill()
                 one.wait()
                 self.told["did not end"] += 1
+
+    def let_work(self, seconds: float) -> None:
+        """Wait until they have done something too: a busy machine would do nothing but what hinders them."""
+        heard, until = len(self.lines("")), time.monotonic() + 20
+        time.sleep(seconds)
+        while len(self.lines("")) == heard and time.monotonic() < until:
+            time.sleep(0.05)
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(HERE / "soak_worker.py"), str(self.place), str(self.dice.randrange(10**9))]

@@ -1,11 +1,15 @@
 """A process that asks the agent, over and over, while the ground gives way: `python soak_worker.py PLACE SEED`.
 
+Every other run is asked for as a cell does it, with a live view of widgets and buttons where it was stopped.
+
 PLACE/setup.json says where everything is. What is begun and how it ended goes to PLACE/log, a line each, flushed. What
 an acting tool does goes to PLACE/effects. It ends when PLACE/stop exists.
 """
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import contextlib
 import gc
 import json
@@ -17,16 +21,29 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from ipywidgets.widgets import widget
+from tornado.ioloop import IOLoop
+from traitlets.config import Config
+
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.request import Limits
+from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import Tool, tool
 from agentnb.durable.step_context import CURRENT
 from agentnb.errors import AgentnbError
+from agentnb.notebook import kernel, run_task
+from agentnb.notebook.live import dashboard, live_view
 from agentnb.session import Session
 from agentnb.settings import Settings
 
+LOOP = IOLoop(make_current=False)
 LINGERS = 40.0
 """Seconds in which the thread that renews leases sees that no journal is open any more."""
 TASKS = (
@@ -98,6 +115,11 @@ class Worker:
     def __init__(self, place: Path, seed: int) -> None:
         self.place, self.dice = place, random.Random(seed)
         self.session = open_session(place)
+        for name in ("home", "model", "retry_wait", "journal", "bus"):  # a notebook's settings are read there each time
+            if value := getattr(self.session.settings, name):
+                os.environ[f"AGENTNB_{name.upper()}"] = str(value)
+        self.notebook = kernel.Notebook(shell_of_a_person())
+        self.notebook._session = self.session
 
     def turn(self) -> None:
         """One thing of those that people and machines do."""
@@ -113,26 +135,39 @@ class Worker:
                 self.begin()
 
     def begin(self) -> None:
-        agent, run_id = self.session.agent(), self.session.new_run_id()
+        run_id = self.session.new_run_id()
         task = self.dice.choice(TASKS)
         request = self.session.request(
             task, cell=f"c{self.dice.randrange(4)}", execution="2", tools=TOOLS, allow=("note",)
         )
-        agent.begin(request, run_id)
-        add(self.place / "log", f"begun {run_id}")
-        self.drive(agent, run_id)
+
+        def begin(agent: BuiltInAgent) -> None:
+            agent.begin(request, run_id)
+            add(self.place / "log", f"begun {run_id}")
+
+        self.drive(run_id, begin)
 
     def take_up(self) -> None:
         """Another's run that has not ended, if there is one. What may have happened outside is not repeated."""
         runs = [run for run in self.session.machine().journal.runs(limit=30) if run.status != "completed"]
         if runs:
-            agent, run_id = self.session.agent(), self.dice.choice(runs).run_id
-            agent.resume(run_id, Limits(), {"unsure": "skip"})
-            self.drive(agent, run_id)
+            run_id = self.dice.choice(runs).run_id
+            self.drive(run_id, lambda agent: agent.resume(run_id, Limits(), {"unsure": "skip"}))
 
-    def drive(self, agent: Any, run_id: str) -> None:
-        run = agent.drive(run_id)
-        add(self.place / "log", f"ended {run_id} {run.state} {len(run.steps)}")
+    def drive(self, run_id: str, prepare: Callable[[BuiltInAgent], None]) -> None:
+        """Carry a run on, with widgets or without."""
+        ended: list[AgentRun] = []
+        if self.dice.random() < 0.5:
+            add(self.place / "log", f"shown {run_id}")
+            try:
+                run_task.show_run(self.notebook, prepare=prepare, run_id=run_id, finish=ended.append)
+            finally:
+                between_cells()
+        else:
+            agent = self.session.agent()
+            prepare(agent)
+            ended.append(agent.drive(run_id))
+        add(self.place / "log", f"ended {run_id} {ended[-1].state} {len(ended[-1].steps)}")
 
     @contextlib.contextmanager
     def stopped_soon(self) -> Any:
@@ -157,6 +192,31 @@ class Worker:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def shell_of_a_person() -> InteractiveShell:
+    """A shell whose front end has widgets and a person before it, and that shows nothing."""
+    live_view.someone_watches, dashboard.SETTLING = lambda: True, 0.01
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.display_pub, shell.kernel = Nobody(parent=shell), SimpleNamespace(io_loop=LOOP)
+    return shell
+
+
+def between_cells() -> None:
+    """Let the loop do what waits until a cell is over: views close their widgets there."""
+    LOOP.asyncio_loop.run_until_complete(asyncio.sleep(2 * dashboard.SETTLING))
+
+
+class Nobody(DisplayPublisher):
+    """Where nothing is shown."""
+
+    def publish(self, *_: Any, **__: Any) -> None:
+        return
+
+
+def widgets() -> list[str]:
+    """The models that ipywidgets keeps for a front end."""
+    return sorted(type(one).__name__ for one in widget._instances.values())
+
+
 def open_files() -> dict[str, str]:
     """This process's descriptors, and where each leads; but not the one that looks for them."""
     found = {}
@@ -178,14 +238,18 @@ def left_since(threads: set[threading.Thread], files: dict[str, str]) -> list[st
 
 def main(place: Path, seed: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    shell_of_a_person()
     threads, files = set(threading.enumerate()), open_files()
     worker = Worker(place, seed)
     add(place / "log", f"ready {os.getpid()}")
     while not (place / "stop").exists():
         with contextlib.suppress(KeyboardInterrupt):  # it may come at any line, between two turns too
             once(worker)
-    worker.session.close()
+    worker.notebook.close()
+    between_cells()
     del worker
+    for what, count in collections.Counter(widgets()).items():
+        add(place / "log", f"LEFT {count} widgets {what}")
     for what in left_since(threads, files):
         add(place / "log", f"LEFT {what}")
 

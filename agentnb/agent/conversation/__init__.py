@@ -1,1 +1,1 @@
-"""Replies, calls and results as blocks, and the threads of turns that hold them."""
+"""Hold replies, calls and results as blocks, and the threads of turns that hold them."""

@@ -16,7 +16,8 @@ from agentnb.models.tokens import image_tokens
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """`new` are sent with this turn, by name; `listed` is the receipt's list of all that were named."""
+    """Holds the pictures of a turn. `new` are sent with this turn, by name; `listed` is the receipt's list of all that
+    were named."""
 
     new: tuple[tuple[str, Image], ...] = ()
     listed: tuple[SentPicture, ...] = ()

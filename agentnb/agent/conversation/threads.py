@@ -189,14 +189,19 @@ class Threads:
     # The turn of a state, which may be at work
 
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
-        """The turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
-        path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
+        """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never
+        changes."""
+        before = self._paths.get(parent.parent or "", ()) if parent is not None else ()
+        if parent is not None and before and all(turn.run_id in self._finished for turn in before):
+            path = (*before, self._as_it_went(parent))
+        else:
+            path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path
 
     def _as_it_went(self, turn: Turn) -> Turn:
-        """The turn, in the segment that it ended in: a run may begin one in its middle."""
+        """Return the turn, in the segment that it ended in: a run may begin one in its middle."""
         state = self._state(turn.run_id)
         kind, root = state.kind or turn.kind, state.segment.root
         same = (kind, root) == (turn.kind, turn.segment_root)
@@ -256,7 +261,8 @@ def _whom(address: str) -> tuple[str, bool]:
 
 
 def folded(blocks: Sequence[Block]) -> list[Block]:
-    """Blocks without their definitions, which a new segment's project section holds in their present version."""
+    """Return the blocks without their definitions, which a new segment's project section holds in their present
+    version."""
     out = []
     for block in blocks:
         if not block.holds:

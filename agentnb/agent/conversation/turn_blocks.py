@@ -1,4 +1,4 @@
-"""Replies, calls and results as blocks of a thread. Pure."""
+"""Lay out replies, calls and results as blocks of a thread. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def event_of(reply: Reply) -> StepEvent:
 
 
 def reply_blocks(reply: Reply, *, step: int = 0) -> tuple[Block, ...]:
-    """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
+    """Return a reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is
+    whole."""
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
@@ -52,7 +53,7 @@ def reply_blocks(reply: Reply, *, step: int = 0) -> tuple[Block, ...]:
 
 
 def _whole_parts(reply: Reply) -> list[Content]:
-    """Calls are left out, since they are not carried out. Where the reply was cut off, so is the thinking that led to
+    """Leave calls out, since they are not carried out. Where the reply was cut off, so is the thinking that led to
     them or to nothing. Providers refuse thinking without its signature, and reasoning without what followed it."""
     kept: list[Content] = []
     thinking: list[Content] = []
@@ -66,7 +67,7 @@ def _whole_parts(reply: Reply) -> list[Content]:
 
 
 def result_block(call: ToolCall, outcome: Outcome, *, step: int = 0) -> Block:
-    """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
+    """Return a tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
     return Block(
         layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
         role=Role.USER,
@@ -100,7 +101,8 @@ def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
 
 
 def plain(blocks: Iterable[Block]) -> list[Block]:
-    """Blocks of another segment: what only the other model understands is dropped, tool traffic becomes text."""
+    """Return the blocks of another segment: what only the other model understands is dropped, tool traffic becomes
+    text."""
     out = []
     for block in blocks:
         part = block.content
@@ -167,7 +169,7 @@ def prompt_tokens(
 
 
 def _frame(block: Block, before: Role | None) -> int:
-    """Words cost a frame where the speaker changes; calls, results and pictures have one each."""
+    """Count a frame for words where the speaker changes; calls, results and pictures have one each."""
     return 0 if isinstance(block.content, Text) and block.role is before else BLOCK_OVERHEAD
 
 
@@ -186,7 +188,7 @@ def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, m
 
 
 def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict[str, int]:
-    """So many tokens shared among the blocks as they are estimated; words and calls have a frame besides."""
+    """Share so many tokens among the blocks as they are estimated; words and calls have a frame besides."""
     shares = scale_to_total([block_tokens(block.content, counter, None) for block in blocks], tokens)
     return {
         block.digest: share + (0 if isinstance(block.content, Opaque) else BLOCK_OVERHEAD)
@@ -289,7 +291,7 @@ def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> 
 
 
 def closed(blocks: Sequence[Block]) -> tuple[Block, ...]:
-    """Blocks that a new question may follow: a call without a result gets one that says why."""
+    """Return blocks that a new question may follow: a call without a result gets one that says why."""
     why = Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True)
     step = blocks[-1].step if blocks else 0
     return (*blocks, *(result_block(call, why, step=step) for call in open_calls(blocks)))

@@ -55,7 +55,7 @@ class Additions:
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookContext:
-    """The cells that ran in this kernel, and the names that they bound."""
+    """Holds the cells that ran in this kernel, and the names that they bound."""
 
     log: CellLog
     namespace: JsonMapping

@@ -72,7 +72,7 @@ def _ends(file: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The files that are listed, sorted; how many more were seen, and whether there may be others still."""
+    """Holds the files that are listed, sorted; how many more were seen, and whether there may be others still."""
 
     files: tuple[str, ...]
     more: int = 0

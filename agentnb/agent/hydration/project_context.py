@@ -52,7 +52,7 @@ class Pins:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectContext:
-    """The project as a model is told of it. `seen` remembers the outlines that were there in this session."""
+    """Holds the project as a model is told of it. `seen` remembers the outlines that were there in this session."""
 
     cells: CellIndex
     namespace: Mapping[str, Any]

@@ -13,7 +13,7 @@ MIN_OUTPUT = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """`limit` None means no limit. `spent` is what settled calls cost."""
+    """Holds a run's budget in US dollars. `limit` None means no limit. `spent` is what settled calls cost."""
 
     limit: float | None = None
     spent: float = 0.0
@@ -28,7 +28,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:
-    """The next call before it is made: `input_cost` at worst (nothing hits), `output_price` per token."""
+    """Holds the next call before it is made: `input_cost` at worst (nothing hits), `output_price` per token."""
 
     input_cost: float
     output_price: float
@@ -67,7 +67,7 @@ def affordable_output(budget: Budget, quote: Quote | None) -> int:
 
 
 def _usd(amount: float) -> str:
-    """No sum that a person sets is rounded to nothing, and none is written with an exponent."""
+    """Round no sum that a person sets to nothing; none is written with an exponent."""
     if amount >= 0.0001 or amount == 0:
         return f"${amount:.4f}" if amount else "$0"
     return f"${amount:.{1 - math.floor(math.log10(amount))}f}".rstrip("0")

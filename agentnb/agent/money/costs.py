@@ -24,7 +24,7 @@ NOTHING = Cost(total=0.0, uncached=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """The sum over a run's calls so far.
+    """Holds the sum over a run's calls so far.
 
     `spent` counts against the run's budget. `usage` and `cost` are None until a call is settled. `cost` also holds what
     was paid beside the calls, for cache objects. `settled` is (run, number): so many of that run's lost calls are in.
@@ -113,12 +113,12 @@ class Heard:
 
     @property
     def texts(self) -> list[str]:
-        """Of every reply that began, the last one too."""
+        """Return the text of every reply that began, the last one too."""
         return [text for text in self._texts if text]
 
     @property
     def broken(self) -> list[str]:
-        """Of those before the last."""
+        """Return the texts of those before the last."""
         return [text for text in self._texts[:-1] if text]
 
 
@@ -145,7 +145,7 @@ class Lost:
         about = "≈ " if self.estimated else ""
         price = "" if self.cost.total is None else f", {about}${self.cost.total:.4f}"
         used = f"{about}{self.usage.input_total:,} input and {about}{self.usage.output:,} output tokens"
-        return f"A call that brought no reply had used {used}{price}: the sums hold that."
+        return f"A call that brought no whole reply had used {used}{price}: the sums hold that."
 
 
 def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> Lost:

@@ -53,7 +53,7 @@ def purse_of(fleet: str) -> str:
 
 
 class Purse:
-    """The purse of one name in a journal, as one process holds it open."""
+    """Holds the purse of one name in a journal, as one process holds it open."""
 
     def __init__(self, journal: Journal, name: str, *, wait: Callable[[float], None] = time.sleep) -> None:
         self._record = SharedRecord(journal, name, task="the budget of several runs", wait=wait)

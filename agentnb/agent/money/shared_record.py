@@ -27,7 +27,7 @@ _LINES: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDict
 
 
 class SharedRecord:
-    """The record of one name in a journal, as one process holds it open. `task` says to people what it is."""
+    """Holds the record of one name in a journal, as one process holds it open. `task` says to people what it is."""
 
     def __init__(self, journal: Journal, name: str, *, task: str, wait: Callable[[float], None] = time.sleep) -> None:
         self._journal, self.name, self._task, self._wait = journal, name, task, wait

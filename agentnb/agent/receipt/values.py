@@ -101,7 +101,7 @@ class QueueEstimate(Record):
 
 
 class ServerTimes(Record):
-    """Seconds of one call as a server on this machine measured them; None where a provider tells nothing."""
+    """Holds seconds of one call as a server on this machine measured them; None where a provider tells nothing."""
 
     queue: float
     """Seconds that were neither the connection nor the server's work on this call."""

@@ -30,6 +30,7 @@ from agentnb.agent.request import Request
 from agentnb.agent.segments.window import tokens_of
 from agentnb.agent.state import AgentState, Base
 from agentnb.models import prices
+from agentnb.models.catalog import CacheKind
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
@@ -42,7 +43,8 @@ CERTAIN = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenSegment:
-    """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
+    """Holds the segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the
+    user.
 
     `first` "" says that no turn before this one is sent: what it takes up holds them in a condensed form.
     `replaced`: so much of the other's project section is out of date that no turn goes on with it. `fresh` is what
@@ -59,7 +61,7 @@ class ChosenSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """A path as a segment sends it: its turns, its weighed blocks, and what became of what they hold.
+    """Holds a path as a segment sends it: its turns, its weighed blocks, and what became of what they hold.
 
     Weights are pieces of text (see tokens.pieces).
     """
@@ -72,7 +74,7 @@ class Path:
 
     @property
     def current(self) -> Mapping[str, str]:
-        """The digests of what the path holds, as it is now, by name."""
+        """Return the digests of what the path holds, as it is now, by name."""
         return self.fresh.current
 
     @property
@@ -90,7 +92,7 @@ class Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Passed:
-    """A limit that is passed: the share of out-of-date text, the limit, and where the text stands, for people."""
+    """Holds a limit that is passed: the share of out-of-date text, the limit, and where the text stands, for people."""
 
     share: float
     limit: float
@@ -110,7 +112,7 @@ def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A place where the prompt could be written anew. `kept` is None where all but the static layer goes.
+    """Holds a place where the prompt could be written anew. `kept` is None where all but the static layer goes.
 
     `rewritten` is what has to be written; `room` is how much may go out of date before the next time. Both in pieces.
     """
@@ -184,7 +186,8 @@ class Segments:
         services, model = self._services, self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
         chain = chain_digests(suited(sent.blocks, model), salt_of(model, sent.blocks, request.effort))[:end]
-        if any(held.until > now and held.prefix in chain for held in services.ledger.held(scope)):
+        objects = services.ledger.held(scope) if model.cache.kind is CacheKind.EXPLICIT_OBJECT else ()
+        if any(held.until > now and held.prefix in chain for held in objects):
             return True
         entry = services.ledger.remembered(scope, model.name, chain[-1])
         if entry is None or model.cache.breakpoints:

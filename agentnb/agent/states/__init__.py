@@ -1,1 +1,1 @@
-"""The handlers of the agent's states."""
+"""Handle each state: the handlers of the agent's states."""

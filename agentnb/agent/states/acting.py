@@ -1,4 +1,4 @@
-"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
+"""Handle ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Acting:
         return replace(said, text=f"{said.text}{TOLD}") if before + 1 >= TIMES else said
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
-        """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
+        """Let nothing run before a person has spoken: not even the reply's other calls, so that the order stays."""
         if state.options.rehearse:
             # Each after the ones before it, where its tool can try that.
             calls = [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]

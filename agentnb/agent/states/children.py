@@ -101,7 +101,7 @@ class Children:
         return refused | (Batch(self._services, state, box, parts).run() if parts else {})
 
     def _part(self, box: ToolBox, proposed: Proposed) -> DelegatedPart | Outcome:
-        """The part that the call asks for, or why there is none."""
+        """Return the part that the call asks for, or why there is none."""
         call, current = proposed.call, self._services.machine.current
         if problem := box.problem(call):
             return problem
@@ -120,7 +120,7 @@ class Children:
 
 
 class Batch:
-    """The children of one reply, from their beginning to their ends."""
+    """Holds the children of one reply, from their beginning to their ends."""
 
     def __init__(self, services: Services, state: AgentState, box: ToolBox, parts: Sequence[DelegatedPart]) -> None:
         self._services, self._state, self._box, self._parts = services, state, box, parts
@@ -193,7 +193,7 @@ class Batch:
         return ended
 
     def _driven(self, agent: ChildAgent, part: DelegatedPart) -> Run:
-        """The child's run, brought to its end. One that has ended, or has failed, is left as it is."""
+        """Return the child's run, brought to its end. One that has ended, or has failed, is left as it is."""
         machine = agent.machine
         try:
             run = machine.get(part.run_id)
@@ -209,7 +209,8 @@ class Batch:
         return machine.run_to_end(part.run_id)
 
     def _opening(self, part: DelegatedPart) -> AgentState:
-        """The child's state at its beginning: its parent's segment, a task of its own, and a share of the money."""
+        """Return the child's state at its beginning: its parent's segment, its own task, and a share of the
+        money."""
         parent, left = self._state, self._state.budget.left
         told = framed("note", NOTE.format(tools=", ".join(part.tools) or "none"))
         options = replace(

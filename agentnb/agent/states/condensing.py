@@ -1,4 +1,4 @@
-"""CONDENSING: make old results stubs, or old steps a summary; the run goes on in a segment of its own."""
+"""Handle CONDENSING: make old results stubs, or old steps a summary; the run begins a segment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HYDRATING: where a turn hangs, which segment it goes on with, and the blocks that it adds."""
+"""Handle HYDRATING: where a turn hangs, which segment it goes on with, and the blocks that it adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""THINKING: one model call, from the prompt that was prepared to what its reply teaches."""
+"""Handle THINKING: one model call, from the prompt that was prepared to what its reply teaches."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ from agentnb.providers.promptcache import (
 T = TypeVar("T")
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
 """Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
-OTHER_WIRE = "The server did not answer at the Responses API; this call went out at its Chat Completions instead."
+OTHER_WIRE = (
+    "The server did not answer at the Responses API, so its Chat Completions were asked. Where it has no such path, "
+    "later calls of this session go there at once."
+)
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -281,7 +284,7 @@ class Thinking:
             self._machine.current.attach(**{LOST: lost.to_json()})
 
     def _connect(self, provider: Provider) -> None:
-        """Before the first call the SDK is imported: said, since it takes a second, and interruptible after it."""
+        """Import the SDK before the first call: that is said, since it takes a second, and interruptible after it."""
         if not provider.connected:
             self._machine.current.emit("phase", text="loading the provider's SDK (first call only)")
             provider.connect()
@@ -299,7 +302,7 @@ class Thinking:
         return Replaying(live, services.cassette, mode=state.options.replay, clock=services.clock, playing=playing)
 
     def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> Step:
-        """Everything that a reply teaches goes into the state, the ledger and the samples; then on."""
+        """Take all that a reply teaches into the state, the ledger and the samples; then on."""
         if answer.recorded:
             return self._settle_recorded(state, call, answer)
         if not answer.reply.usage.input_total:

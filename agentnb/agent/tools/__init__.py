@@ -1,1 +1,1 @@
-"""Tools that a model may call."""
+"""Offer tools that a model may call."""

@@ -104,7 +104,7 @@ def _hints(function: Callable[..., Any]) -> Json:
 
 
 def _described(hint: Any) -> Any:
-    """`Annotated[str, "what it is"]` tells the model what a parameter is."""
+    """Read `Annotated[str, "what it is"]`, which tells the model what a parameter is."""
     from pydantic import Field
 
     said = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, str)]

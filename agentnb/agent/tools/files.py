@@ -1,4 +1,4 @@
-"""Tools on the project's files: list, read, search, and change by exact replacement. Nothing outside the project.
+"""Offer tools on the project's files: list, read, search, and change by exact replacement. Nothing outside the project.
 
 One rule says which files there are: those below the project's root that no `.gitignore` leaves out. Hidden folders,
 links that lead out and files that usually hold secrets do not count. What is not listed is neither read nor changed.
@@ -58,7 +58,7 @@ NEW = "new"
 
 @dataclass(frozen=True, slots=True)
 class FileText:
-    """A file's text as it is now, and the version that names it."""
+    """Holds a file's text as it is now, and the version that names it."""
 
     path: Path
     text: str
@@ -74,7 +74,7 @@ class FileText:
 
 
 class ProjectFiles:
-    """The files of one project. `root` is None where no folder is the project."""
+    """Holds the files of one project. `root` is None where no folder is the project."""
 
     def __init__(self, root: Path | None) -> None:
         self._given = root
@@ -250,7 +250,7 @@ def _is_secret(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ignores:
-    """The `.gitignore` files that hold for one folder, each with the folder where it stands."""
+    """Holds the `.gitignore` files that hold for one folder, each with the folder where it stands."""
 
     specs: tuple[tuple[Path, GitIgnoreSpec], ...]
 

@@ -1,4 +1,4 @@
-"""The tool that runs the project's tests: by a command that the project itself names, within a time limit."""
+"""Run the project's tests as a tool: by a command that the project itself names, within a time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEYS = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)(_|
 
 
 class ProjectTests:
-    """The test commands of one project. `cancelled` says that the person stopped the run."""
+    """Holds the test commands of one project. `cancelled` says that the person stopped the run."""
 
     def __init__(
         self, root: Path | None, *, cancelled: Callable[[], bool] = lambda: False, limit: float = LIMIT

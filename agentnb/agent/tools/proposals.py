@@ -1,4 +1,5 @@
-"""Proposals: cells that a model wrote for a person to take, one by one. Nothing proposed ever runs unasked. Pure."""
+"""Hold proposals: cells that a model wrote for a person to take, one by one. Nothing proposed ever runs unasked.
+Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """One cell that the model would put into the notebook: below the asking cell, or in the place of another.
+    """Holds a cell that the model would put below the asking cell, or in the place of another.
 
     `replaces` is the number of the run of that cell, 0 for a new cell. `digest` is the SHA-256 of the text that it ran
     with. Where the cell has another text by now, the proposal does not fit any more.

@@ -1,4 +1,4 @@
-"""The tools that come built in, each listed once: what it is made of and what it may do.
+"""List the tools that come built in, each listed once: what it is made of and what it may do.
 
 By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, propose cells,
 and keep a plan. A tool that came along only later would begin a new segment, and that is dear. Their schemas stand in
@@ -20,7 +20,7 @@ from agentnb.agent.tools.tool import Tool, tool_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One built-in tool; its fields are those of Tool, with methods that are not bound yet."""
+    """Holds one built-in tool; its fields are those of Tool, with methods that are not bound yet."""
 
     call: Callable[..., Any]
     acts: bool = False
@@ -54,7 +54,7 @@ NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
 
 def built_in(*parts: object) -> dict[str, Tool]:
-    """The built-in tools of these parts by name: of NotebookTools, ProjectFiles, ProjectTests and Recall any."""
+    """Return the built-in tools of these parts by name: of NotebookTools, ProjectFiles, ProjectTests and Recall any."""
     owners = {type(part).__name__: part for part in parts}
     named = [(each, each.call.__qualname__.partition(".")[0]) for each in REGISTRY]
     made = [_bound(each, owners[owner]) for each, owner in named if owner in owners]

@@ -1,4 +1,4 @@
-"""Tools: functions that a model may call, and the policy that says which of them may run unasked."""
+"""Define tools: functions that a model may call, and the policy that says which of them may run unasked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A function that a model may call.
+    """Holds a function that a model may call.
 
     `acts` tools change something: they run only when allowed by name. `on_main` tools touch the user's namespace and
     run on the kernel's main thread. Of an `asks` tool a person's word is the result. `ours` are
@@ -132,7 +132,7 @@ def _fit_for_all(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolBox:
-    """The tools of one run, and which of those that act may run unasked."""
+    """Holds the tools of one run, and which of those that act may run unasked."""
 
     tools: Mapping[str, Tool]
     allow: frozenset[str] = field(default_factory=frozenset)
@@ -229,7 +229,7 @@ def without_result(tool: Tool) -> Tool:
 
 
 def shorten(text: str, limit: int = MAX_RESULT) -> str:
-    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two.
+    """Return text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two.
 
     What was cut once stays as it is.
     """

@@ -1,4 +1,5 @@
-"""Answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool. Both are checked alike.
+"""Take answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool. Both are checked
+alike.
 
 A value that does not fit goes back to the model with its faults, at most twice. Nothing is converted on the way.
 """
@@ -9,13 +10,14 @@ import ast
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentnb.agent.tools.arguments import WrongArguments, faults_in_words, plain_schema
 from agentnb.agent.tools.tool import Outcome, Tool
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AnswerMismatch, InputError
+from agentnb.models.messages import Content, Text, ToolCall
 
 NAME = "answer"
 REPAIRS = 2
@@ -29,7 +31,8 @@ _ROWS = list[dict[str, str | int | float | bool | None]]
 
 
 class TypedAnswer:
-    """One answer of a type: the tool that takes it, and the value once it `came`. Raises InputError on no type."""
+    """Holds one answer of a type: the tool that takes it, and the value once it `came`. Raises InputError on no
+    type."""
 
     def __init__(self, text: str, namespace: Mapping[str, Any]) -> None:
         from pydantic import TypeAdapter
@@ -69,7 +72,7 @@ class TypedAnswer:
 
     @property
     def _parameters(self) -> JsonObject:
-        """The schema of an object whose one property is the value."""
+        """Return the schema of an object whose one property is the value."""
         schema = {name: part for name, part in self._schema.items() if name != "$defs"}
         definitions = self._schema.get("$defs")
         return {
@@ -91,6 +94,23 @@ class TypedAnswer:
                 self._faults.append(wrong)
             return "" if len(self._faults) > REPAIRS else wrong
         return ""
+
+    def came_before(self, contents: Iterable[Content]) -> bool:
+        """Take the value that an earlier run has given, the newest in its conversation that is of the type."""
+        for content in reversed(list(contents)):
+            try:
+                match content:
+                    case ToolCall(name=called, arguments=given) if called == NAME:
+                        self._take(**self._checked(given))
+                    case Text(text=text):
+                        self._take(**self._checked(json.loads(text)))
+                    case _:
+                        continue
+            except (WrongArguments, ValueError, TypeError, RecursionError):
+                self._faults.clear()
+            else:
+                return True
+        return False
 
     def value(self) -> object:
         """Return the value. Raises AnswerMismatch where none came that fits."""
@@ -133,7 +153,8 @@ _PLAIN = ("string", "integer", "number", "boolean", "null")
 
 
 def closed(schema: JsonMapping) -> JsonObject | None:
-    """The schema in the part of JSON Schema that all providers take: objects with known properties, all required.
+    """Return the schema in the part of JSON Schema that all providers take: objects with known properties, all
+    required.
 
     None where it needs more: free keys, tuples, a type within itself. Limits on numbers and texts are left out; the
     check of the value holds them.
@@ -182,7 +203,8 @@ def _leads_to(name: str, wanted: str, definitions: JsonMapping, seen: set[str]) 
 
 
 def answer_text(text: str) -> str:
-    """A structured answer as people read it: the value alone, as a block of JSON. The text itself where it is none."""
+    """Return a structured answer as people read it: the value alone, as a block of JSON. The text itself where it is
+    none."""
     try:
         value = json.loads(text)["value"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -207,7 +229,7 @@ def _named(text: str, namespace: Mapping[str, Any]) -> Any:
 
 
 def _tables(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """`DataFrame` without an import of its own, where pandas or polars is imported."""
+    """Return `DataFrame` without an import of its own, where pandas or polars is imported."""
     found = (getattr(namespace.get(name), "DataFrame", None) for name in ("pd", "pandas", "pl", "polars"))
     table = next((each for each in found if each is not None), None)
     return {} if table is None else {"DataFrame": table}

@@ -1,1 +1,1 @@
-"""The notebook itself: its cells, what they showed, what ran, what failed."""
+"""Read the notebook itself: its cells, what they showed, what ran, what failed."""

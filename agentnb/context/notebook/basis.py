@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from agentnb.canonical import JsonMapping, digest, digest_of
 from agentnb.context.notebook.cell_runs import CellRun
@@ -23,6 +24,7 @@ def content_of(run: CellRun) -> str:
     return digest_of([_meaning(run.source), shown])
 
 
+@lru_cache(256)
 def _meaning(source: str) -> str:
     code = python_part(source)
     try:

@@ -1,4 +1,5 @@
-"""The cells that ran: source, number, outputs. Each run is a frozen value, recorded once when its cell has ended."""
+"""Hold the cells that ran: source, number, outputs. Each run is a frozen value, recorded once when its cell has
+ended."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 
 @dataclass(frozen=True)
 class CellRun:
-    """One run of one cell. `cell` is its id; `order` grows with each run, `version` with each run of the cell.
+    """Holds one run of one cell. `cell` is its id; `order` grows with each run, `version` with each run of the cell.
 
     `place` is the number by which people know it: its execution count.
     """
@@ -83,7 +84,7 @@ class CellRun:
 
 
 def words_of(text: str) -> set[str]:
-    """Words in lower case, numbers as written; `thick_model` and `ThickModel` are two words each."""
+    """Return the words in lower case, numbers as written; `thick_model` and `ThickModel` are two words each."""
     return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
 
 
@@ -113,7 +114,7 @@ def stem(word: str) -> str:
 
 @dataclass(kw_only=True)
 class CellLog:
-    """Every cell's newest run, in the order of running. Cells of `%%agent` are conversation: they are not kept.
+    """Holds every cell's newest run, in the order of running. Cells of `%%agent` are conversation: they are not kept.
 
     `scrub` takes secrets out of outputs; sources are scrubbed when they are told, for they must read as they ran.
     """
@@ -198,7 +199,7 @@ def says(source: str, name: str) -> bool:
 
 
 def is_ours(source: str) -> bool:
-    """Is it a cell of ours: conversation or set-up, and no context?"""
+    """Tell whether a cell is ours: conversation or set-up, and no context."""
     return (source.lstrip().startswith("%%agent") and bool(AGENT.match(source))) or bool(_OURS.match(source))
 
 

@@ -1,4 +1,5 @@
-"""A cell as the model reads it, in four forms of growing length. Pure: the text depends on the recorded run alone."""
+"""Write a cell as the model reads it, in four forms of growing length. Pure: the text depends on the recorded run
+alone."""
 
 from __future__ import annotations
 
@@ -66,13 +67,13 @@ def _output(output: Output, form: Form) -> str:
 
 
 def is_entire(run: CellRun, form: Form) -> bool:
-    """Does this form tell all of the source?"""
+    """Tell whether this form has all of the source."""
     enough = run.source.count("\n") < form.source and len(run.source) <= SOURCE_CHARACTERS
     return form is not OUTLINE and enough and all(len(line) <= LINE for line in run.source.split("\n"))
 
 
 def is_short(run: CellRun) -> bool:
-    """Is its brief form hardly longer than its line of an outline?"""
+    """Tell whether its brief form is hardly longer than its line of an outline."""
     size = len(run.source) + sum(len(output.text) for output in run.outputs)
     return size <= 120
 
@@ -104,7 +105,7 @@ def _looked(runs: Sequence[CellRun]) -> list[str]:
 
 
 def outline_line(run: CellRun, before: str = "") -> str:
-    """`[3] growth, limit -> table 5 x 2`: number, what it defines or does, what it showed."""
+    """Return `[3] growth, limit -> table 5 x 2`: number, what it defines or does, what it showed."""
     names = sorted((run.flow.binds | run.flow.changes) - run.flow.imports)
     more = f", … {len(names) - BOUND} more" if len(names) > BOUND else ""
     does = f"{', '.join(names[:BOUND])}{more}" if names else first_line(_code(run), CODE)

@@ -1,4 +1,4 @@
-"""The notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
+"""Index the notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
 
 `inspect.getsource` fails for every class that a cell defines, so the cells' texts are kept here as they run. What a
 name means follows the kernel. A later binding replaces an earlier one, and `del` removes it. A cell that is edited and
@@ -35,7 +35,7 @@ CODE_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """One name that a cell bound: to the entry or import of `cell`, or to a value of its own."""
+    """Holds a bound name: bound to the entry or import of `cell`, or to a value of its own."""
 
     cell: FileDefinitions
     entry: bool = False
@@ -46,7 +46,7 @@ class _Bound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellVersion:
-    """One cell as it last ran: `version` counts its runs, `defines` what it bound, `uses` the names it needs."""
+    """Holds one cell as it last ran: `version` counts its runs, `defines` what it bound, `uses` the names it needs."""
 
     cell: str
     version: int
@@ -55,7 +55,7 @@ class CellVersion:
 
 
 class CellIndex:
-    """The notebook's definitions. `transform` turns a cell's text into Python: `ip.transform_cell`."""
+    """Holds the notebook's definitions. `transform` turns a cell's text into Python: `ip.transform_cell`."""
 
     def __init__(self, transform: Callable[[str], str]) -> None:
         self._transform = transform
@@ -100,8 +100,8 @@ class CellIndex:
         self._latest[label] = (version + 1, cell)
 
     def _parse(self, label: str, code: str) -> FileDefinitions:
-        """Most cells are plain Python, or plain but for lines that are magics. IPython's transformer comes last: it
-        takes ten times as long as parsing."""
+        """Parse a cell. Most are plain Python, or plain but for lines that are magics. IPython's transformer comes
+        last: it takes ten times as long as parsing."""
         return parse_cell(code, cell=label, versions=(make(code) for make in (_without_magics, self._python)))
 
     def versions(self) -> tuple[CellVersion, ...]:
@@ -162,7 +162,7 @@ class CellIndex:
                 self._unset(name)
 
     def _set(self, name: str, bound: _Bound) -> None:
-        """In place: another thread may be looking, and a name that is bound anew is never away."""
+        """Set in place: another thread may be looking, and a name that is bound anew is never away."""
         self._order += 1
         self._bound[name] = replace(bound, order=self._order)
         if bound.item:
@@ -182,7 +182,7 @@ class CellIndex:
         return CellDefinitions(self._bound)
 
     def made_by(self, name: str) -> str:
-        """`Model` for a variable that its cell made by calling `Model(…)`; else an empty text."""
+        """Return `Model` for a variable that its cell made by calling `Model(…)`; else an empty text."""
         bound = self._bound.get(name)
         return bound.made.removesuffix("()") if bound else ""
 
@@ -206,7 +206,8 @@ class CellIndex:
 
 
 class CellDefinitions(Mapping[str, Definition]):
-    """The last definitions by name, built when looked at, with the import lines that each needs from the notebook.
+    """Holds the last definitions by name, built when looked at, with the import lines that each needs from the
+    notebook.
 
     A view of what may change meanwhile in another thread: `get` a name rather than ask for it twice.
     """
@@ -240,7 +241,8 @@ class CellDefinitions(Mapping[str, Definition]):
         return bound.cell if bound and bound.entry else None
 
     def variant(self, name: str, source: str) -> Definition | None:
-        """Of several definitions of that name in its cell the one with this text: a condition may have chosen it."""
+        """Return, of a cell's definitions of that name, the one with this text: a condition may have chosen
+        it."""
         bound = self._bound.get(name.partition(".")[0])
         if bound is None or name not in bound.cell.repeated:
             return None

@@ -29,7 +29,7 @@ CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(k
 
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """Of one cell: `binds` are names given a value, of them `imports` those that an import binds.
+    """Holds the flow of one cell: `binds` are names given a value, of them `imports` those that an import binds.
 
     `defines` are its functions and classes, or those of the module that it writes. `methods` are those of its classes,
     and `calls` the methods that it calls.
@@ -230,7 +230,7 @@ class _Names(ast.NodeVisitor):
             self.defines.add(name)
 
     def _inside(self, body: list[ast.stmt] | list[ast.expr], names: set[str]) -> None:
-        """A function's or class's body: its own names are no names of the notebook's."""
+        """Visit a function's or class's body: its own names are no names of the notebook's."""
         stored = {
             part.id
             for node in body
@@ -244,7 +244,7 @@ class _Names(ast.NodeVisitor):
 
 
 def root_of(node: ast.expr) -> str:
-    """`df` of `df.loc[0].x`; an empty text for what begins with no name."""
+    """Return `df` of `df.loc[0].x`; an empty text for what begins with no name."""
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""

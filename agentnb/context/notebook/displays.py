@@ -30,7 +30,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A figure that a cell showed: its words and, of a PNG or JPEG, its `data`, as bytes or base64.
+    """Holds a shown figure: its words and, of a PNG or JPEG, its `data`, as bytes or base64.
 
     `value` finds the object instead where somebody else keeps it (`Out`, pyplot); it may find None by then.
     """
@@ -44,7 +44,7 @@ class Shown:
 
 @dataclass(slots=True)
 class Displays:
-    """The newest figures that were shown. `name` is the display's id, under which it may be shown anew.
+    """Holds the newest figures that were shown. `name` is the display's id, under which it may be shown anew.
 
     Safe to call from several threads.
     """
@@ -72,7 +72,7 @@ class Displays:
             self._kept = kept
 
     def forget(self, cell: str) -> None:
-        """The cell's outputs are gone: it runs anew, or cleared them."""
+        """Forget the cell's outputs, which are gone: it runs anew, or cleared them."""
         with self._lock:
             self._kept = [item for item in self._kept if item[1].cell != cell]
 

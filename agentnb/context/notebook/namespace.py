@@ -1,4 +1,4 @@
-"""The notebook's own names, one line each: type, and shape or length. Nobody's code is run to tell them."""
+"""List the notebook's own names, one line each: type, and shape or length. Nobody's code is run to tell them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SHAPED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class NameLine:
-    """One name of the notebook as the list has it."""
+    """Holds one name of the notebook as the list has it."""
 
     name: str
     text: str
@@ -62,7 +62,7 @@ def names_of(namespace: JsonMapping, bound: Iterable[str]) -> tuple[NameLine, ..
 
 
 def line_of(name: str, value: object) -> str:
-    """`df: DataFrame 100 x 5`; an empty text for a module."""
+    """Return `df: DataFrame 100 x 5`; an empty text for a module."""
     kind = type(value)
     if id(kind) in _PLAIN:
         return f"{name}: {kind.__name__}"

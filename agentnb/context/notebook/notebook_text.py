@@ -1,5 +1,5 @@
-"""The notebook as it is written: Markdown, cells that have not run, the order of cells. From the front end, else the
-saved file. Reading the file is the only thing here that is not pure."""
+"""Read the notebook as it is written: Markdown, cells that have not run, the order of cells. From the front end, else
+the saved file. Reading the file is the only thing here that is not pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOT_RUN = 20
 
 @dataclass(frozen=True, slots=True)
 class TextCell:
-    """One cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw.
+    """Holds one cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw.
 
     `ran`: it has a number or outputs, from this kernel or an earlier one.
     """
@@ -48,7 +48,8 @@ class TextCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookText:
-    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known.
+    """Holds all cells from top to bottom. `live` says that the front end told them, so that edits and deletions are
+    known.
 
     A saved file may be older than what ran. `saved` is the time of its last change, in seconds since the epoch.
     """
@@ -98,7 +99,7 @@ KEYS = (TEXT, HEADING, *CHANGES)
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """One thing to tell of the notebook's text: `key` is the name under which a thread holds it."""
+    """Holds one thing to tell of the notebook's text: `key` is the name under which a thread holds it."""
 
     key: str
     text: str
@@ -211,7 +212,7 @@ def _spoken_of(text: NotebookText, above: Sequence[TextCell], task: str) -> Coll
 
 
 def _changes(text: NotebookText, runs: Sequence[CellRun]) -> Iterator[TextPart]:
-    """Cells that were edited since they ran, or deleted."""
+    """Yield cells that were edited since they ran, or deleted."""
     written = {cell.cell: cell for cell in text.cells}
     for run in runs:
         cell = written.get(run.cell)

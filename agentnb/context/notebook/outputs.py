@@ -32,7 +32,8 @@ _SHAPE = re.compile(r"\[?(\d[\d,]*) rows x (\d[\d,]*) columns\]?|^shape: \(([\d,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One output of a cell. `name` is a display's id, under which it may be shown anew; `size` is what a table says."""
+    """Holds one output of a cell. `name` is a display's id, under which it may be shown anew; `size` is what a table
+    says."""
 
     kind: OutputKind
     text: str
@@ -135,7 +136,7 @@ def first_line(text: str, limit: int) -> str:
 
 
 def shape_in(text: str) -> str:
-    """`100 x 5` where a table's text says its size; else an empty text."""
+    """Return `100 x 5` where a table's text says its size; else an empty text."""
     found = _SHAPE.search(text)
     if found is None:
         return ""

@@ -1,4 +1,5 @@
-"""Live values by type, shape, columns and dtypes alone: no value, no category, no label of a row, nobody's words."""
+"""Describe values by type, shape, columns and dtypes alone: no value, no category, no label of a row, nobody's
+words."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ WITHHELD = 'not shown: AgentNB.values = "schema"'
 
 
 def describe_schema(name: str, value: object) -> str:
-    """`df: DataFrame 100 x 5, columns: price float64, city object`."""
+    """Return `df: DataFrame 100 x 5, columns: price float64, city object`."""
     line = line_of(name, value) or f"{name}: module"
     try:
         columns = _columns(static_inspect.unwrap(value))

@@ -27,7 +27,7 @@ _CELL = ("<module>", "<cell line:")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One executed function; `depth` counts the calls between the cell and it, at its first call (1: by the cell).
+    """Holds a function that ran. `depth` counts the calls from the cell to its first call (1: by the cell).
 
     `reason` says how that is known. `failed`: the user's own, and in the traceback of an error, where `depth` is the
     distance from the failure. `library`: of somebody else's, and in that traceback.
@@ -56,11 +56,11 @@ class Recording:
 
     @property
     def ran(self) -> tuple[Ran, ...]:
-        """In the order of the first calls."""
+        """Return what ran, in the order of the first calls."""
         return tuple(self._found)
 
     def saw(self, code: CodeType, frame: FrameType | None) -> None:
-        """A call of `code` by `frame`; only the first one counts."""
+        """Note a call of `code` by `frame`; only the first one counts."""
         if id(code) in self._seen:
             return
         self._seen[id(code)] = code
@@ -85,7 +85,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def is_user_or_package(file: str) -> bool:
-    """Cells, the project and packages; not Python's own library, generated code, or this package."""
+    """Accept cells, the project and packages; not Python's own library, generated code, or this package."""
     if _is_generated(file) or _OWN in file:
         return False
     return not file.startswith(_STDLIB) or bool(below_packages(file))
@@ -97,13 +97,14 @@ def is_users(file: str) -> bool:
 
 
 def _is_generated(file: str) -> bool:
-    """Code that stands in no file: the import machinery's own, a named tuple's. A cell's does in older IPythons."""
+    """Know code that stands in no file: the import machinery's own, a named tuple's. A cell's does in older
+    IPythons."""
     return file.startswith("<") and not file.startswith("<ipython-input-")
 
 
 @lru_cache(4096)
 def is_library(file: str) -> bool:
-    """Python's own library and installed packages, Cython's frames too: not the user's code.
+    """Know Python's own library and installed packages, Cython's frames too: not the user's code.
 
     agentnb is a library in a checkout too: its lessons stand beside it, and are not about its code.
     """
@@ -113,7 +114,7 @@ def is_library(file: str) -> bool:
 
 
 def below_packages(file: str) -> str:
-    """`numpy/ma/core.py`: where a file lies among installed packages; empty for one that does not."""
+    """Return `numpy/ma/core.py`: where a file lies among installed packages; empty for one that does not."""
     return _PACKAGES.split(file)[-1].replace("\\", "/") if _PACKAGES.search(file) else ""
 
 

@@ -1,1 +1,1 @@
-"""Secrets out of text, before anything is hashed, sent or journaled."""
+"""Take secrets out of text, before anything is hashed, sent or journaled."""

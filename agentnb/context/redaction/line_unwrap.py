@@ -1,4 +1,4 @@
-"""Lines that a terminal or an e-mail broke within a word, put together again, so that a secret is seen. Pure."""
+"""Put lines together again that a terminal or an e-mail broke within a word, so that a secret is seen. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Rejoined:
-    """`text` as it was before it was broken, and the `spans` of the broken text that it is made of."""
+    """Holds `text` as it was before it was broken, and the broken text's `spans` that make it up."""
 
     text: str
     spans: tuple[_Span, ...]

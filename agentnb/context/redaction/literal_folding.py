@@ -20,7 +20,7 @@ _FIELD = re.compile(r"\{\w*\}|%s")
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """The literals from `start` to `end` of a text, and the `text` that they make together."""
+    """Holds the literals from `start` to `end` of a text, and the `text` that they make together."""
 
     start: int
     end: int

@@ -1,4 +1,4 @@
-"""Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
+"""Take secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
 A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
@@ -36,14 +36,14 @@ _MARK = re.compile(r"\[redacted:[\w-]+(?::\w+)?\]")
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """`found` lists (kind, mark) in order of appearance, each mark once."""
+    """Holds the text without secrets. `found` lists (kind, mark) in order of appearance, each mark once."""
 
     text: str
     found: tuple[tuple[str, str], ...]
 
 
 def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
-    """`text` with secrets replaced by marks such as `[redacted:anthropic-key:3f2a]`.
+    """Return `text` with secrets replaced by marks such as `[redacted:anthropic-key:3f2a]`.
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
@@ -118,7 +118,8 @@ class _Taken:
     dear: set[str] = field(default_factory=set)
 
 
-_HINT_LETTERS = {letter for shape in SHAPES for hint in shape.hints for letter in hint}
+_HINTS = frozenset(hint for shape in SHAPES for hint in shape.hints).union(NAME_HINTS)
+_HINT_LETTERS = frozenset(letter for hint in _HINTS for letter in hint)
 """Much data lacks some of them, base64 for one: it is not searched for the hints that have them."""
 
 
@@ -127,15 +128,16 @@ class Places:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._lowered = _lowered(text)
-        self._absent = {letter for letter in _HINT_LETTERS if letter not in self._lowered}
+        lowered = self._lowered = _lowered(text)
+        absent = {letter for letter in _HINT_LETTERS if letter not in lowered}
+        self._here = {hint for hint in _HINTS if absent.isdisjoint(hint) and hint in lowered}
         self._known: dict[str, list[int]] = {}
 
     def of(self, hint: str) -> list[int]:
         """Return where the hint begins, in small letters or large ones."""
         if (found := self._known.get(hint)) is None:
             found = self._known[hint] = []
-            place = self._lowered.find(hint) if self._absent.isdisjoint(hint) else -1
+            place = self._lowered.find(hint) if hint in self._here else -1
             while place >= 0:
                 found.append(place)
                 place = self._lowered.find(hint, place + 1)
@@ -147,8 +149,10 @@ class Places:
 
     def matches(self, shape: Shape) -> Iterator[re.Match[str]]:
         """Yield what the shape matches, from the left, none over another."""
+        if self._here.isdisjoint(shape.hints):
+            return
         if shape.before is None:
-            yield from shape.pattern.finditer(self.text) if any(hint in self._lowered for hint in shape.hints) else ()
+            yield from shape.pattern.finditer(self.text)
             return
         done = 0
         for place in self.all_of(shape.hints):
@@ -323,5 +327,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """A digest takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
+    """Return a digest that takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

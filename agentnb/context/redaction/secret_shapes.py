@@ -1,4 +1,4 @@
-"""The shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
+"""List the shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
 compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets
@@ -41,7 +41,8 @@ _STAND_IN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`pattern`'s group `secret` is what is taken out. Any match contains one of the literals `hints`.
+    """Tells a kind of secret. `pattern`'s group `secret` is what is taken out. Any match contains one of the literals
+    `hints`.
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
     hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
@@ -70,7 +71,7 @@ NAME_BITS = 4.2
 
 
 def _names_one(value: str) -> bool:
-    """`aws_session_token`, `urn:…:token-type`, `THE_KEY_2`: the name or place of a secret, and none itself."""
+    """Know `aws_session_token`, `urn:…:token-type`, `THE_KEY_2`: the name or place of a secret, and none itself."""
     if _ADDRESS.match(value):
         return True
     digits = sum(character.isdigit() for character in value)
@@ -96,7 +97,7 @@ def _is_password(value: str) -> bool:
 
 def _is_key(value: str) -> bool:
     """Return the bare value of a key's or token's name. Parsers call a word `token` too, so digits are asked for."""
-    if _ON_CHAIN.fullmatch(value):
+    if _ON_CHAIN.fullmatch(value) or _NUMBER.fullmatch(value):
         return False
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
@@ -128,6 +129,7 @@ def _is_quoted_key(value: str) -> bool:
 
 _ON_CHAIN = re.compile(r"0x[0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}")
 """An address on Ethereum or Solana: `token` is also what is traded there."""
+_NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?")
 _DIGEST = re.compile(r"[0-9a-fA-F]{32,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """A digest or a UUID: what `key` names in a table, a cache and a log."""
 
@@ -173,7 +175,7 @@ def _is_mixed(value: str) -> bool:
 
 
 def _is_random(value: str) -> bool:
-    """Digits spread among letters: what a generator makes. Names with words in them have few digits."""
+    """Find digits spread among letters: what a generator makes. Names with words in them have few digits."""
     return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value) and not _DIGEST.fullmatch(value)
 
 
@@ -204,7 +206,8 @@ _PASSWORDS = (
     r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)|(?<!low[_-])(?<!high[_-])(?<!band[_-])pass(?![a-z_-])|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
     r"wachtwoord|пароль|密码|パスワード)"
 )
-_PAGES = "".join(f"(?<!{word}{join})" for word in ("page", "pagination", "continuation") for join in ("", "_", "-"))
+_PLAIN_TOKENS = ("page", "pagination", "continuation", "s2", "cell")  # the last two name places on the earth
+_PAGES = "".join(f"(?<!{word}{join})" for word in _PLAIN_TOKENS for join in ("", "_", "-"))
 _WORDS = rf"(?:{_PAGES}token|auth|credentials?)"
 _OTHERS = (
     r"(?:secret|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|"
@@ -229,9 +232,11 @@ _ABOUT = (
 )
 _SUFFIX = rf"(?:[_-](?!(?:{_ABOUT})(?![a-z0-9]))[a-z0-9]{{1,20}})?"
 _GAP = r"(?:[ \t]|\x1b\[[\d;]{0,8}m){0,8}"
+# A bracket that only closes is no annotation's: it ends a mark, and what follows is another's value.
+_ANNOTATION = r"[A-Za-z_][\w. |]{0,30}(?:\[[\w.\[\], |]{0,40}\][\w |]{0,20})?"
 # `=`, `:`, `==`, `:=`, `: str =`; after the name a closing quote and bracket, before the value an opening parenthesis.
 _EQUALS = (
-    rf"\\{{0,2}}[\"']?\]?{_GAP}(?::[ \t]{{0,4}}[A-Za-z_][\w.\[\], |]{{0,40}}(?==))?(?::=|[=!]=|=>|=|:){_GAP}"
+    rf"\\{{0,2}}[\"']?\]?{_GAP}(?::[ \t]{{0,4}}{_ANNOTATION}(?==))?(?::=|[=!]=|=>|=|:){_GAP}"
     r"(?:\([ \t]{0,8}(?:\r?\n[ \t]{0,40})?)?"
 )
 _QUOTED = (

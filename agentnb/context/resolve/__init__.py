@@ -1,1 +1,1 @@
-"""A name in the user's words or code -> what it means."""
+"""Find for a name in the user's words or code what it means."""

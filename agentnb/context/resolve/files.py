@@ -14,6 +14,7 @@ import zipimport
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -143,7 +144,13 @@ def loaded_file(module: ModuleType) -> Path | None:
     if not static_inspect.is_a(module, ModuleType):
         return None  # cffi puts objects into sys.modules that only call themselves modules
     file = static_inspect.module_text(module, "__file__")
-    return Path(file) if file.endswith(PYTHON) else None
+    return path_of(file) if file.endswith(PYTHON) else None
+
+
+@lru_cache(8192)
+def path_of(file: str) -> Path:
+    """Return the file's path. Taking its text apart costs more than what follows."""
+    return Path(file)
 
 
 def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:

@@ -25,6 +25,7 @@ class HeldNow:
     digest: str
     shown: str
     notes: tuple[str, ...] = ()
+    cell: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Asking a process of its own what an expression means: the caller never waits longer than it said.
+"""Ask a process of its own what an expression means: the caller never waits longer than it said.
 
 A thread could not be stopped and would take turns with the user's cells; a process can, and does not. What comes too
 late is kept for the next time that the same is asked. What takes a minute is ended and not asked again.
@@ -30,7 +30,8 @@ _Key = tuple[str, str]
 
 
 class _OpenQuestion:
-    """`place` is what was found, once `done`; `hopeless` questions are answered by None from then on.
+    """Holds a question to the worker. `place` is what was found, once `done`; `hopeless` questions are answered by None
+    from then on.
 
     `waited` is the longest time, in seconds, that somebody was ready to wait for it.
     """
@@ -45,7 +46,8 @@ class _OpenQuestion:
 
 
 class Worker:
-    """One worker process, started with the first question. `command` runs it; `limit` is what one answer may take."""
+    """Holds one worker process, started with the first question. `command` runs it; `limit` is what one answer may
+    take."""
 
     def __init__(
         self,

@@ -83,7 +83,8 @@ def _stamp(file: str) -> tuple[int, int]:
 
 
 def _forget_changed(manager: Any) -> None:
-    """astroid never looks at modification times: when a file that it has read changes, all it knows goes."""
+    """Forget what changed. astroid never looks at modification times: when a file that it has read changes, all it
+    knows goes."""
     if any(_stamp(file) != stamp for file, stamp in _seen.items()):
         manager.clear_cache()
         _seen.clear()
@@ -109,7 +110,7 @@ def _inferred(node: Any) -> Iterator[Any]:
 
 
 def _safely(produce: Callable[[], Any]) -> Iterator[Any]:
-    """Astroid's answers as far as it gets; its errors end them."""
+    """Yield astroid's answers as far as it gets; its errors end them."""
     import astroid
 
     try:
@@ -131,7 +132,7 @@ def _located(found: Any) -> FoundPlace:
 
 
 def _name_in_cells(found: Any) -> str:
-    """`M.fit`; for `self.w = …` the method that sets it."""
+    """Return `M.fit`; for `self.w = …` the method that sets it."""
     if hasattr(found, "qname"):
         return str(found.qname()).lstrip(".")
     scope = found.scope()

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context.notebook.trace import is_library
-from agentnb.context.resolve.files import loaded_file, module_name, relative_file, stamp_of
+from agentnb.context.resolve.files import loaded_file, module_name, path_of, relative_file, stamp_of
 from agentnb.context.static.definitions import Definition
 from agentnb.context.static.syntax import first_line, header
 from agentnb.context.values import static_inspect
@@ -26,7 +26,7 @@ HEAD_LINES = 300
 
 def of_function(code: CodeType, function: FunctionType | None = None, *, is_property: bool = False) -> Definition:
     """Return a library's function or method."""
-    path = Path(code.co_filename)
+    path = path_of(code.co_filename)
     claimed = static_inspect.plain(function.__module__) if function else ""
     doc = static_inspect.plain(function.__doc__) if function else _doc_of(code)
     inside = code.co_qualname.rpartition(".")[0]
@@ -94,6 +94,7 @@ def module_of(path: Path, claimed: str) -> str:
     return module_name(path)
 
 
+@lru_cache(1024)
 def _told(name: str, kind: str, signature: str, doc: str) -> Definition:
     paragraphs = [part for part in inspect.cleandoc(doc).split("\n\n") if part.strip()]
     prose = (part for part in paragraphs if not re.match(r"[\w.]+\(", part.strip()))
@@ -109,7 +110,7 @@ def _header(path: Path, first: int) -> str:
 
 @lru_cache(4096)
 def _header_at(path: str, first: int, stamp: tuple[int, int]) -> str:
-    """`stamp` tells the version of the file."""
+    """Return a function's first lines. `stamp` tells the version of the file."""
     try:
         with Path(path).open(encoding="utf-8", errors="replace") as file:
             return header("".join(islice(file, first - 1, first - 1 + HEAD_LINES)).lstrip(" \t"))
@@ -117,6 +118,7 @@ def _header_at(path: str, first: int, stamp: tuple[int, int]) -> str:
         return ""
 
 
+@lru_cache(4096)
 def _last_line(code: CodeType) -> int:
     """Return the last line of a function's text that its code, or code inside it, stands on."""
     inside = [_last_line(item) for item in code.co_consts if isinstance(item, CodeType)]
@@ -124,7 +126,7 @@ def _last_line(code: CodeType) -> int:
 
 
 def _doc_of(code: CodeType) -> str:
-    """A function's docstring is its first constant, where it has one."""
+    """Return a function's docstring, which is its first constant, where it has one."""
     found: Any = code.co_consts[0] if code.co_consts else None
     return found if type(found) is str and not code.co_name.startswith("<") else ""
 

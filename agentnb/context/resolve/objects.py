@@ -9,13 +9,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
-from agentnb.context.resolve.files import stamp_of
+from agentnb.context.resolve.files import path_of, stamp_of
 from agentnb.context.resolve.library import sourceless
 from agentnb.context.resolve.text import CellNames, Texts
 from agentnb.context.static.definitions import Definition, FileDefinitions
@@ -30,7 +29,7 @@ _LITERALS = frozenset({bool, int, float, complex, str, bytes})
 
 
 class LiveObjects:
-    """From a scope of live objects to definitions. `imports` are the names that cells bind by importing."""
+    """Leads from a scope of live objects to definitions. `imports` are the names that cells bind by importing."""
 
     def __init__(self, texts: Texts, cells: CellNames, imports: Mapping[str, str]) -> None:
         self._texts = texts
@@ -98,7 +97,8 @@ class LiveObjects:
         return None
 
     def _alias(self, owner: object, parts: list[str], value: object) -> Definition | None:
-        """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
+        """Follow no alias: `Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that
+        they lead to."""
         written = self._as_written(owner, parts) if owner is None or static_inspect.is_a(owner, ModuleType) else None
         return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None
 
@@ -170,7 +170,7 @@ class LiveObjects:
         return self._cells.find(name) if file is self._cells.definitions.cell_of(name) else file.by_name.get(name)
 
     def _home(self, cls: type) -> tuple[FileDefinitions | None, str]:
-        """(the file or cell that a class stands in, its name there)."""
+        """Return (the file or cell that a class stands in, its name there)."""
         module, qualname = static_inspect.class_name(cls)
         if module == "__main__":
             return self._cells.definitions.cell_of(qualname) or self._file_of_methods(cls, qualname), qualname
@@ -231,7 +231,7 @@ class LiveObjects:
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
         """Return the file that the code was compiled from; else the text that IPython keeps to show it."""
         if not _is_no_file(code.co_filename):
-            path = Path(code.co_filename)
+            path = path_of(code.co_filename)
             return self._texts.read(path, library.module_of(path, module))
         if code.co_filename not in self._ran:
             text = _text_of(code)
@@ -269,8 +269,9 @@ def _split(target: str) -> tuple[str, list[str]]:
 
 
 def _is_no_file(name: str) -> bool:
-    """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
-    return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not Path(name).is_absolute()
+    """Know a cell's name: ipykernel gives cells file names of their own, in a directory of the process:
+    `…/ipykernel_123/456.py`."""
+    return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not path_of(name).is_absolute()
 
 
 def _text_of(code: CodeType) -> str:
@@ -281,7 +282,7 @@ def _text_of(code: CodeType) -> str:
 
 def _is_edited(file: str) -> bool:
     """Tell whether a file was written after this kernel began: one that was not is as it was imported."""
-    return stamp_of(Path(file))[0] > STARTED * 1e9
+    return stamp_of(path_of(file))[0] > STARTED * 1e9
 
 
 @lru_cache(1024)

@@ -23,7 +23,7 @@ _WORD = re.compile(r"[^\W\d]\w*")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outline:
-    """The signatures of one module, in the file's order. `partial`: there was no room for all of them."""
+    """Holds the signatures of one module, in the file's order. `partial`: there was no room for all of them."""
 
     module: str
     file: str
@@ -32,7 +32,7 @@ class Outline:
 
     @property
     def size(self) -> int:
-        """Characters."""
+        """Count the characters."""
         return sum(len(line.text) for line in self.lines)
 
     def told(self, scrub: Callable[[str], str], count: Callable[[str], int]) -> Outline:

@@ -66,7 +66,7 @@ def _package_of(target: str, roots: Iterable[Path]) -> tuple[str, Path] | None:
 
 
 class PackageSearch:
-    """The packages in use as one task searches them, the user's own first."""
+    """Holds the packages in use as one task searches them, the user's own first."""
 
     def __init__(
         self, texts: Texts, packages: Mapping[str, Path], *, clock: Callable[[], float] = time.monotonic
@@ -119,7 +119,7 @@ class PackageSearch:
 
 @dataclass(frozen=True, slots=True)
 class _LikelyFile:
-    """A file that seems to define a name. The lower its rank, the likelier it is meant."""
+    """Holds a file that seems to define a name. The lower its rank, the likelier it is meant."""
 
     path: str
     module: str
@@ -129,7 +129,7 @@ class _LikelyFile:
 
 @lru_cache(KEPT)
 def _rank(path: str, stamp: _Stamp, name: str) -> tuple[bool, bool] | None:
-    """(inside something, a constant) of the definition that the file seems to hold; None where it holds none.
+    """Return (inside something, a constant) of the definition that the file seems to hold; None where it holds none.
 
     Remembered for each version of a file, which `stamp` tells.
     """

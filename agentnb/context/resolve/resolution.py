@@ -59,7 +59,7 @@ _NO_INSTANCES = (type, ModuleType, FunctionType)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unresolved:
-    """A name that has no definition to show. `reason` is a sentence; `nearest` a hint, or empty.
+    """Holds a name that has no definition to show. `reason` is a sentence; `nearest` a hint, or empty.
 
     `kind` is "value" for a variable, "missing" for what is not there, "text" for what is no name at all.
     """
@@ -290,7 +290,7 @@ class Resolver:
         return self._absolute([*target.split("."), *parts[1:]]) or found
 
     def _of_made(self, parts: list[str]) -> Definition | None:
-        """`Model.fit` for `model.fit`, where a cell made `model` by calling a class."""
+        """Return `Model.fit` for `model.fit`, where a cell made `model` by calling a class."""
         maker = self._cells.made_by(parts[0])
         if len(parts) < 2 or not DOTTED.match(maker) or maker.partition(".")[0] == parts[0]:
             return None
@@ -298,8 +298,8 @@ class Resolver:
         return None if isinstance(owner, Unresolved) or owner.kind != "class" else self._member_of(owner, parts[1:])
 
     def _of_result(self, name: str) -> Definition | None:
-        """`Model.fit` for `make_model().fit`: a class makes its instances, a function says what it returns, or it is
-        inferred."""
+        """Return `Model.fit` for `make_model().fit`: a class makes its instances, a function says what it returns, or
+        it is inferred."""
         maker, _, rest = name.rpartition("().")
         made = self.resolve(maker)
         if isinstance(made, Unresolved):
@@ -308,7 +308,8 @@ class Resolver:
         return self._member_of(owner, rest.split(".")) if owner else self._inferred(name)
 
     def _of_property(self, parts: list[str]) -> Definition | None:
-        """`Namespace.upper` for `series.str.upper`, where the property `str` says that it returns a `Namespace`."""
+        """Return `Namespace.upper` for `series.str.upper`, where the property `str` says that it returns a
+        `Namespace`."""
         if len(parts) < 3 or not self.known(parts[0]):
             return None
         made = self._look(parts[:-1], self._cascade)
@@ -325,7 +326,7 @@ class Resolver:
         return self._own.find(".".join([owner.name, *rest])) or self._absolute([*owner.name.split("."), *rest])
 
     def _through_alias(self, found: Definition) -> Definition | None:
-        """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
+        """Return `plain` for `alias = plain` and `half = partial(plain, 1)`."""
         match = _ALIAS.match(found.source) if found.kind == "constant" and "." not in found.name else None
         if match is None or match.group(1) == found.name:
             return None
@@ -362,8 +363,8 @@ class Resolver:
         return self._texts.by_name(parts)
 
     def _bare(self, parts: list[str]) -> Definition | None:
-        """`harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it. Not
-        for a name of the notebook's own: a variable `clf` is no `pyplot.clf`."""
+        """Return `harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it.
+        Not for a name of the notebook's own: a variable `clf` is no `pyplot.clf`."""
         if parts[0] in self._namespace or parts[0] in self._cells.names:
             return None
         name = ".".join(parts)
@@ -397,7 +398,7 @@ class Resolver:
         return PackageSearch(self._texts, self._packages)
 
     def _exported(self, parts: list[str]) -> Definition | None:
-        """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
+        """Return `pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
         found: dict[str, Definition] = {}
         for package in self._packages:
             loaded = static_inspect.loaded_module(package)
@@ -464,7 +465,8 @@ class Resolver:
         return sourceless(found.name, found.kind, found.signature, found.doc)  # a stub is no source
 
     def _is_settled(self, parts: list[str]) -> bool:
-        """A live object without the attribute has been searched in full, unless it computes attributes when asked."""
+        """Say no where a live object lacks the attribute. It has been searched in full, unless it computes attributes
+        when asked."""
         values = self._live_values(parts)
         if not values or len(values) == len(parts):
             return bool(values)
@@ -490,7 +492,7 @@ class Resolver:
         return Unresolved(name=name, reason=f"there is no definition called {name} here", nearest=hint)
 
     def _is_computed(self, parts: list[str]) -> bool:
-        """Is it what a live object may make when it is asked, as a table its columns?"""
+        """Tell whether a live object may make it when asked, as a table its columns."""
         values = self._live_values(parts[:-1])
         return bool(values) and len(parts) > 1 and static_inspect.computes_attributes(values[-1])
 

@@ -25,7 +25,8 @@ _Class = tuple[FileDefinitions, str]
 
 
 class Texts:
-    """Files' definitions as one question needs them: what was read and found is remembered, what is broken noted."""
+    """Holds files' definitions as one question needs them: what was read and found is remembered, what is broken
+    noted."""
 
     def __init__(self, *, project: Path | None = None, index: FileIndex | None = None) -> None:
         self._index = index or SHARED
@@ -63,7 +64,8 @@ class Texts:
         return self.inside(package, [last, *rest], seen) if hidden else None
 
     def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
-        """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
+        """Return `parts` inside a module by its text alone: its own names, its imports, its star imports, its
+        submodules.
 
         `seen` holds what this question has asked already. Packages import each other in circles, and following a star
         import on every path takes minutes.
@@ -235,7 +237,8 @@ class Texts:
 
 
 class CellNames:
-    """The definitions of the notebook's cells, inherited members too: from other cells' classes, or from files'."""
+    """Holds the definitions of the notebook's cells, inherited members too: from other cells' classes, or from
+    files'."""
 
     def __init__(self, definitions: CellDefinitions, texts: Texts) -> None:
         self.definitions = definitions

@@ -1,1 +1,1 @@
-"""Source text -> definitions and what they use. Pure."""
+"""Read source text: definitions and what they use. Pure."""

@@ -1,4 +1,5 @@
-"""Definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file defines.
+"""Hold definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file
+defines.
 
 Pure values. A file is a tuple of lines and of light entries (name, kind, lines). A Definition is built from its own
 slice only when somebody asks for it, so an index keeps no trees.
@@ -25,7 +26,7 @@ _BUILTINS = frozenset(dir(builtins))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
-    """One definition with its exact text. `name` is qualified: by its module, or bare for a cell's."""
+    """Holds one definition with its exact text. `name` is qualified: by its module, or bare for a cell's."""
 
     name: str
     kind: str  # function | async function | class | method | property | constant | import | type alias
@@ -60,7 +61,8 @@ class Definition:
         return "\n".join([*self.imports, self.framed or self.source or self.signature])
 
     def redacted(self, scrub: Callable[[str], str]) -> Definition:
-        """With every text that a model could see passed through `scrub`; the same object where nothing changes."""
+        """Return it with every text that a model could see passed through `scrub`; the same object where nothing
+        changes."""
         texts = (self.source, self.framed, self.signature, self.doc, self.docstring)
         clean, imports = tuple(map(scrub, texts)), tuple(map(scrub, self.imports))
         whole = self.whole.redacted(scrub) if self.whole is not None else None
@@ -102,7 +104,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Import:
-    """One bound name of one import statement; `line` is the statement with that name alone."""
+    """Holds one bound name of one import statement; `line` is the statement with that name alone."""
 
     bound: str
     target: str  # dotted and absolute: "networkx.Graph"
@@ -110,7 +112,7 @@ class Import:
     whole: str = ""  # the module of a plain `import a.b.c`, whose bound name is only `a`
 
     def serves(self, reference: str) -> bool:
-        """Does code that uses `reference` need this line? `import a.b` does not serve `a.c`."""
+        """Tell whether code that uses `reference` needs this line. `import a.b` does not serve `a.c`."""
         root = reference.partition(".")[0].removesuffix("()")
         if root != self.bound:
             return False
@@ -119,8 +121,8 @@ class Import:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One entry of a file's outline: the name inside the file, and its signature at the margin. A class's members are
-    entries of their own. `tokens` is an estimate, 0 where none was made."""
+    """Holds one entry of a file's outline: the name inside the file, and its signature at the margin. A class's members
+    are entries of their own. `tokens` is an estimate, 0 where none was made."""
 
     name: str
     text: str
@@ -170,7 +172,7 @@ class FileDefinitions:
 
     @cached_property
     def repeated(self) -> frozenset[str]:
-        """Names that are defined several times."""
+        """Return the names that are defined several times."""
         return frozenset(name for name, count in Counter(entry.name for entry in self.entries).items() if count > 1)
 
     @cached_property
@@ -183,23 +185,19 @@ class FileDefinitions:
 
     @cached_property
     def nested(self) -> Mapping[str, str]:
-        """`outer.<locals>.inner` by what people call it, `outer.inner`, where nothing else is called so."""
+        """Return `outer.<locals>.inner` by what people call it, `outer.inner`, where nothing else is called so."""
         found = {name.replace(".<locals>", ""): name for name in self.chosen if ".<locals>." in name}
         return {called: name for called, name in found.items() if called not in self.chosen}
 
     @cached_property
     def bound(self) -> frozenset[str]:
-        """Names that the file binds at its top."""
+        """Return the names that the file binds at its top."""
         return frozenset(self.chosen) | {item.bound for item in self.imports}
 
     @cached_property
     def by_name(self) -> Mapping[str, Definition]:
-        """Definitions by their name inside the file: `Graph.add_edge`. Built when looked at."""
+        """Return the definitions by their name inside the file: `Graph.add_edge`. Built when looked at."""
         return Built(self)
-
-    @cached_property
-    def constants(self) -> tuple[str, ...]:
-        return tuple(name for name, entry in self.chosen.items() if entry.kind in {"constant", "type alias"})
 
     def at_line(self, line: int, name: str = "") -> Entry | None:
         """Return the entry whose first line is `line`, or the innermost one around it; `name` settles ties."""
@@ -218,7 +216,7 @@ class FileDefinitions:
         return _build(self, entry)
 
     def signature(self, entry: Entry, *, members: bool = True) -> str:
-        """Its signature with the first line of its documentation; a class's lists its `members`."""
+        """Return its signature with the first line of its documentation; a class's lists its `members`."""
         return _signature(self, entry, _doc_of("\n".join(_slice(self, entry, python=True))), members=members)
 
     def members(self, entry: Entry) -> list[tuple[Entry, str]]:
@@ -243,7 +241,7 @@ class FileDefinitions:
 
 
 class Built(Mapping[str, Definition]):
-    """A file's definitions by name, each built on first use."""
+    """Holds a file's definitions by name, each built on first use."""
 
     def __init__(self, file: FileDefinitions) -> None:
         self._file = file
@@ -311,7 +309,8 @@ def _slice(file: FileDefinitions, entry: Entry, *, python: bool = False) -> list
 
 
 def _is_part(file: FileDefinitions, entry: Entry) -> bool:
-    """Is it cut out of its lines? Not where they were typed as magics: the columns are those of the Python."""
+    """Tell whether it is cut out of its lines. It is not where they were typed as magics: the columns are those of the
+    Python."""
     first, last = entry.lines
     as_typed = file.parsed is None or file.parsed[first - 1 : last] == file.lines[first - 1 : last]
     return entry.columns is not None and as_typed
@@ -352,7 +351,7 @@ def _owner(file: FileDefinitions, entry: Entry) -> Entry | None:
 
 
 def _text(file: FileDefinitions, entry: Entry, nodes: Sequence[ast.stmt]) -> tuple[str, str]:
-    """(source, framed): the slice moved left to the margin, and the same under its classes' headers."""
+    """Return (source, framed): the slice moved left to the margin, and the same under its classes' headers."""
     lines = _slice(file, entry)
     frames = _frames(file, entry)
     if _is_part(file, entry):
@@ -387,7 +386,7 @@ def _frames(file: FileDefinitions, entry: Entry) -> list[str]:
 
 
 def _string_lines(nodes: Sequence[ast.stmt]) -> frozenset[int]:
-    """Lines that begin inside a string: moving them would change its value."""
+    """Return the lines that begin inside a string: moving them would change its value."""
     found: set[int] = set()
     for node in (child for top in nodes for child in ast.walk(top)):
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
@@ -424,7 +423,7 @@ def _offered_on(file: FileDefinitions) -> Iterator[Line]:
 
 
 def _signature(file: FileDefinitions, entry: Entry, doc: str | None, *, members: bool = True) -> str:
-    """`doc` is None where the definition does not parse."""
+    """Return the signature. `doc` is None where the definition does not parse."""
     if entry.kind in {"constant", "type alias"} or doc is None:
         return _one_line(file, entry)
     text = "\n".join(_slice(file, entry, python=True))
@@ -460,6 +459,7 @@ def _one_line(file: FileDefinitions, entry: Entry, limit: int = 100) -> str:
     return first if len(lines) == 1 and len(first) <= limit else f"{first[:limit]} ..."
 
 
+@lru_cache(1024)
 def without_docs(found: Definition) -> Definition:
     """Return the definition with its docstrings cut to their first line: further out they double the cost and add
     nothing."""

@@ -55,7 +55,7 @@ def _read(docstring: str) -> tuple[str, tuple[tuple[str, str], ...], str]:
 
 
 def _short(text: str, limit: int) -> str:
-    """Its first sentence on one line."""
+    """Return its first sentence on one line."""
     words = " ".join(line for line in text.split("\n") if line.strip("=-~*# ")).split()
     sentence, stop, _ = " ".join(words).partition(". ")
     line = sentence + stop.strip()

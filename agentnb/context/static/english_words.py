@@ -38,10 +38,10 @@ ENGLISH = GRAMMAR | frozenset(_FREQUENT.split())
 
 
 def is_codelike(word: str) -> bool:
-    """Does the word's form say that it is a name: `snake_case`, `CamelCase`, `X2`, `NASA`, `a.b`?"""
+    """Tell whether the word's form says that it is a name: `snake_case`, `CamelCase`, `X2`, `NASA`, `a.b`?"""
     return bool(_CODELIKE.search(word))
 
 
 def is_english(word: str, *, strict: bool) -> bool:
-    """Is this a word that a sentence would use anyway? `strict` also counts frequent nouns and verbs."""
+    """Tell whether a sentence would use this word anyway. `strict` also counts frequent nouns and verbs."""
     return word.lower() in (ENGLISH if strict else GRAMMAR) or len(word) == 1

@@ -1,4 +1,4 @@
-"""The part of a long function or cell around one of its lines, in whole statements. Pure, on text alone."""
+"""Cut the part of a long function or cell around one of its lines, in whole statements. Pure, on text alone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _around(lines: Sequence[str], top: ast.AST, line: int, most: int) -> Spans:
 
 
 def _cut(first: int, last: int, line: int, most: int) -> Spans:
-    """Of a statement on these lines its first, those around `line`, and its last."""
+    """Keep of a statement on these lines its first, those around `line`, and its last."""
     room = most - 2
     begin = min(max(first + 1, line - room // 2), last - room)
     spans = [(first, first), (begin, begin + room - 1), (last, last)]

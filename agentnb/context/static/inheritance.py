@@ -1,4 +1,5 @@
-"""The order in which Python looks through a class and its bases (C3, the method resolution order), by text. Pure."""
+"""Find the order in which Python looks through a class and its bases (C3, the method resolution order), by text.
+Pure."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ def uses(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] =
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` for a chain of attributes on a name, `a.b().c` through calls; an empty string for anything else."""
+    """Return `a.b.c` for a chain of attributes on a name, `a.b().c` through calls; an empty string for anything
+    else."""
     parts: list[str] = []
     while True:
         if isinstance(node, ast.Attribute):
@@ -64,7 +65,8 @@ def dotted(node: ast.AST) -> str:
 
 
 def import_targets(node: ast.Import | ast.ImportFrom, package: str = "") -> Iterator[tuple[str, str]]:
-    """(bound name, dotted target) of an import statement; `package` resolves relative ones. Star imports: none."""
+    """Yield (bound name, dotted target) of an import statement; `package` resolves relative ones. Star imports:
+    none."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
@@ -163,7 +165,7 @@ class _FreeNames(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _protocol(self, node: ast.AST, method: str) -> None:
-        """Only for local values: a global's class is a question for whoever resolves it."""
+        """Do so only for local values: a global's class is a question for whoever resolves it."""
         if method and isinstance(node, ast.Name) and any(node.id in scope for scope in self.scopes):
             self._use(f"{node.id}.{method}")
 
@@ -185,7 +187,7 @@ class _FreeNames(ast.NodeVisitor):
         self._arguments_of(node)
 
     def _arguments_of(self, node: ast.AST) -> None:
-        """The chain `a(x).b(y).c` was taken as a whole; its calls' arguments still have to be seen."""
+        """Visit arguments. The chain `a(x).b(y).c` was taken as a whole; its calls' arguments still have to be seen."""
         while isinstance(node, ast.Attribute | ast.Call):
             if isinstance(node, ast.Call):
                 self.walk([*node.args, *node.keywords])
@@ -261,7 +263,7 @@ class _FreeNames(ast.NodeVisitor):
         self.owner, self.bases = outer
 
     def visit_TypeAlias(self, node: ast.AST) -> None:
-        """`type Pair[T] = tuple[T, T]`, Python 3.12."""
+        """Visit `type Pair[T] = tuple[T, T]`, Python 3.12."""
         self._parameters_of(node)
         self.generic_visit(node)
 

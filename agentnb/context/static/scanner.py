@@ -124,7 +124,8 @@ class _Scanner:
         return names if self._last is None else {name: made for name, made in names.items() if name in self._last}
 
     def imported(self) -> Iterator[str]:
-        """Names that mean what an import binds though the scope defines them too: before it, or in case it fails."""
+        """Yield names that mean what an import binds, though also defined here: before it, or in case it
+        fails."""
         likely = {entry.name for entry in self.entries if entry.weight > 1}
         for item in self.imports:
             last = self._last.get(item.bound) if self._last else None
@@ -134,7 +135,7 @@ class _Scanner:
     # statements ----------------------------------------------------------------------------------------------------
 
     def _salvage(self, text: str) -> None:
-        """Of a file that does not parse, the top-level blocks that do: one bad line should not hide the rest."""
+        """Read the top-level blocks that parse of a file that does not: one bad line should not hide the rest."""
         for first, block in top_level_blocks(text):
             try:
                 self._block(ast.increment_lineno(parse(block), first).body, _Where())
@@ -142,7 +143,7 @@ class _Scanner:
                 self._unparsed(first, block)
 
     def _unparsed(self, first: int, block: str) -> None:
-        """The broken block itself, by its first lines: it is what a question on a syntax error is about."""
+        """Keep the broken block itself, by its first lines: it is what a question on a syntax error is about."""
         found = _DEFINES.search(block)
         if found is not None:
             kind = {"class": "class", "def": "function"}.get(found.group(1), "async function")
@@ -288,7 +289,7 @@ def _columns(node: ast.stmt, lines: Sequence[str]) -> tuple[int, int] | None:
 
 
 def runs_branch(test: ast.expr) -> bool:
-    """Is the body of `if test:` the branch that runs, as far as can be said without running it?"""
+    """Tell whether the body of `if test:` is the branch that runs, as far as can be said without running it?"""
     match test:
         case ast.Constant():
             return bool(test.value)
@@ -337,7 +338,8 @@ _BLOCK = re.compile(r"(?!else\b|elif\b|except\b|finally\b)[^\s)\]}#]")
 
 
 def top_level_blocks(text: str) -> Iterator[tuple[int, str]]:
-    """(lines before, text) of each block that begins at the left margin; decorators stay with what they decorate."""
+    """Yield (lines before, text) of each block that begins at the left margin; decorators stay with what they
+    decorate."""
     lines = text.split("\n")
     starts = [i for i, line in enumerate(lines) if _BLOCK.match(line)]
     starts = [i for k, i in enumerate(starts) if k == 0 or not lines[starts[k - 1]].startswith("@")]

@@ -1,4 +1,5 @@
-"""Python text and its syntax tree: quiet parsing, headers on one line, docstrings. Pure, on text and trees alone."""
+"""Read Python text and its syntax tree: quiet parsing, headers on one line, docstrings. Pure, on text and trees
+alone."""
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ def normalise(text: str) -> str:
 
 
 def parse(text: str) -> ast.Module:
-    """`ast.parse` without the warnings that old escape sequences in other people's strings raise."""
+    """Parse as `ast.parse` does, without the warnings that old escape sequences in other people's strings raise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _parsed(text)
 
 
 def _parsed(text: str) -> ast.Module:
-    """Python 3.11 counts how deep a tree is for all threads together. Where two parse at once, either can end in a
-    SystemError ("recursion depth mismatch"), whatever its text (3.11.7). It is tried again.
+    """Parse alone: Python 3.11 counts how deep a tree is for all threads together. Where two parse at once, either can
+    end in a SystemError ("recursion depth mismatch"), whatever its text (3.11.7). It is tried again.
     """
     for _ in range(TRIES - 1):
         with suppress(SystemError):
@@ -48,7 +49,8 @@ _PLAIN_HEADER = re.compile(r"(?:def|class|async def) (?!.*(?:  |,[ ]?\)))[^#'\"\
 
 
 def header(text: str) -> str:
-    """`def f(a, b=1) -> int:` or `class A(B):` on one line, without comments, from text that begins at or before it."""
+    """Return `def f(a, b=1) -> int:` or `class A(B):` on one line, without comments, from text that begins at or before
+    it."""
     line = text.partition("\n")[0].strip(" ")
     if _PLAIN_HEADER.fullmatch(line) and all(line.count(a) == line.count(b) for a, b in ("()", "[]", "{}")):
         return line

@@ -1,1 +1,1 @@
-"""Live objects -> short, stable descriptions, without running anybody's code."""
+"""Describe live objects, shortly and stably, without running anybody's code."""

@@ -61,7 +61,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def describe(name: str, value: object, *, limit: int = LIMIT) -> str:
-    """`name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
+    """Return `name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
     if type(value) is str and names_secret(name):  # written so that redaction sees whose value it is
         return settled(f"{name}: str of {len(value)} characters, {name} = {quoted(value)}", limit)
     return settled(f"{name}: {in_words(value, limit=limit)}", limit)
@@ -157,7 +157,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _container(kind: type) -> Callable[[Any, int], str] | None:
-    """By identity: to hash or to compare a class may run its metaclass's code."""
+    """Find it by identity: to hash or to compare a class may run its metaclass's code."""
     return _CONTAINERS.get(id(kind), (kind, None))[1]
 
 
@@ -373,7 +373,7 @@ def _rows_by(index: Any) -> str:
 
 
 def _ends(index: Any) -> str:
-    """In their order, which of other labels than times and numbers of rows says nothing of those between."""
+    """Return the ends. Only times and numbers of rows tell by them what lies between."""
     if not len(index):
         return "empty"
     ordered = type(index).__name__ in {"RangeIndex", "DatetimeIndex", "PeriodIndex", "TimedeltaIndex"}

@@ -37,7 +37,8 @@ def matplotlib_artist(value: Any) -> str:
 def _axes(axes: Any) -> str:
     texts = {"": axes.get_title(), "x ": axes.get_xlabel(), "y ": axes.get_ylabel()}
     said = [f"{name}{quoted(text)}" for name, text in texts.items() if text]
-    said += [f"{name} scale {scale}" for name, scale in _scales(axes) if scale != "linear"]
+    scales = {"x": axes.get_xscale(), "y": axes.get_yscale()}
+    said += [f"{name} scale {scale}" for name, scale in scales.items() if scale != "linear"]
     drawn = [_artists(kind, getattr(axes, kind)) for kind in ("lines", "patches", "collections", "images", "texts")]
     box = axes.dataLim
     x0, x1, y0, y1 = (number(float(edge)) for edge in (box.x0, box.x1, box.y0, box.y1))
@@ -45,12 +46,8 @@ def _axes(axes: Any) -> str:
     return "; ".join([", ".join([type(axes).__name__, *said]), *filter(None, drawn), *([extent] if any(drawn) else [])])
 
 
-def _scales(axes: Any) -> tuple[tuple[str, str], ...]:
-    return ("x", axes.get_xscale()), ("y", axes.get_yscale())
-
-
 def _artists(kind: str, found: Any) -> str:
-    """`2 lines 'high', 'low'`: labels that were given, not the `_child0` of those that were not."""
+    """Return `2 lines 'high', 'low'`: labels that were given, not the `_child0` of those that were not."""
     labels = [str(artist.get_label() or "") for artist in itertools.islice(found, ITEMS)]
     named = ", ".join(quoted(label) for label in labels if label and not label.startswith("_"))
     return " ".join(filter(None, [f"{len(found)} {kind}", named])) if len(found) else ""
@@ -93,7 +90,7 @@ def _channel(item: Spec) -> str:
 
 
 def _title(spec: Spec) -> str:
-    """A title is a text or has one."""
+    """Read a title, which is a text or has one."""
     title = spec.get("title")
     text = title if isinstance(title, str) else _mapping(title).get("text")
     return text if isinstance(text, str) else ""

@@ -1,4 +1,4 @@
-"""Paths in words: the last part alone, for what stands before it differs from machine to machine, and the head."""
+"""Put paths into words: the last part alone, for the rest differs from machine to machine, and the head."""
 
 from __future__ import annotations
 

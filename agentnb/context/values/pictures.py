@@ -1,4 +1,4 @@
-"""Figures and pictures that a task names -> PNG or JPEG bytes; the same figure gives the same bytes.
+"""Draw the figures that a task names as PNG or JPEG; the same figure gives the same bytes.
 
 The user's object is not touched. A figure is copied and the copy drawn, without its canvas, callbacks and window. A
 picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws with, as
@@ -32,7 +32,7 @@ _TOPS = {"matplotlib", "mpl_toolkits", "PIL"}
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A picture of a value, or `why` there is none; `seconds` is what drawing took."""
+    """Holds a picture of a value, or `why` there is none; `seconds` is what drawing took."""
 
     image: Image | None
     why: str = ""
@@ -162,7 +162,8 @@ def _encoded(picture: object, text: str) -> Drawn:
 
 
 def _flattened(picture: Any) -> Any:
-    """On white, within EDGE, and nothing beside the pixels: whatever the object carried (Exif, profiles) is left."""
+    """Draw it on white, within EDGE, and nothing beside the pixels: whatever the object carried (Exif, profiles) is
+    left."""
     from PIL import Image as Pillow
 
     scale = min(1.0, EDGE / max(picture.size))

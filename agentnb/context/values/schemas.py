@@ -27,7 +27,7 @@ Table = tuple[str, str]
 
 
 def kind_of(value: object) -> str:
-    """`sqlite3`, `duckdb`, `sqlalchemy` by the real class; empty for anything else."""
+    """Return `sqlite3`, `duckdb`, `sqlalchemy` by the real class; empty for anything else."""
     for module, name, kind in _KINDS:
         loaded = sys.modules.get(module)
         cls = static_inspect.attribute(loaded, name) if loaded is not None else None
@@ -132,7 +132,7 @@ def _text(raw: bytes) -> str:
 
 
 def _duckdb_tables(connection: Any) -> list[Table]:
-    """`cursor()` is a second connection to the same database: the user's pending result stays."""
+    """List by `cursor()`, which is a second connection to the same database: the user's pending result stays."""
     with contextlib.closing(connection.cursor()) as cursor:
         query = (
             "SELECT table_name, sql, database_name FROM duckdb_tables() WHERE NOT internal UNION ALL "
@@ -193,7 +193,7 @@ def _one_line(sql: str) -> str:
 
 
 def _closed_comment(line: str) -> str:
-    """`-- why` as `/* why */`; dashes inside quotes are none."""
+    """Return `-- why` as `/* why */`; dashes inside quotes are none."""
     quote = ""
     for i, character in enumerate(line):
         if quote:

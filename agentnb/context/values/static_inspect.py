@@ -1,4 +1,4 @@
-"""Live objects, looked at without running anybody's code: no properties, no `__getattr__`, no `__repr__`."""
+"""Look at live objects without running anybody's code: no properties, no `__getattr__`, no `__repr__`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _module_dict: Any = type.__dict__["__dict__"].__get__(ModuleType)["__dict__"].__
 
 
 def is_a(value: object, kind: type | tuple[type, ...]) -> bool:
-    """`isinstance` by the real type alone: a class may compute `__class__`, and a proxy does."""
+    """Do as `isinstance`, by the real type alone: a class may compute `__class__`, and a proxy does."""
     return issubclass(type(value), kind)
 
 
@@ -58,12 +58,12 @@ def plain(value: object) -> str:
 
 
 def class_name(cls: type) -> tuple[str, str]:
-    """(module, qualified name) of a class."""
+    """Return (module, qualified name) of a class."""
     return plain(_type_module(cls)), plain(_type_qualname(cls))
 
 
 def function_name(function: FunctionType) -> tuple[str, str]:
-    """(name, qualified name) of a function, which anybody may have set to anything that is a text."""
+    """Return (name, qualified name) of a function, which anybody may have set to anything that is a text."""
     return plain(function.__name__), plain(function.__qualname__)
 
 
@@ -80,7 +80,7 @@ def module_dict(module: ModuleType) -> JsonObject:
 
 
 def module_text(module: ModuleType, name: str) -> str:
-    """`__name__`, `__file__` or another text among a module's own names; empty where it is none."""
+    """Return `__name__`, `__file__` or another text among a module's own names; empty where it is none."""
     return plain(module_dict(module).get(name))
 
 
@@ -138,7 +138,7 @@ def slots_of(value: object) -> list[tuple[str, Any]]:
 
 
 def attribute(value: Any, name: str) -> Any:
-    """`value.name` as it is stored, descriptors as such; MISSING where only running code could tell.
+    """Return `value.name` as it is stored, descriptors as such; MISSING where only running code could tell.
 
     Not `inspect.getattr_static`: that one asks metaclasses for `__dict__`, which may be the user's code (3.11).
     """
@@ -164,14 +164,14 @@ def stored_names(value: Any) -> list[str]:
 
 
 def computes_attributes(value: Any) -> bool:
-    """Does the object answer for attributes that are not stored: a module's or a class's `__getattr__`, a property?"""
+    """Tell whether attributes may be computed: a module's or a class's `__getattr__`, a property."""
     if is_a(value, ModuleType):
         return "__getattr__" in module_dict(value)
     return class_attribute(type(value), "__getattr__") is not MISSING or _is_computing(value)
 
 
 def is_generic(value: object) -> bool:
-    """Is it `Model[int]` or the like?"""
+    """Tell whether it is `Model[int]` or the like."""
     return is_a(value, GenericAlias) or class_name(type(value))[0] == "typing"
 
 
@@ -186,7 +186,7 @@ def origin(value: object) -> Any:
 
 
 def _is_computing(value: object) -> bool:
-    """Is it a descriptor that computes what an attribute means, as properties do?"""
+    """Tell whether a descriptor computes what an attribute means, as properties do."""
     plain_ones = (FunctionType, type, *COMPILED)
     return not is_a(value, plain_ones) and class_attribute(type(value), "__get__") is not MISSING
 
@@ -259,7 +259,7 @@ def _wrapped_by_name(own: JsonMapping) -> Any:
 
 
 def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
-    """(qualified name, kind, signature, doc) of something compiled; None for what is not, or says nothing."""
+    """Return (qualified name, kind, signature, doc) of something compiled; None for what is not, or says nothing."""
     if is_a(value, type):
         return _compiled_class(value)
     cls = type(value)
@@ -322,7 +322,7 @@ _MODULE = re.compile(r"^\(\$module(?:, /(?=[,)]))?(?:, )?")
 
 
 def _arguments(value: object, name: str, doc: str) -> str:
-    """`(x, /, out=None)` from the C signature, or from the first line of the doc as numpy writes it."""
+    """Return `(x, /, out=None)` from the C signature, or from the first line of the doc as numpy writes it."""
     text = _MODULE.sub("(", " ".join(_text(value, "__text_signature__").split())).replace("$", "")
     if text.startswith("("):
         return text.replace("( ", "(").replace(", )", ")")

@@ -1,4 +1,4 @@
-"""Subclasses of tables and arrays as the library's own class: what they hold is told, and nothing of theirs runs."""
+"""View subclasses of tables and arrays as the library's class: nothing of theirs runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_library_class(value: object) -> Any:
 
 
 def _table(value: Any, cls: Any) -> Any:
-    """pandas makes its own tables so from what they hold (`_from_mgr`, since 2.1)."""
+    """Make a table as pandas makes its own from what they hold (`_from_mgr`, since 2.1)."""
     own = static_inspect.own_dict(value)
     held = own.get("_mgr")
     plain = static_inspect.loaded_class("pandas.core.generic", "NDFrame")
@@ -33,7 +33,7 @@ def _table(value: Any, cls: Any) -> Any:
 
 
 def _array(value: Any, cls: Any) -> Any:
-    """Of a masked array the data alone would say what the mask hides."""
+    """View it as an array. Of a masked one the data alone would say what the mask hides."""
     masked = static_inspect.loaded_class("numpy.ma", "MaskedArray")
     return None if masked is not None and static_inspect.is_a(value, masked) else cls.view(value, cls)
 

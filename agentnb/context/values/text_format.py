@@ -1,4 +1,4 @@
-"""Text and numbers as a reader writes them, short. Pure; nothing here looks at an object."""
+"""Write text and numbers as a reader writes them, short. Pure; nothing here looks at an object."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cell(value: object) -> str:
 
 
 def items(shown: Iterable[str], total: int) -> str:
-    """`a, b, … 3 more`. What would go beyond ENOUGH is not asked for."""
+    """Return `a, b, … 3 more`. What would go beyond ENOUGH is not asked for."""
     listed: list[str] = []
     size = 0
     for text in shown:

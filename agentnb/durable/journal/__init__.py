@@ -1,1 +1,1 @@
-"""The journal of runs: one contract, and the journals that keep it."""
+"""Keep the journal of runs: one contract, and the journals that keep it."""

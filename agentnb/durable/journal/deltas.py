@@ -1,4 +1,4 @@
-"""A context as bytes per key, and a run's history as deltas between them: pure values in, pure values out.
+"""Store a context as bytes per key, and a run's history as deltas: pure values in, pure values out.
 
 A run's first row and every so many after it hold a keyframe (the whole context). The rows between hold what changed:
 for each top-level key the span of bytes that was replaced. Bytes are compared, never identities, so a handler may
@@ -146,7 +146,7 @@ def difference(old: Encoded, new: Encoded) -> bytes:
 
 
 def _difference_of_keys(old: Encoded, new: Encoded) -> bytes:
-    """`difference` where keys came, went or changed places."""
+    """Return `difference` where keys came, went or changed places."""
     parts = [b"D"]
     for index, (key, before) in enumerate(old.items()):
         after = new.get(key)

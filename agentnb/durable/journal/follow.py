@@ -1,4 +1,4 @@
-"""Following a journal from anywhere: every event once and in order, whatever becomes of the messages that tell of it.
+"""Follow a journal from anywhere: every event once and in order, whatever becomes of the messages that tell of it.
 
 A message only says that there is something to read. It comes over Redis, or the journal is looked at now and then. What
 is shown comes from the journal. So a message that is lost, doubled, late or forged changes when an event is shown, and
@@ -34,7 +34,7 @@ class Ears(Protocol):
         """Return what has come, at the latest after `seconds`; nothing where nothing came."""
 
     def close(self) -> None:
-        """From any thread: who hears now hears nothing more, and soon."""
+        """Close, from any thread: who hears now hears nothing more, and soon."""
 
 
 class ShownEvents:
@@ -78,7 +78,7 @@ class ShownEvents:
 
 
 class Polling:
-    """No messages: only a look at the journal every `seconds`."""
+    """Hears no messages: there is only a look at the journal every `seconds`."""
 
     def __init__(self, seconds: float = POLL_EVERY) -> None:
         self._seconds = seconds
@@ -110,7 +110,7 @@ class Follower:
     def subscribe(
         self, callback: Callback, *, kinds: Collection[str] | None = None, run_id: str | None = None
     ) -> Callable[[], None]:
-        """As on a machine's bus: `callback(event)` from now on; gives the function that ends it."""
+        """Subscribe as on a machine's bus: `callback(event)` from now on; gives the function that ends it."""
         end = self._bus.subscribe(callback, kinds=kinds, run_id=run_id)
         if not self._thread.is_alive() and not self._ended.is_set():
             self._thread.start()

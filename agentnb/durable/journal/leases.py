@@ -70,8 +70,8 @@ def birth_of(pid: int) -> int | None:
 
 def is_dead(owner: str) -> bool:
     """True only where the owner is a process of this machine that is certainly gone."""
-    host, pid, birth, _ = owner.split(".")
-    if host != this_host():
+    host, pid, birth = (*owner.split("."), "", "")[:3]
+    if host != this_host() or not (pid.isdecimal() and birth.isdecimal()):  # another machine's, or damaged
         return False
     if platform.system() == "Linux":
         return birth_of(int(pid)) != int(birth)

@@ -1,4 +1,4 @@
-"""An address -> the journal that serves it."""
+"""Open, by an address, the journal that serves it."""
 
 from __future__ import annotations
 

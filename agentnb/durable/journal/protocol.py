@@ -35,7 +35,7 @@ NO_TAGS: Tags = MappingProxyType({})
 
 
 class OwnedRun:
-    """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
+    """Holds a run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
         "active",
@@ -97,7 +97,7 @@ class Journal(Protocol):
 
     @property
     def active(self) -> dict[str, tuple[int, int, float]]:
-        """run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
+        """Return run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
 
     @property
     def holds(self) -> dict[str, OwnedRun]:
@@ -105,7 +105,7 @@ class Journal(Protocol):
 
     @property
     def busy(self) -> JsonObject:
-        """run_id -> the token of the call in this process that is at work on it."""
+        """Return run_id -> the token of the call in this process that is at work on it."""
 
     def create(self, *news: NewRun) -> list[str]:
         """Make runs at step 0, in one transaction, and return the names of those made. A taken name is left alone."""

@@ -25,7 +25,8 @@ CHILD_OF = "child_of"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """One run as the journal's row tells it. Times in seconds since the epoch; `state` is "FAILED" where it failed."""
+    """Holds one run as the journal's row tells it. Times in seconds since the epoch; `state` is "FAILED" where it
+    failed."""
 
     run_id: str
     state: str
@@ -51,7 +52,7 @@ class RunSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRow:
-    """The whole row of a run. `key` is the journal's own number for it, `fence` grows with each claim."""
+    """Holds the whole row of a run. `key` is the journal's own number for it, `fence` grows with each claim."""
 
     key: int
     summary: RunSummary
@@ -68,7 +69,7 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
-    """A run to be made: its state and first keyframe."""
+    """Holds a run to be made: its state and first keyframe."""
 
     run_id: str
     state: str
@@ -81,7 +82,7 @@ class NewRun:
 
 
 class Delivery(NamedTuple):
-    """An outside event that waits in a run's inbox."""
+    """Holds an outside event that waits in a run's inbox."""
 
     key: int
     name: str
@@ -133,7 +134,7 @@ class Freed(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A run as it stands: its row, its context's frames, and the outside effects of the step in flight."""
+    """Holds a run as it stands: its row, its context's frames, and the outside effects of the step in flight."""
 
     row: RunRow
     frames: list[bytes]
@@ -141,7 +142,7 @@ class Snapshot(NamedTuple):
 
 
 class StepWrite(NamedTuple):
-    """One step to commit: from `state` at `step` - 1 to `next_state` at `step`, under `fence`."""
+    """Holds one step to commit: from `state` at `step` - 1 to `next_state` at `step`, under `fence`."""
 
     key: int
     run_id: str
@@ -162,7 +163,8 @@ class StepWrite(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A step that is durable. `status` is not the one asked for where a pause or a cancellation came in between."""
+    """Holds a step that is durable. `status` is not the one asked for where a pause or a cancellation came in
+    between."""
 
     at: float
     status: str
@@ -170,7 +172,7 @@ class Committed(NamedTuple):
 
 
 class StatusChange(NamedTuple):
-    """A change of a run that is no step: failed, retried, paused, delayed, resumed, cancelled.
+    """Holds a change of a run that is no step: failed, retried, paused, delayed, resumed, cancelled.
 
     Under `fence`, None: any. A `wake_at` that is None leaves the run's own as it is.
     """
@@ -190,7 +192,7 @@ class StatusChange(NamedTuple):
 
 
 class ActionRow(NamedTuple):
-    """An outside effect of a step: `status` is begun, done or failed; `fence` tells which execution began it."""
+    """Holds an outside effect of a step: `status` is begun, done or failed; `fence` tells which execution began it."""
 
     name: str
     status: str
@@ -211,7 +213,7 @@ class RunError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run as it stands. `context` is the last good one; times in seconds since the epoch.
+    """Holds a run as it stands. `context` is the last good one; times in seconds since the epoch.
 
     `state` is "FAILED" where it failed, and `failed_in` the state it failed in and resumes from. `unsure` names the
     outside effects of the step in flight that may have happened already.

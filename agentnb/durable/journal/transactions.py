@@ -37,7 +37,7 @@ _KINDS = {"pause": "paused", "cancel": "cancelled"}
 
 
 class Added(NamedTuple):
-    """An event as it goes into the history: `part` 0 is the step, later ones are marks between steps."""
+    """Holds an event as it goes into the history: `part` 0 is the step, later ones are marks between steps."""
 
     step: int
     part: int
@@ -50,7 +50,7 @@ class Added(NamedTuple):
 
 
 class Rules(ABC):
-    """One transaction's decisions, under the name of `owner`."""
+    """Holds one transaction's decisions, under the name of `owner`."""
 
     owner: str
 
@@ -77,7 +77,9 @@ class Rules(ABC):
         if row.control is not None:
             self.change(row, _CONTROLLED[row.control], _mark_of(row, row.control))
             return Claim(self.known_row(run_id), False, [], None)
-        delivery = self._waiting_delivery(row)
+        state, delivery = row.summary.state, None
+        if state.startswith(AWAITING):
+            delivery = self.first_delivery(row.key, state.removeprefix(AWAITING))
         if row.summary.status == WAITING and not (delivery or (row.wake_at is not None and self.now() >= row.wake_at)):
             return Claim(row, False, [], None)
         held = self.take_lease(row, self.now() + lease, self.tick() + lease)
@@ -111,10 +113,6 @@ class Rules(ABC):
         except LeaseHeld:
             return True
         return False
-
-    def _waiting_delivery(self, row: RunRow) -> Delivery | None:
-        state = row.summary.state
-        return self.first_delivery(row.key, state.removeprefix(AWAITING)) if state.startswith(AWAITING) else None
 
     # Steps
 

@@ -1,1 +1,1 @@
-"""The magics with subcommands: %agent_runs, %agent_cache, %agent_context."""
+"""Carry out the magics with subcommands: %agent_runs, %agent_cache, %agent_context."""

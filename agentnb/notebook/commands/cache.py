@@ -40,6 +40,7 @@ from agentnb.view import number_format
 from agentnb.view.panels import prefix_html
 from agentnb.view.plots.latency_plot import latency_svg, picture_html
 from agentnb.view.tables import Code, Figure, Stacked
+from agentnb.view.view_text import in_sentences
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
@@ -103,13 +104,13 @@ _NOTHING_WARM = "Nothing is warm: no call yet, or everything has expired."
 def _next_call(outlook: Outlook) -> tuple[str, list[str]]:
     """Return what the next call is expected to read, as a headline; why, and when its first token should come."""
     call, _, prediction, first, _ = outlook
-    headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next call's ≈ {call.total:,} tokens are expected to hit"
-    return headline, [f"Next call: {prediction.reason}. First token expected in {first}."]
+    headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next question's ≈ {call.total:,} tokens should be read"
+    return headline, [f"Next question: {prediction.reason}.", f"First token expected in {first}."]
 
 
 def _warm_notes(shorter: int) -> list[str]:
     also = f"{number_format.plural(shorter, 'shorter prefix', 'shorter prefixes')} warm too: %agent_cache list."
-    proof = "This is what our calls left warm; the reply's usage is the only proof that a prefix hit."
+    proof = "A forecast from your own calls: only the reply tells what was read."
     return [also, proof] if shorter else [proof]
 
 
@@ -168,8 +169,8 @@ def _other_model(session: Session, address: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """A layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many seconds
-    a cache object holds it (None: none does)."""
+    """Holds a layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many
+    seconds a cache object holds it (None: none does)."""
 
     tokens: int
     until: float | None
@@ -177,7 +178,7 @@ class LayerNow:
 
 
 def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
-    """When the longest-lived prefix expires that reaches at least to block `end`."""
+    """Tell when the longest-lived prefix expires that reaches at least to block `end`."""
     known = session.ledger.remembered_of(call.scope, call.model.name)
     until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
     until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
@@ -235,7 +236,7 @@ def _reasons(choices: Sequence[Choice]) -> list[str]:
         )
         alike.setdefault((f"{_way(way)}{compared}", basis), []).append(layer_word(choice.layer))
     return [
-        f"Keeping {_named(layers)} for {way}. {basis[:1].upper()}{basis[1:]}."
+        f"Keeping {'prompts' if len(alike) == 1 else _named(layers)} for {way}. {basis[:1].upper()}{basis[1:]}."
         if not way.startswith(_way("not cached"))
         else f"{way[:1].upper()}{way[1:]} for {_named(layers)}. {basis[:1].upper()}{basis[1:]}."
         for (way, basis), layers in alike.items()
@@ -243,7 +244,7 @@ def _reasons(choices: Sequence[Choice]) -> list[str]:
 
 
 def _way(name: str) -> str:
-    """`5m kept warm` -> `5 min, kept warm`"""
+    """Return `5m kept warm` -> `5 min, kept warm`"""
     ttl, kept, _ = name.partition(" kept warm")
     words = {"5m": "5 min", "1h": "1 hour", "24h": "24 hours", "30m": "30 min", "not cached": "no cache"}.get(ttl, ttl)
     return f"{words}, kept warm" if kept else words
@@ -258,7 +259,7 @@ def _money_notes(session: Session, model: Model) -> list[str]:
     budget, spent, keep = session.settings.cache_budget, session.objects.spent, session.keepalive
     if not budget:
         asked = f" What was asked for by hand cost {number_format.dollars(spent)}." if spent else ""
-        return [f"No pings, no paid cache objects: %config AgentNB.cache_budget is 0.{asked}"]
+        return [f"Nothing is paid to keep it warm: %config AgentNB.cache_budget is 0.{asked}"]
     pings = "" if model.cache.breakpoints else f"No pings: {model.label} takes none."
     if model.cache.breakpoints:
         pings = (
@@ -271,7 +272,7 @@ def _money_notes(session: Session, model: Model) -> list[str]:
 
 
 def _list(session: Session) -> None:
-    """Everything remembered, expired prefixes too, and the cache objects that the providers know of."""
+    """Show everything remembered, expired prefixes too, and the cache objects that the providers know of."""
     now = session.clock.now()
     entries = session.ledger.entries()
     known = sorted((e for e in entries if session.reaches(e.scope)), key=lambda e: (e.model, -e.tokens))
@@ -281,20 +282,20 @@ def _list(session: Session) -> None:
     notes += [
         f"{number_format.plural(elsewhere, 'entry', 'entries')} of other simulators left out: they ended with them."
     ] * (elsewhere > 0)
-    show_table("Prompt cache: the ledger", ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
+    show_table("Prompt cache: what was sent", ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
     if objects:
         titles = ("used by", "tokens", "lives for")
         show_table("Prompt cache: cache objects at the provider", titles, objects)
 
 
 def _ledger_row(entry: Warm, now: float) -> tuple[object, ...]:
-    prefix = Stacked(entry.why, (name_of(entry), Code(entry.prefix)))
+    prefix = Stacked(_in_words(entry.why), (name_of(entry), Code(entry.prefix)))
     left = span(entry.until - now) if entry.until > now else "expired"
     return (prefix, Figure(f"≈ {entry.tokens:,}"), entry.ttl, left)
 
 
 def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ...]], list[str]]:
-    """Rows and remarks on the cache objects, as their providers list them."""
+    """Return rows and remarks on the cache objects, as their providers list them."""
     rows: list[tuple[object, ...]] = []
     notes: list[str] = []
     for holder in holders(session):
@@ -320,7 +321,7 @@ def _listed_row(session: Session, one: JsonMapping, scope: str, now: float) -> t
 
 
 def _latency(session: Session) -> None:
-    """Time to first token against prompt tokens: this user's calls and the catalogue's curve."""
+    """Show the time to first token against prompt tokens: this user's calls and the catalogue's curve."""
     address = session.model_name()
     model = catalog.lookup(address)
     calls = session.samples.first_tokens(address)
@@ -339,7 +340,7 @@ def _latency(session: Session) -> None:
         f"{simulated}"
         if fit
         else f"Not enough data for a fit: {len(calls)} of {latency.MIN_SAMPLES} calls.{simulated}",
-        f"The catalogue's curve: {model.latency.source}.",
+        f"The line: {model.latency.source}.",
     ]
     figure = picture_html(latency_svg(title, data), f"{title} against prompt tokens, {known}")
     show_table(title, ("uncached tokens", "first token expected in"), rows, notes, figure=figure)
@@ -349,7 +350,7 @@ def _latency(session: Session) -> None:
 
 
 def _explain(session: Session, rest: str) -> None:
-    """A run's calls: expected, read, written, the reason in words, and what a miss cost."""
+    """Show a run's calls: expected, read, written, the reason in words, and what a miss cost."""
     run = session.find_run(rest.split()[0]) if rest else last_run(session.namespace)
     if run is None:
         raise InputError("there is no call to explain yet", todo="Run %%agent first.")
@@ -385,7 +386,7 @@ def _loss_notes(run: AgentRun) -> list[str]:
     lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
     return [
         f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not. That cost "
-        f"{_dollars(report['lost_dollars'])} and about {report['lost_seconds']:.2f} s until the first token (modelled)."
+        f"{_dollars(report['lost_dollars'])}, and the first token came about {report['lost_seconds']:.2f} s later."
         for n, report in lost
     ]
 
@@ -402,7 +403,7 @@ def _segment_notes(run: AgentRun) -> list[str]:
 def _call_row(step: JsonObject) -> tuple[object, ...]:
     report = step["cache"]
     return (
-        Stacked(report["reason"], (f"step {step['n']}",)),
+        Stacked(in_sentences(report["reason"]), (f"step {step['n']}",)),
         Figure(f"≈ {report['expected']:,}"),
         report["read"],
         report["written"],
@@ -412,10 +413,14 @@ def _call_row(step: JsonObject) -> tuple[object, ...]:
 
 def _mark_notes(run: AgentRun) -> list[str]:
     marks = run.cache.get("marks") or []
-    told = "; ".join(marks)
+    return [f"Breakpoints of the last call: {_in_words('; '.join(marks))}."] if marks else []
+
+
+def _in_words(marks: str) -> str:
+    """Return `end of static` -> `end of Instructions`"""
     for layer in ("SEMI_STATIC", "STATIC"):
-        told = told.replace(f"end of {layer.lower().replace('_', '-')}", f"end of {layer_word(layer)}")
-    return [f"Breakpoints of the last call: {told}."] if marks else []
+        marks = marks.replace(f"end of {layer.lower().replace('_', '-')}", f"end of {layer_word(layer)}")
+    return marks
 
 
 def _layer_notes(run: AgentRun, what: str) -> list[str]:

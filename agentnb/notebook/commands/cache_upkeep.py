@@ -133,14 +133,11 @@ def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]
         "unknown" if cost is None else f"${cost:.6f}",
         span(until - now),
     )
-    note = f"Nothing was generated. What was read is warm for its whole TTL again. {_pretended(session, call)}".strip()
+    pretended = f" {_PRETENDED}" if call.scope.startswith("sim:") else ""
+    note = f"Nothing was generated. What was read is warm for its whole TTL again.{pretended}"
     if not entries:
         note = "Nothing is warm: the provider neither read nor wrote anything."
     show_table("Prompt cache: warmed", ("model", "read", "written", "cost", "warm for"), [row], [note])
-
-
-def _pretended(session: Session, call: Call) -> str:
-    return _PRETENDED if call.scope.startswith("sim:") else ""
 
 
 def extend(session: Session) -> None:

@@ -202,7 +202,7 @@ def _why_cell(session: Session, run: AgentRun | None, number: int) -> None:
 
 
 def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
-    """The exact text of the last request; with a task, of the one that it would send now."""
+    """Show the exact text of the last request; with a task, of the one that it would send now."""
     agent = session.agent()
     if task:
         preview = agent.next_request(session.request(task), session.new_run_id())
@@ -227,7 +227,7 @@ def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
 
 
 def _stale(session: Session) -> None:
-    """The answers of this notebook that rest on something older, with the price of asking again."""
+    """Show the answers of this notebook that rest on something older, with the price of asking again."""
     found = list(stale_among(session.hydrator(), _answers(session)))
     rows = [
         (Stacked(Code(one.run_id), (one.task[:60], one.note)), Figure(f"≈ {dollars(one.cost)}"))

@@ -1,4 +1,4 @@
-"""The account of a notebook: its questions with time, cost and what the prompt cache saved; then earlier runs."""
+"""Show the account of a notebook: its questions with time, cost and what the prompt cache saved; then earlier runs."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def _standing(run: RunSummary) -> str:
 
 
 def _when(created: float) -> str:
-    """`14:03` today, else `11-30 14:03`."""
+    """Return `14:03` today, else `11-30 14:03`."""
     at, today = datetime.fromtimestamp(created), datetime.now()
     return at.strftime("%H:%M" if at.date() == today.date() else "%m-%d %H:%M")
 
 
 def _account(documents: Sequence[Doc]) -> str:
-    """`12 questions, $0.31, saved $0.22.`"""
+    """Return `12 questions, $0.31, saved $0.22.`"""
     totals: list[tuple[float, float]] = [_money(doc) for doc in documents]
     total = sum(spent for spent, _ in totals)
     saved = sum(without - spent for spent, without in totals)

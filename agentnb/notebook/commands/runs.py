@@ -106,7 +106,7 @@ def _last_stopped(session: Session) -> str:
 
 
 def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = False) -> None:
-    """A person's word on the calls that a run waits with; the run then goes on under this cell.
+    """Take a person's word on the calls that a run waits with; the run then goes on under this cell.
 
     `asked`: on the model's own questions, which approving says nothing to.
     """
@@ -136,7 +136,8 @@ _LIKE = "e.g. %agent_runs approve RUN --digest HEX --call 1 --rest, or %agent_ru
 
 
 def _check_shown(session: Session, run_id: str, digest: str) -> None:
-    """An approval is of what was shown. Where it names no digest, or another one, the calls are shown and none runs."""
+    """Check that an approval is of what was shown. Where it names no digest, or another one, the calls are shown and
+    none runs."""
     wanted = shown_digest(calls_meant(session, run_id, None))
     if digest != wanted:
         _show(session, run_id)
@@ -208,7 +209,7 @@ def _pause(session: Session, rest: str) -> None:
 
 
 def _fork(session: Session, rest: str) -> None:
-    """A new run from a step of an old one; nothing is executed yet."""
+    """Begin a new run from a step of an old one; nothing is executed yet."""
     run_id, step = session.origin(_wanted_run(rest, "fork").replace(" ", ":"))
     new = session.fork(run_id, step)
     note = f"Nothing was executed: %agent_runs resume {new} goes on from there."
@@ -216,7 +217,8 @@ def _fork(session: Session, rest: str) -> None:
 
 
 def _replay(session: Session, rest: str) -> None:
-    """Every step again with the recorded replies and results: no model is asked, nothing acts, nothing is committed."""
+    """Make every step again with the recorded replies and results: no model is asked, nothing acts, nothing is
+    committed."""
     run_id = session.full_run_id(_one_run(session, rest))
     agent = session.agent()
     last = agent.machine.get(run_id).step

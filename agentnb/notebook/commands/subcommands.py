@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from IPython.display import display
 
 from agentnb.errors import InputError, nearest
 from agentnb.notebook.flags import EXAMPLES
+from agentnb.notebook.live.terminal_view import terminal_width
+from agentnb.view.style import WIDTH
 from agentnb.view.tables import Code, table_bundle
 
 MORE = "%%agent? lists the flags. %agent_runs shows what was asked and what it cost, %config AgentNB the settings."
@@ -23,11 +26,13 @@ def show_table(
     told: Sequence[str] = (),
     first: int | None = None,
 ) -> None:
-    """One table as html and as text. A `figure` is finished html above the html's table; `told` says it in the text.
+    """Show one table as html and as text. A `figure` is finished html above the html's table; `told` says it in the
+    text.
 
     Rows after the `first` ones stand in a fold.
     """
-    display(table_bundle(title, columns, rows, notes, figure=figure, told=told, first=first), raw=True)
+    width = terminal_width(sys.stdout, most=WIDTH)
+    display(table_bundle(title, columns, rows, notes, figure=figure, told=told, first=first, width=width), raw=True)
 
 
 def show_guide() -> None:

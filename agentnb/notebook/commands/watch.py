@@ -1,4 +1,4 @@
-"""`%agent_runs watch`: a run that goes on elsewhere (another kernel, a worker) as its own notebook shows it.
+"""Show, for `%agent_runs watch`, a run that goes on elsewhere (another kernel, a worker) as its own notebook shows it.
 
 What is shown comes from the journal. A bus (`AgentNB.bus`) tells at once that there is news, and streams the answer.
 Without one the journal is looked at twenty times a second, and the answer comes with its step.
@@ -19,7 +19,7 @@ from agentnb.notebook.main_thread import TICK
 
 
 class RunWatch:
-    """One run, watched from the main thread until it stops; an interrupt ends the watching and not the run."""
+    """Holds one run, watched from the main thread until it stops; an interrupt ends the watching and not the run."""
 
     def __init__(self, notebook: Notebook, run_id: str) -> None:
         session = notebook.session

@@ -1,4 +1,4 @@
-"""Recording what the running cell prints and shows, in its order. The user's output goes out whatever we make of it."""
+"""Record what the running cell prints and shows, in its order. The user's output goes out whatever we make of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _STREAMS: dict[str, Any] = {"stdout": "printed", "stderr": "warnings"}
 
 
 class CellOutputs:
-    """From `begin` to `end`: the outputs of one cell. The streams' `write` is wrapped meanwhile, as IPython does."""
+    """Collects, from `begin` to `end`, the outputs of one cell. The streams' `write` is wrapped meanwhile, as IPython
+    does."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -33,7 +34,7 @@ class CellOutputs:
         return bool(self._wrapped)
 
     def begin(self) -> None:
-        """A cell begins. One that runs within another is part of it."""
+        """Begin a cell. One that runs within another is part of it."""
         if self.running:
             return
         self._events, self._pieces, self._kind, self._size, self._clear_next = [], [], "", 0, False
@@ -42,7 +43,7 @@ class CellOutputs:
             self._wrap(getattr(sys, name), kind)
 
     def end(self) -> tuple[Output, ...]:
-        """The cell has ended: what it printed and showed, in order."""
+        """End the cell, and return what it printed and showed, in order."""
         for stream, before, ours in self._wrapped:
             if getattr(stream, "write", None) is ours:
                 stream.write = before
@@ -52,7 +53,7 @@ class CellOutputs:
         return tuple(_as_it_is(event) if event.kind == "widget" else event for event in events)
 
     def shown(self, kind: str, content: Mapping[str, Any], *, figure: str | None) -> None:
-        """A message of the display: data, an update of what was shown, or that all is cleared."""
+        """Take a message of the display: data, an update of what was shown, or that all is cleared."""
         if not self.running:
             return
         if kind == "clear_output":
@@ -106,7 +107,7 @@ class CellOutputs:
             self._size = len(self._pieces[0])
 
     def _is_display(self) -> bool:
-        """Is it IPython that writes, a result or a traceback? Those are recorded as what they are."""
+        """Tell whether IPython writes, a result or a traceback. Those are recorded as what they are."""
         shell = self._shell
         return bool(
             getattr(shell.display_pub, "is_publishing", False)
@@ -164,7 +165,7 @@ def _kept(kind: str, bundle: Mapping[str, Any]) -> list[Output]:
 
 
 def _failure(kept: Mapping[str, Any]) -> str:
-    """`KeyError: 'x'` and the lines of the traceback that IPython points at."""
+    """Return `KeyError: 'x'` and the lines of the traceback that IPython points at."""
     trace = settle("\n".join(kept.get("traceback", ())))
     pointed: list[str] = []
     in_cell = False

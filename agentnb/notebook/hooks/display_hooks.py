@@ -1,4 +1,4 @@
-"""Seeing what cells show: hooks on the kernel's own display messages. Nothing is drawn, copied or held for it."""
+"""See what cells show: hooks on the kernel's own display messages. Nothing is drawn, copied or held for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REQUESTS = 200
 
 
 class _InEveryThread(threading.local):
-    """A thread's hooks from its first output on: ipykernel keeps a list for each, which begins empty."""
+    """Holds a thread's hooks from its first output on: ipykernel keeps a list for each, which begins empty."""
 
     def __init__(self, before: threading.local, hook: Callable[[Any], Any]) -> None:
         self.hooks = [*getattr(before, "hooks", ()), hook]
@@ -40,7 +40,8 @@ class _InThisThread(threading.local):
 
 
 class Showing:
-    """From `start` to `stop`: the figures of the outputs, with the words that only the figure itself can tell.
+    """Collects, from `start` to `stop`, the figures of the outputs, with the words that only the figure itself can
+    tell.
 
     `cell` names the cell that runs. An output belongs to the cell whose request its message answers, where the front
     end shows it. What a thread shows goes to the newest cell. What a task of the event loop shows goes to the task's
@@ -66,7 +67,8 @@ class Showing:
         self._before = self._bundles.for_type_by_name(*_FIGURE, self._formatted)
 
     def _hook(self, part: Any) -> threading.local | None:
-        """ipykernel's hooks count for the thread that registers them; ours, in their place, sees all threads."""
+        """Hook in. ipykernel's hooks count for the thread that registers them; ours, in their place, sees all
+        threads."""
         before = getattr(part, "_thread_local", None)
         if not isinstance(before, threading.local):
             part.register_hook(self._sent)
@@ -76,7 +78,8 @@ class Showing:
 
     @property
     def sees_all(self) -> bool:
-        """Is every display seen as it goes out? In a terminal IPython's own history is asked afterwards."""
+        """Tell whether every display is seen as it goes out. In a terminal IPython's own history is asked
+        afterwards."""
         return len(self._hooked) == 2
 
     def stop(self) -> None:
@@ -101,7 +104,7 @@ class Showing:
         return self._shell.display_formatter.mimebundle_formatter
 
     def begin(self) -> None:
-        """A cell begins: what it showed before is gone."""
+        """Begin a cell: what it showed before is gone."""
         self._here.about = ""
         cell, request = self._cell(), _request(getattr(self._shell.display_pub, "parent_header", None))
         self._forget(cell)
@@ -115,7 +118,7 @@ class Showing:
             self._displays.forget(cell)
 
     def end(self, result: Any) -> None:
-        """A cell ends. A result that was not seen as it went out, and is a figure, is found in `Out`."""
+        """End a cell. A result that was not seen as it went out, and is a figure, is found in `Out`."""
         number, value = getattr(result, "execution_count", None), getattr(result, "result", None)
         seen = any(part is self._shell.displayhook for part, _ in self._hooked)
         if seen or class_name(type(value))[0].partition(".")[0] not in _DRAWN:
@@ -133,7 +136,7 @@ class Showing:
         return self._displays
 
     def _formatted(self, figure: Any) -> Any:
-        """In the place of a formatter, which has the figure in hand; then as if there were none."""
+        """Stand in the place of a formatter, which has the figure in hand; then as if there were none."""
         from agentnb.context.values.description import in_words
 
         self._here.about = in_words(figure)

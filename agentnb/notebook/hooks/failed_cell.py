@@ -1,4 +1,4 @@
-"""Tasks about the cell that failed last: `%agent --fix` mends it, `%agent` alone explains its error."""
+"""Word tasks about the cell that failed last: `%agent --fix` mends it, `%agent` alone explains its error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROPOSES = "propose_cell"
 
 @dataclass(frozen=True, slots=True)
 class FailedCell:
-    """A cell that ended with an error, and under which number it ran."""
+    """Holds a cell that ended with an error, and under which number it ran."""
 
     number: int
     cell: str | None

@@ -1,4 +1,4 @@
-"""The lines that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
+"""Word the line that a machine's first `%load_ext` shows: whom agentnb asks, how to ask, how to get help."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ MARK = "greeted"
 
 
 def greeting(environment: Mapping[str, str], model: str, local: str = "") -> str:
-    """Return the lines, short enough for a narrow page: front ends break longer ones within a word.
-
-    `model` is what is set; empty: by the keys. `local` is a model on this machine that can be asked.
-    """
+    """Return the line. `model` is what is set; empty: by the keys. `local` is a model on this machine that can be
+    asked."""
     keys = [name for names in KEY_VARIABLES.values() for name in names if environment.get(name)]
     if model:
         asked = f"asks {model}"
@@ -24,12 +22,12 @@ def greeting(environment: Mapping[str, str], model: str, local: str = "") -> str
         asked = f"asks the model of your {keys[0]}"
     else:
         asked = "asks its simulator, for no API key is set"
-    offer = f"A real model is here: %%agent -m {local}\n" if local and not (model or keys) else ""
-    return f"agentnb {asked}.\n{offer}Write %%agent and a question below it. Help: %%agent?"
+    offer = f" A real model is here: %%agent -m {local}." if local and not (model or keys) else ""
+    return f"agentnb {asked}.{offer} Write %%agent and a question below it. Help: %%agent?"
 
 
 def greet_once(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the lines where they were never shown on this machine, and can be remembered; else an empty text."""
+    """Return the line where it was never shown on this machine, and can be remembered; else an empty text."""
     try:
         settings = from_environment(environment)
         home = data_directory(settings)

@@ -15,7 +15,7 @@ def part_from_page(shell: Any) -> None:
             sys.stdout.write(f"{data.get('text/plain', '(something without text is shown)')}\n")
 
         def clear_output(self, wait: bool = False) -> None:
-            """Nothing of it stands on a page."""
+            """Clear nothing: nothing of it stands on a page."""
 
     shell.display_pub = Printing(parent=shell)  # type: ignore[no-untyped-call]
     kernel = getattr(shell, "kernel", None)

@@ -1,4 +1,4 @@
-"""Loading what the first question needs while the kernel is idle: the provider's SDK, prices, widgets, Markdown.
+"""Load what the first question needs while the kernel is idle: the provider's SDK, prices, widgets, Markdown.
 
 Importing them takes one to four seconds, which a person would wait for after asking. They are loaded after the first
 cell, in a thread, and only where a person sits before the notebook. Nothing of agentnb itself is imported here, so a

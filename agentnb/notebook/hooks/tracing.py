@@ -10,7 +10,7 @@ INSTEAD = "Put %%agent_trace above a cell instead."
 
 
 class CellTrace:
-    """One cell at a time, from IPython's pre_run_cell to its post_run_cell."""
+    """Holds one cell at a time, from IPython's pre_run_cell to its post_run_cell."""
 
     def __init__(self) -> None:
         self._watch: Watch | ProfileHook | None = None

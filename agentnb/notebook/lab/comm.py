@@ -31,7 +31,7 @@ MOST_PAGES = 4
 
 
 class Channel(Protocol):
-    """A comm, as far as it is used here."""
+    """Holds a comm, as far as it is used here."""
 
     comm_id: str
 
@@ -72,7 +72,7 @@ def _nothing(_: object) -> None:
 
 
 class FrontEnd:
-    """The pages of one kernel; what is sent goes to the one that spoke last.
+    """Holds the pages of one kernel; what is sent goes to the one that spoke last.
 
     `on_page` is called when a page has come, `on_code` when a person presses a button of an answer's code.
     `on_steps` is called when a person asks for more steps of a run.
@@ -201,7 +201,7 @@ class FrontEnd:
         return next(reversed(self._pages.values()), None)
 
     def _opened(self, channel: Channel, message: JsonObject) -> None:
-        """A page has opened a comm. What it did not answer as its former self is asked again."""
+        """Note that a page has opened a comm. What it did not answer as its former self is asked again."""
         hello = hello_from(message["content"]["data"])
         if hello is None:
             channel.close()

@@ -58,7 +58,7 @@ USES = frozenset({"insert", "replace"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellText:
-    """One cell of the page's notebook. `source` is None where the page has not told it."""
+    """Holds one cell of the page's notebook. `source` is None where the page has not told it."""
 
     id: str
     kind: str
@@ -69,7 +69,7 @@ class CellText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageText:
-    """All cells in their order, and the id of the cell that asked; None where the kernel asked."""
+    """Holds all cells in their order, and the id of the cell that asked; None where the kernel asked."""
 
     cells: tuple[CellText, ...] = ()
     asking: str | None = None
@@ -86,7 +86,7 @@ class PageText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownRun:
-    """A run whose view is on the page, under which cell, and whether it is shown as ended."""
+    """Holds a run whose view is on the page, under which cell, and whether it is shown as ended."""
 
     run: str
     cell: str
@@ -95,7 +95,7 @@ class ShownRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """A page has come."""
+    """Holds a page has come."""
 
     notebook: PageText
     runs: tuple[ShownRun, ...]
@@ -104,7 +104,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
-    """The notebook with the texts that are new to the kernel, by digest."""
+    """Holds the notebook with the texts that are new to the kernel, by digest."""
 
     notebook: PageText
     texts: Mapping[str, str]
@@ -112,7 +112,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The end of a request, and the cell that holds what was accepted."""
+    """Holds the end of a request, and the cell that holds what was accepted."""
 
     id: str
     outcome: str
@@ -121,7 +121,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePress:
-    """A person's press on a block of code: its use, and the cell under which the answer stands."""
+    """Holds a person's press on a block of code: its use, and the cell under which the answer stands."""
 
     run: str
     block: int
@@ -131,7 +131,7 @@ class CodePress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepsPress:
-    """A person's press for more steps of a run: those that end before a place, or the last ones."""
+    """Holds a person's press for more steps of a run: those that end before a place, or the last ones."""
 
     run: str
     before: int | None

@@ -29,7 +29,7 @@ class _RunPlace:
 
 
 class RunsOnPage:
-    """The runs of this kernel and the cells that asked for them. Used on the main thread only."""
+    """Holds the runs of this kernel and the cells that asked for them. Used on the main thread only."""
 
     def __init__(self, front_end: FrontEnd) -> None:
         self._front_end = front_end

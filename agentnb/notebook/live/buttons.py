@@ -1,4 +1,4 @@
-"""The buttons under a run that waits: Run, Edit first, Deny for each call, in an output of their own.
+"""Show the buttons under a run that waits, in their own output: Run, Edit first, Deny for each call.
 
 The calls themselves stand in the run's static view right above, which outlives these widgets. Whoever saves the
 notebook and opens it after a restart finds there what was asked, and the commands that answer.
@@ -34,7 +34,7 @@ _FOCUS = (
 
 
 class Buttons:
-    """The questions of one run that are open, in one output. Call from the main thread only.
+    """Holds the questions of one run that are open, in one output. Call from the main thread only.
 
     `later` brings a click there: some kernels read a page's messages in a thread of their own.
     """
@@ -62,7 +62,7 @@ class Buttons:
         """Puts code below the cell that asked; None where no page can."""
 
     def place(self) -> None:
-        """An empty output, for questions that come when the cell is over: only a cell can make one."""
+        """Place an empty output, for questions that come when the cell is over: only a cell can make one."""
         self._show({"text/html": "", "text/plain": ""})
 
     def ask(self, doc: JsonMapping, *, enabled: bool = True) -> None:
@@ -213,7 +213,7 @@ class Buttons:
         return button
 
     def _pressed(self, button: Any, answers: Callable[[], Any]) -> None:
-        """A click that was on its way when the buttons went, or came before they could be read, says nothing.
+        """Take a click. One from when the buttons went, or before they could be read, says nothing.
 
         The page has disabled the buttons itself: they are told both ways, so that it knows when they count again.
         """
@@ -263,7 +263,7 @@ def _code_of(question: Question) -> str:
 
 
 def _begins(question: Question) -> str:
-    """`run_code: df.dropna() …`: enough to find the call above."""
+    """Return `run_code: df.dropna() …`: enough to find the call above."""
     shown = arguments_shown(question.arguments)
     whole = shown[0].text if shown else ""
     first = whole.strip().partition("\n")[0][:60]

@@ -1,4 +1,4 @@
-"""The live view of a run: widgets while it goes on, replaced by the static view when it ends.            [ipywidgets]
+"""Show the live view of a run: widgets while it goes on, replaced by the static view when it ends. [ipywidgets]
 
 What a repaint costs does not grow with the run. The clock is a widget of its own, and a tick repaints it alone. Saved
 widgets do not reopen ("model not found"). So at the end the same output becomes html, Markdown, plain text and JSON,
@@ -26,7 +26,7 @@ Bundle = JsonObject
 
 
 class Painter(Protocol):
-    """One way to show a run that is going on."""
+    """Holds one way to show a run that is going on."""
 
     def open(self, run: Progress, now: float, beside: str) -> None: ...
 
@@ -69,7 +69,7 @@ class Dashboard:
             self._tick = now + TICK
 
     def reopen(self) -> None:
-        """The run goes on after all: the next update opens the live view again, in the same output."""
+        """Reopen, since the run goes on after all: the next update opens the live view again, in the same output."""
         self._opened = self._finished = False
 
     def finish(self, final: Bundle, opened: Callable[[], Bundle]) -> None:
@@ -80,7 +80,7 @@ class Dashboard:
 
 
 class Widgets:
-    """A box of widgets: the answer in pieces, the stage, the clock, and a fold with the newest steps.
+    """Holds a box of widgets: the answer in pieces, the stage, the clock, and a fold with the newest steps.
 
     `later(seconds, work)` does something between cells; without it the widgets close at once.
     """
@@ -178,7 +178,8 @@ class Widgets:
 
 
 def _unwatched(run_id: str, line: str) -> Bundle:
-    """For a front end without widgets, and for a notebook that is saved now: nothing will update it there."""
+    """Return a view for a front end without widgets, or a notebook saved now: nothing will update it
+    there."""
     said = f"● Going on when this was shown. %agent_runs show {run_id} tells how it stands." if run_id else line
     return {"text/plain": said, "text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(said)}</p>')}
 
@@ -189,10 +190,21 @@ def _set(widget: Any, html: str) -> None:
 
 
 def widget_library() -> Any:
-    """ipywidgets, which takes half a second to import."""
+    """Return ipywidgets, which takes half a second to import."""
     import ipywidgets
 
     return ipywidgets
+
+
+def has_widgets() -> bool:
+    """Tell whether a person is there, and ipywidgets can be imported: an environment may have none that works."""
+    if not someone_watches():
+        return False
+    try:
+        widget_library()
+    except ImportError:
+        return False
+    return True
 
 
 def html_widget(library: Any, inner: str) -> Any:
@@ -201,7 +213,7 @@ def html_widget(library: Any, inner: str) -> Any:
 
 
 def close(widget: Any) -> None:
-    """A widget, and the layout and style that were made with it: they are models of their own."""
+    """Close a widget, and the layout and style that were made with it: they are models of their own."""
     for model in (getattr(widget, "style", None), widget.layout, widget):
         if model is not None:
             model.close()

@@ -1,4 +1,4 @@
-"""A growing answer as widgets. What is settled is sent once; the open end is sent again when it has doubled.
+"""Show a growing answer as widgets. What is settled is sent once; the open end is sent again when it has doubled.
 
 So an answer costs three to four times its length on the wire, however long it is. A style sheet has the styles that
 stand inline in a saved view: this view is never saved.

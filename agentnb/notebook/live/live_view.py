@@ -15,7 +15,7 @@ from IPython.display import display
 from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal.records import Run
-from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
+from agentnb.notebook.live.dashboard import Dashboard, Widgets, has_widgets
 from agentnb.notebook.live.terminal_view import TerminalView
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
@@ -46,7 +46,7 @@ class View:
         self._run = _begun(run, self._clock.monotonic() if since is None else since)
         self._painter = self._dashboard = None
         if notebook.settings.live:
-            painter = Widgets(display, _later(notebook.shell), run.run_id) if someone_watches() else None
+            painter = Widgets(display, _later(notebook.shell), run.run_id) if has_widgets() else None
             self._dashboard = Dashboard(
                 painter or TerminalView(display, sys.stdout, full=self._full), clock=self._clock
             )
@@ -58,7 +58,7 @@ class View:
         return self._painter is not None
 
     def reopen(self, run: Run) -> None:
-        """A run that waited goes on: its live view stands again where the static one is."""
+        """Reopen for a run that waited: its live view stands again where the static one is."""
         with self._lock:
             self._run, self._changed = _begun(run, self._clock.monotonic() - self._spent), True
         if self._dashboard is not None:

@@ -1,1 +1,1 @@
-"""Models on this machine: weights that are fetched and kept, llama.cpp's server, and how it is asked."""
+"""Ask models on this machine: weights that are fetched and kept, llama.cpp's server, and how it is asked."""

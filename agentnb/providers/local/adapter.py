@@ -55,7 +55,7 @@ VENDOR = LocalVendor(
 
 
 class LocalProvider(OpenAIProvider):
-    """A model on this machine, behind the server that all kernels of the user share."""
+    """Holds a model on this machine, behind the server that all kernels of the user share."""
 
     vendor: ClassVar[LocalVendor] = VENDOR
     _speaks_chat_only = True

@@ -49,7 +49,7 @@ class Sidecar:
 
 
 class KeptFiles:
-    """The files of one directory, which belongs to one model's server."""
+    """Holds the files of one directory, which belongs to one model's server."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -126,11 +126,14 @@ def _used(path: Path) -> float:
 
 
 def _read(path: Path) -> Sidecar | None:
+    """Return a sidecar; None where it is damaged, or names another file than the one that it lies beside."""
     try:
         value = json.loads(path.read_text())
-        return Sidecar(**(value | {"fits": Fits(**value["fits"])}))
-    except (OSError, ValueError, TypeError, KeyError):
+        kept = Sidecar(**(value | {"fits": Fits(**value["fits"])}))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    numbers = all(isinstance(each, int | float) for each in (kept.held, kept.size, kept.until))
+    return kept if numbers and f"{kept.name}{ENDING}" == path.name else None
 
 
 def _sum(path: Path) -> str:

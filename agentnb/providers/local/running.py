@@ -34,7 +34,8 @@ BESIDE_WEIGHTS = 700_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A server that answers. `owner` names its process, `instance` the prompt cache that lives and ends with it."""
+    """Holds a server that answers. `owner` names its process, `instance` the prompt cache that lives and ends with
+    it."""
 
     address: str
     key: str
@@ -44,7 +45,7 @@ class Running:
 
 
 class LocalServer:
-    """The server of one GGUF file, as one connection uses it. Safe from several threads."""
+    """Holds the server of one GGUF file, as one connection uses it. Safe from several threads."""
 
     def __init__(self, weights: Path, home: Path, *, window: int) -> None:
         self.weights, self._home, self._window = weights, home, window
@@ -81,9 +82,10 @@ class LocalServer:
         """Return the server that answers now; None where there is none. Starts nothing."""
         try:
             found = Running(**json.loads(self._file("json").read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return None if leases.is_dead(found.owner) else found
+        whole = all(isinstance(each, str) for each in (found.address, found.key, found.instance, found.owner))
+        return None if not whole or leases.is_dead(found.owner) else found
 
     def ensure(self) -> Running:
         """Return the server, started where none runs, and hold it until `release`. Raises LocalModelFailed and

@@ -1,4 +1,4 @@
-"""llama.cpp's server with one model, in a process of its own that ends when nobody uses it. [home of xllamacpp]
+"""Run llama.cpp's server with one model, in a process of its own that ends when nobody uses it. [home of xllamacpp]
 
 Source: xllamacpp 2026.10, which runs the server inside its process. It caches prefixes by itself; nothing is paid.
 """

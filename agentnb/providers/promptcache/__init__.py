@@ -1,4 +1,4 @@
-"""The providers' prompt caches: where breakpoints go, what is warm until when, what pays, why a call hit or missed.
+"""Know the prompt caches: where breakpoints go, what is warm until when, what pays, why a call missed.
 
 The ledger predicts before a call and is compared after it. The reply's usage is the only proof.
 """

@@ -19,7 +19,8 @@ from agentnb.providers.promptcache.policy import TTL_SECONDS
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call as the ledger sees it: the prompt, its marks, its blocks' estimated tokens, and when it is sent."""
+    """Holds one call of the ledger: prompt, its marks, its blocks' estimated tokens, and when it is
+    sent."""
 
     prompt: Prompt
     marks: tuple[Mark, ...]
@@ -127,7 +128,7 @@ def anchored(call: Call, ledger: Ledger, *, known: int) -> Call:
 
 
 def _held_tokens(call: Call, ledger: Ledger) -> tuple[int, int] | None:
-    """(blocks, tokens) of the cache object that the call is bound to, where it counts more than the estimate."""
+    """Return (blocks, tokens) of the cache object that the call is bound to, where it counts more than the estimate."""
     for mark in call.marks:
         held = next((h for h in ledger.held(call.scope) if mark.holder and h.name == mark.holder), None)
         if held is not None and held.tokens > call.prefix_tokens(mark.index):
@@ -170,7 +171,7 @@ def sent_record(call: Call, *, run_id: str, replied: Mapping[str, int] | None = 
 
 
 def layer_spans(call: Call) -> tuple[tuple[int, int], ...]:
-    """(tokens, index of the last block) of STATIC, of the rest of the frame, and of the conversation."""
+    """Return (tokens, index of the last block) of STATIC, of the rest of the frame, and of the conversation."""
     static, frame = frame_ends(call.prompt)
     ends = (static, max(static, frame), len(call.prompt.blocks) - 1)
     starts = (0, ends[0] + 1, ends[1] + 1)

@@ -1,4 +1,4 @@
-"""The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
+"""Manage cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
 An object holds what every call of a segment begins with. It costs storage by the hour. So it is made by one rule (RULE)
 and within a budget that the user set. Ours are known by their label, which says who made them; the ledger
@@ -87,8 +87,8 @@ RULE = (
 
 
 class CacheObjects:
-    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them. `spent` is what it
-    did, including storage until the end of each object's life. `owner` names the session; `is_gone` tells of another
+    """Holds the objects that one session uses. `budget` in US dollars bounds what it may spend on them. `spent` is what
+    it did, including storage until the end of each object's life. `owner` names the session; `is_gone` tells of another
     one's name whether it has certainly ended."""
 
     def __init__(
@@ -249,7 +249,7 @@ class CacheObjects:
     # --- ending ---------------------------------------------------------------------------------------------------
 
     def vanished(self, name: str) -> None:
-        """The provider no longer knows it."""
+        """Forget an object that the provider no longer knows."""
         self._ledger.drop(name)
 
     def delete(self, provider: ObjectProvider, held: HeldObject) -> bool:
@@ -277,7 +277,7 @@ class CacheObjects:
         return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
 
     def leave(self, provider: ObjectProvider, held: HeldObject, *, cleared: bool = False) -> bool:
-        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted.
+        """Delete what this session needs no more, or leave it to the others that use it. Tell whether it was deleted.
 
         One that costs nothing stays for sessions to come, unless a person has `cleared` it.
         """

@@ -21,7 +21,8 @@ _NAMES = ("1 min", "5 min", "10 min", "30 min", "1 h")
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0)."""
+    """Holds how often prefixes hit. `found` are earlier calls of the model: (seconds since its prefix was last sent, 1
+    for a hit or 0)."""
 
     found: Sequence[tuple[float, int]] = ()
 
@@ -50,15 +51,11 @@ class Trust:
 
     def words(self, age: float) -> str:
         """Return what was seen of such pauses, for people."""
-        hits, calls = self._like(age)
-        number = next(i for i, edge in enumerate(EDGES) if age <= edge)
-        between = f"up to {_NAMES[0]}" if number == 0 else f"more than {_NAMES[number - 1]}"
-        return f"{hits} of {calls} calls after {between} hit so far" if calls else "no such pause was seen yet"
-
-    def _like(self, age: float) -> tuple[int, int]:
         low, high = _pause_like(age)
         like = [hit for seconds, hit in self.found if low < seconds <= high]
-        return sum(like), len(like)
+        number = next(i for i, edge in enumerate(EDGES) if age <= edge)
+        between = f"up to {_NAMES[0]}" if number == 0 else f"more than {_NAMES[number - 1]}"
+        return f"{sum(like)} of {len(like)} calls after {between} hit so far" if like else "no such pause was seen yet"
 
 
 def _pause_like(age: float) -> tuple[float, float]:

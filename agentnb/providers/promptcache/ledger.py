@@ -35,7 +35,8 @@ class BytesStorage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Warm:
-    """A prefix that is warm until `until` (seconds since the epoch). `tokens` is what it held when last counted."""
+    """Holds a prefix that is warm until `until` (seconds since the epoch). `tokens` is what it held when last
+    counted."""
 
     scope: str
     model: str
@@ -64,7 +65,7 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A session (`owner`) that uses a cache object, and in which thread."""
+    """Holds a session (`owner`) that uses a cache object, and in which thread."""
 
     owner: str
     thread: str
@@ -72,7 +73,8 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldObject:
-    """A cache object of ours at a provider: it holds everything up to `prefix`. `payer` is the session that paid last.
+    """Holds a cache object of ours at a provider: it holds everything up to `prefix`. `payer` is the session that paid
+    last.
 
     `made` and `until` in seconds since the epoch; storage is paid for from one to the other.
     """
@@ -125,7 +127,7 @@ class Ledger:
         return {entry.prefix: entry for entry in self._all(_warm_key(scope, model, ""), _warm)}
 
     def entries(self) -> list[Warm]:
-        """Everything remembered, soonest to expire first."""
+        """Return everything remembered, soonest to expire first."""
         return sorted(self._all("warm/", _warm), key=lambda entry: entry.until)
 
     def forget(self) -> int:

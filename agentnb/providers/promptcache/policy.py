@@ -33,7 +33,8 @@ UNASKED = TTL_SECONDS[_IMPLICIT_TTL]
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """`write`, `read` per token and `storage` per token and hour, in multiples of the plain input price."""
+    """Holds rates: `write`, `read` per token and `storage` per token and hour, in multiples of the plain input
+    price."""
 
     write: float
     read: float
@@ -42,8 +43,9 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
-    """`reuses`: reads from which a write has paid for itself. `pings`: the most that one pause is worth.
-    `idle`: seconds for which keeping warm pays. `calls_per_hour`: reads from which storage pays (0: there is none)."""
+    """Tells what pays. `reuses`: reads from which a write has paid for itself. `pings`: the most that one pause is
+    worth. `idle`: seconds for which keeping warm pays. `calls_per_hour`: reads from which storage pays (0: there is
+    none)."""
 
     reuses: float
     pings: int
@@ -75,7 +77,8 @@ def break_even(rates: Rates, *, ttl: float) -> BreakEven:
 
 @dataclass(frozen=True, kw_only=True)
 class CachingOption:
-    """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause."""
+    """Holds one way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one
+    pause."""
 
     ttl: str
     rates: Rates
@@ -102,13 +105,13 @@ def _after_gap(option: CachingOption, gap: float) -> float:
 
 
 def pings_needed(ttl: float, gap: float) -> int:
-    """Calls in between so that no pause outlives the TTL, one each ttl - SLACK seconds."""
+    """Count the calls in between so that no pause outlives the TTL, one each ttl - SLACK seconds."""
     return max(0, math.ceil(gap / (ttl - SLACK)) - 1) if gap > ttl else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A layer of the prompt as the policy sees it: its tokens, and the seconds between its calls.
+    """Holds a layer of the prompt as the policy sees it: its tokens, and the seconds between its calls.
 
     Every call of a conversation is also one of its frame, so an earlier layer's gaps are never longer. `supposed` of
     the gaps were not seen but are expected.
@@ -207,15 +210,10 @@ def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) ->
     return Plan(choices=(first, second, third))
 
 
-def plan_cost(plan_options: Sequence[CachingOption], layers: Sequence[Seen]) -> float:
-    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
-    tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
-    return _together(plan_options, layers, tables)
-
-
 def _together(
     combination: Sequence[CachingOption], layers: Sequence[Seen], tables: Sequence[Mapping[CachingOption, float]]
 ) -> float:
+    """Return what all layers cost over their gaps, in input prices times tokens. A ping reads all before it too."""
     total, read_again = 0.0, 0
     for option, layer, table in reversed(list(zip(combination, layers, tables, strict=True))):
         own = sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in layer.gaps) if option.pings else 0
@@ -271,7 +269,7 @@ def _why(best: CachingOption, gaps: Sequence[float], *, guessed: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """`90 s`, `45 min`, `3 h`: how long something lasts, for people; what is over lasts `0 s`."""
+    """Return `90 s`, `45 min`, `3 h`: how long something lasts, for people; what is over lasts `0 s`."""
     if seconds < 120:
         return f"{max(seconds, 0):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
@@ -291,7 +289,8 @@ def rates_of(model: Model, ttl: str) -> Rates:
 
 
 def written_for(model: Model, ttl: str, tokens: int) -> Usage:
-    """So many tokens written to the prompt cache with this TTL; plain input where nothing is charged for writing."""
+    """Return so many tokens written to the prompt cache with this TTL; plain input where nothing is charged for
+    writing."""
     if not model.cache.breakpoints:
         return Usage(input=tokens)
     if ttl == "12h":

@@ -40,7 +40,7 @@ def first_change(prompt: Prompt, previous: Sent | None, earlier: Earlier = tuple
         return tools
     if previous.digests[i] == block.digest:
         return "the first picture came into the conversation: this provider then processes its messages anew"
-    what = f"{_kind(block)} {i + 1} changed ({_label(previous, i)}: {previous.digests[i]} to {block.digest})"
+    what = f"{_kind(block)} {i + 1} changed ({previous.labels[i] or 'block'}: {previous.digests[i]} to {block.digest})"
     sent = earlier()
     return what + (_difference(sent[i], block) if i < len(sent) else "")
 
@@ -59,10 +59,6 @@ def _tools(labels: Sequence[str]) -> list[str]:
 
 def _kind(block: Block) -> str:
     return f"{block.layer.word} message" if block.layer is Layer.DYNAMIC else f"{block.layer.word} block"
-
-
-def _label(previous: Sent, i: int) -> str:
-    return previous.labels[i] or "block"
 
 
 def _difference(old: Block, new: Block) -> str:

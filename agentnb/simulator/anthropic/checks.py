@@ -212,7 +212,7 @@ def _check_block(where: str, block: object) -> None:
 
 
 def _check_pictures(where: str, block: WireMapping) -> None:
-    """A picture by itself, and those inside a tool's result."""
+    """Check a picture by itself, and those inside a tool's result."""
     if block["type"] == "image" and (said := refusal_of_anthropic(block.get("source"))):
         raise refuse(f"{where}.{said}")
     inner = block.get("content") if block["type"] == "tool_result" else None
@@ -225,7 +225,7 @@ _NEEDED = {"tool_use": ("id", "name", "input"), "tool_result": ("tool_use_id",),
 
 
 def _check_tool_pairs(messages: list[WireMapping]) -> None:
-    """Each tool_use is answered in the very next message, and nothing is answered that was not asked."""
+    """Check that each tool_use is answered in the very next message, and nothing is answered that was not asked."""
     open_ids: list[str] = []
     for i, message in enumerate(messages):
         blocks = message["content"] if isinstance(message["content"], list) else []
@@ -270,7 +270,7 @@ def _check_marks(body: WireMapping) -> None:
 
 
 def marked_places(body: WireMapping) -> Iterator[tuple[str, Any]]:
-    """(where, cache_control) of every explicit mark, in the order the API processes blocks."""
+    """Yield (where, cache_control) of every explicit mark, in the order the API processes blocks."""
     for section in ("tools", "system"):
         blocks = body.get(section)
         for i, block in enumerate(blocks if isinstance(blocks, list) else []):

@@ -133,7 +133,7 @@ def _json(value: object) -> bytes:
 
 
 def thoughts(body: WireMapping) -> Iterator[tuple[int, str, WireMapping]]:
-    """(index of its piece, where, block) of each thinking block in the messages."""
+    """Yield (index of its piece, where, block) of each thinking block in the messages."""
     at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or [])) + (format_of(body) is not None)
     for i, message in enumerate(body["messages"]):
         for j, block in enumerate(blocks_of(message["content"])):

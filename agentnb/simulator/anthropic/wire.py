@@ -54,7 +54,8 @@ _BOUND_THINKING = ("claude-5",)
 
 @dataclass(frozen=True, kw_only=True)
 class _AnthropicRequest:
-    """One request and what the rules make of it. `end` is the digest of the whole prompt, `started` epoch seconds."""
+    """Holds one request and what the rules make of it. `end` is the digest of the whole prompt, `started` epoch
+    seconds."""
 
     body: WireMapping
     row: Model
@@ -221,7 +222,7 @@ class AnthropicWire:
         ]
 
     def _diagnostics(self, work: _AnthropicRequest, message_id: str) -> WireObject:
-        """`diagnostics` where the request asked for them; remembers this request for the next one to compare."""
+        """Return `diagnostics` where the request asked for them; remembers this request for the next one to compare."""
         now = _print(work)
         self._engine.remember(message_id, now)
         asked = work.body.get("diagnostics")

@@ -19,7 +19,7 @@ GONE = "CachedContent not found (or permission denied)"
 
 @dataclass(frozen=True, kw_only=True)
 class CachedContent:
-    """One cache object. Times in seconds since the epoch."""
+    """Holds one cache object. Times in seconds since the epoch."""
 
     name: str
     owner: str
@@ -32,7 +32,7 @@ class CachedContent:
     expires: float
 
     def to_json(self) -> WireObject:
-        """As the API shows it: never the contents."""
+        """Return it as the API shows it: never the contents."""
         return {
             "name": self.name,
             "model": self.model,
@@ -45,7 +45,7 @@ class CachedContent:
 
 
 class CachedContents:
-    """The cache objects of one simulator, and what storing them has used up."""
+    """Holds the cache objects of one simulator, and what storing them has used up."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -89,7 +89,7 @@ class CachedContents:
             self._stored += _token_hours(found, self._now())
 
     def of(self, owner: str) -> list[CachedContent]:
-        """This owner's living caches, oldest first."""
+        """Return this owner's living caches, oldest first."""
         self.sweep()
         return [found for found in self._alive.values() if found.owner == owner]
 
@@ -103,7 +103,7 @@ class CachedContents:
                     self._stored += _token_hours(found, found.expires)
 
     def state(self) -> WireObject:
-        """For the state page: what lives, and the token-hours of storage so far, the dead included."""
+        """Return for the state page what lives, and the token-hours of storage so far, the dead included."""
         self.sweep()
         now = self._now()
         alive = list(self._alive.values())

@@ -46,7 +46,7 @@ def _check_pictures(contents: list[Any]) -> None:
 
 
 def _check_calls(contents: list[Any]) -> None:
-    """A turn of function calls is followed by as many responses."""
+    """Check that a turn of function calls is followed by as many responses."""
     for i, content in enumerate(contents):
         calls = sum("functionCall" in part for part in prompt.parts_of(content))
         following = prompt.parts_of(contents[i + 1]) if i + 1 < len(contents) else []

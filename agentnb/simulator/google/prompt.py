@@ -72,7 +72,7 @@ def schema_of(body: WireMapping) -> WireMapping | None:
 
 
 def _format(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
-    """The answer's schema counts as input; a cache object does not hold it."""
+    """Yield the answer's schema, which counts as input; a cache object does not hold it."""
     schema = schema_of(body)
     if schema is not None and not body.get("cachedContent"):
         text = _json(schema)
@@ -106,7 +106,7 @@ def _part_blocks(section: str, role: str, content: object, count: Counter) -> It
 
 
 def _part(part: WireMapping) -> tuple[str, int]:
-    """(text, tokens of structure)."""
+    """Return (text, tokens of structure)."""
     if "text" in part:
         return str(part["text"]), 0
     if "functionCall" in part:
@@ -161,7 +161,7 @@ def _offer(found: WireMapping) -> Offer:
 
 
 def _lower_types(schema: object) -> Any:
-    """Google's own schemas say STRING where JSON schema says string."""
+    """Write types as JSON schema does: Google's own schemas say STRING where JSON schema says string."""
     if isinstance(schema, Mapping):
         return {
             key: value.lower() if key == "type" and isinstance(value, str) else _lower_types(value)

@@ -16,7 +16,7 @@ from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyShape:
-    """One reply and what is needed to spell it. `body` is the request's."""
+    """Holds one reply and what is needed to spell it. `body` is the request's."""
 
     row: Model
     said: Spoken
@@ -40,7 +40,7 @@ class ReplyShape:
         return self._reply(signed, self.usage, self._finish)
 
     def chunks(self) -> Iterator[tuple[WireObject, int]]:
-        """(chunk, output tokens to wait before it). Usage is cumulative; the last chunk's counts."""
+        """Yield (chunk, output tokens to wait before it). Usage is cumulative; the last chunk's counts."""
         owed = -1  # the first token of all comes with the time to first token; the last chunk makes up for it
         for chunk, tokens in self._made():
             owed += tokens
@@ -51,7 +51,7 @@ class ReplyShape:
         yield self._reply([{"text": "", **signed}], self.usage, self._finish), owed + 1
 
     def _made(self) -> Iterator[tuple[WireObject, int]]:
-        """(chunk, the output tokens made for it). Thinking takes its time whether it is shown or not."""
+        """Yield (chunk, the output tokens made for it). Thinking takes its time whether it is shown or not."""
         unseen = len(self.said.thinking)
         for part in self._thoughts():
             yield self._reply([part], self._so_far(0), None), unseen
@@ -108,7 +108,7 @@ class ReplyShape:
 
 
 def usage_of(total: int, cached: int, said: Spoken) -> WireObject:
-    """usageMetadata: the prompt count includes what was cached, the candidates' excludes thoughts."""
+    """Return usageMetadata: the prompt count includes what was cached, the candidates' excludes thoughts."""
     thoughts = len(said.thinking)
     return {
         "promptTokenCount": total,

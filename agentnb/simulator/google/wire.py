@@ -49,7 +49,7 @@ _GENERATING = ("generateContent", "streamGenerateContent")
 
 
 class _Address(NamedTuple):
-    """The path taken apart; empty where it has no such part. `models` and `caches` are what it is about."""
+    """Holds the path taken apart; empty where it has no such part. `models` and `caches` are what it is about."""
 
     version: str
     project: str
@@ -159,7 +159,7 @@ class GoogleWire:
         return Judged(row=row, scope=scope, pieces=pieces, read=max(use.read, explicit), writes=use.writes, at=now)
 
     def _with_cached(self, body: WireMapping, address: _Address, row: Model, key: str) -> tuple[Any, int]:
-        """(the body with what its cache object holds put in front, the tokens of that object)."""
+        """Return (the body with what its cache object holds put in front, the tokens of that object)."""
         name = body.get("cachedContent")
         if not name:
             return body, 0

@@ -10,7 +10,8 @@ from agentnb.simulator.http_messages import WireMapping
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """One thing in the conversation. `kind` is text, call, result or other; `role` is system, user or assistant."""
+    """Holds one thing in the conversation. `kind` is text, call, result or other; `role` is system, user or
+    assistant."""
 
     kind: str
     role: str
@@ -23,7 +24,7 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A tool the model may call; `schema` is the JSON schema of its arguments."""
+    """Holds a tool the model may call; `schema` is the JSON schema of its arguments."""
 
     name: str
     description: str = ""
@@ -32,7 +33,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One request to the model. `choice` is auto, any, none, or the name of the tool that has to be called."""
+    """Holds one request to the model. `choice` is auto, any, none, or the name of the tool that has to be called."""
 
     model: Model
     said: tuple[Said, ...]
@@ -48,7 +49,7 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A tool call that the model makes."""
+    """Holds a tool call that the model makes."""
 
     name: str
     arguments: WireMapping

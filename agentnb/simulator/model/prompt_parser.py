@@ -32,7 +32,7 @@ _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
 
 @dataclass(frozen=True, kw_only=True)
 class SeenDefinition:
-    """A definition that the conversation holds, in its newest version."""
+    """Holds a definition that the conversation holds, in its newest version."""
 
     name: str
     source: str
@@ -42,7 +42,7 @@ class SeenDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of the notebook: its number, its source and what stands below it."""
+    """Holds a cell of the notebook: its number, its source and what stands below it."""
 
     number: int
     source: str
@@ -187,7 +187,8 @@ def _take_code(held: Conversation, text: str, place: str, *, full: bool = True) 
 
 
 def _keep(held: Conversation, found: SeenDefinition, given: dict[str, str]) -> None:
-    """A signature that is sent after the full source does not make the source forgotten, unless it replaces it."""
+    """Keep a definition. A signature that is sent after the full source does not make the source forgotten, unless it
+    replaces it."""
     before = held.definitions.get(found.name)
     if before is None or found.full or not before.full or given.get("replaces"):
         held.definitions[found.name] = found

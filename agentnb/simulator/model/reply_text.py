@@ -102,7 +102,7 @@ def _named(held: Conversation) -> list[str]:
 
 
 def _all(held: Conversation, named: Sequence[str] = ()) -> str:
-    """`the cells 1 and 2 (with output), the definition `clean` (cell 1) and the values `df` and `x``"""
+    """Return `the cells 1 and 2 (with output), the definition `clean` (cell 1) and the values `df` and `x``"""
     cells = [f"{cell.number}{' (with output)' if cell.output else ''}" for cell in held.cells.values()]
     places = {name: f" ({found.place})" if found.place else "" for name, found in held.definitions.items()}
     definitions = [f"`{name}`{places[name]}" for name in sorted(places, key=lambda name: name not in named)]
@@ -195,7 +195,7 @@ def _shortened(text: str, limit: int) -> str:
 
 
 def _listing(words: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b`, `a, b and c`."""
     items = list(words)
     return " and ".join(part for part in (", ".join(items[:-1]), items[-1] if items else "") if part)
 
@@ -229,7 +229,7 @@ def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Spoke
 
 
 def _stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
-    """(the text before the stop sequence that comes first, that sequence), or (text, None)."""
+    """Return (the text before the stop sequence that comes first, that sequence), or (text, None)."""
     found = [(at, stop) for stop in stops if stop and (at := text.find(stop)) >= 0]
     if not found:
         return text, None

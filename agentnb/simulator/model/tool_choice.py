@@ -55,7 +55,7 @@ _CELL = re.compile(r"\b(?:[Cc]ells?|In|Out)\b[ \[]*((?:\d{1,6}\]?(?:\s*,\s*|\s+a
 
 @dataclass(frozen=True, kw_only=True)
 class _Clause:
-    """The part of the question that asks for one tool, its `rest` without the verb, and its whole clause."""
+    """Holds the part of the question that asks for one tool, its `rest` without the verb, and its whole clause."""
 
     offer: Offer
     text: str
@@ -119,7 +119,8 @@ def _segments(clause: str, offers: Sequence[Offer]) -> list[_Clause]:
 
 
 def _without_code(text: str) -> str:
-    """Code blanked out at equal length: a verb inside it asks for nothing. A tool's own name may stand in backticks."""
+    """Return the text with code blanked out at equal length: a verb inside it asks for nothing. A tool's own name may
+    stand in backticks."""
     blank = _FENCE.sub(lambda match: " " * len(match.group()), text)
     return _SPAN.sub(lambda m: m.group() if _DOTTED.fullmatch(_content(m)) else " " * len(m.group()), blank)
 
@@ -211,7 +212,7 @@ def _cells(part: _Clause, held: Conversation) -> list[int]:
 
 
 def _code(text: str, offer: Offer, held: Conversation) -> str:
-    """Code to run: fenced, else the marked spans a line each. Code to propose: what the task asks to write."""
+    """Return code to run: fenced, else the marked spans a line each. Code to propose: what the task asks to write."""
     fenced = [code.strip("\n") for code in _FENCE.findall(text)]
     if fenced:
         return "\n".join(fenced)

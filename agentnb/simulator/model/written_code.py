@@ -47,7 +47,7 @@ _ITERABLE = re.compile(r"\b(?:list|tuple|array|ndarray|Series|range|deque)\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Code for a task, what it is in a few words, and the number of the cell to replace."""
+    """Holds code for a task, what it is in a few words, and the number of the cell to replace."""
 
     code: str
     what: str
@@ -114,7 +114,8 @@ def _plot(held: Conversation) -> Written | None:
 
 
 def _named_first(held: Conversation) -> list[tuple[str, str]]:
-    """(name, description) of live values and of names that cells assign: the question's first, then the newest."""
+    """Return (name, description) of live values and of names that cells assign: the question's first, then the
+    newest."""
     assigned = {name: "" for cell in held.cells.values() for name in _ASSIGNED.findall(cell.source)}
     newest = [*reversed((assigned | held.values).items())]
     asked = _WORD.findall(held.question)

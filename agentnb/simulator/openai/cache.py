@@ -17,7 +17,7 @@ from agentnb.simulator.prefixes import PrefixBlock, Use, automatic, breakpoints,
 
 @dataclass(frozen=True, kw_only=True)
 class UnderstoodRequest:
-    """One request, understood: who asks, which model is asked, and what is asked."""
+    """Holds one request, understood: who asks, which model is asked, and what is asked."""
 
     owner: str
     row: Model
@@ -45,7 +45,7 @@ def use_of(asked: UnderstoodRequest, engine: Engine) -> Use:
 
 
 def diagnosis(before: Print | None, now: Print, read: int) -> WireObject:
-    """`prompt_cache_diagnostics`: how this request compares with an earlier response."""
+    """Return `prompt_cache_diagnostics`: how this request compares with an earlier response."""
     if before is None:
         return {"type": "comparison_response_not_found"}
     if changed := before.change(now, "input"):

@@ -20,7 +20,7 @@ _FINISH = {
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """One reply and what is needed to spell it. `call_ids` go with the answer's calls."""
+    """Holds one reply and what is needed to spell it. `call_ids` go with the answer's calls."""
 
     reply_id: str
     created: int

@@ -147,7 +147,8 @@ def check_window(total: int, row: Model, *, param: str) -> None:
 
 
 def check_reasoning(asked: object, row: Model, *, param: str) -> None:
-    """Only reasoning models (here: those with breakpoints, which are the later ones) take a reasoning effort."""
+    """Check that only reasoning models (here: those with breakpoints, which are the later ones) take a reasoning
+    effort."""
     if asked and not row.cache.breakpoints:
         raise refuse(f"Unsupported parameter: '{param}' is not supported with this model.", param=param)
 

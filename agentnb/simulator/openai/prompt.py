@@ -26,8 +26,8 @@ PER_TOOL, PER_ITEM, PER_CALL, PER_MEDIA, REPLY_START = 8, 4, 8, 800, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One part of the conversation. `kind`: text, call, result, media, reasoning; `ttl` is set where a breakpoint is
-    marked. A picture's `name` is its address.
+    """Holds one part of the conversation. `kind`: text, call, result, media, reasoning; `ttl` is set where a breakpoint
+    is marked. A picture's `name` is its address.
 
     `ends` says that the message ends with this part.
     """
@@ -43,7 +43,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Talk:
-    """One request of either API, in one shape."""
+    """Holds one request of either API, in one shape."""
 
     items: tuple[Item, ...]
     tools: tuple[WireMapping, ...]
@@ -56,7 +56,7 @@ class Talk:
 
     @property
     def schema(self) -> WireMapping | None:
-        """Of the answer, where the request asks for a structured one."""
+        """Return the schema of the answer, where the request asks for a structured one."""
         return schema_of(self.settings.get("text_format"))
 
 
@@ -120,7 +120,7 @@ def input_items(body: WireMapping) -> list[WireMapping]:
 
 
 def _choice(choice: object) -> str:
-    """auto, any, none, or the name of a tool."""
+    """Return auto, any, none, or the name of a tool."""
     if isinstance(choice, Mapping):
         return str(choice.get("name") or (choice.get("function") or {}).get("name") or "auto")
     return {"required": "any", "none": "none"}.get(str(choice), "auto")
@@ -209,7 +209,7 @@ def _block(item: Item, count: Counter) -> PrefixBlock:
 
 
 def _media(item: Item, count: Counter) -> PrefixBlock:
-    """Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own."""
+    """Return one piece of no words, whose bytes tell it apart and whose tokens follow a rule of their own."""
     tokens = (count.picture(data_of(item.name)) or PER_MEDIA) + PER_ITEM
     head = f"{item.role}:media:{hashlib.sha256(item.text.encode()).hexdigest()}"
     return PrefixBlock(

@@ -15,7 +15,7 @@ _CUT = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """One reply and what is needed to spell it; `body` is the request's.
+    """Holds one reply and what is needed to spell it; `body` is the request's.
 
     `ids` go with the output items, in order. Behind them stand as many again as there are calls, for the call ids.
     """

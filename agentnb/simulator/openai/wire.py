@@ -39,7 +39,7 @@ _SERVER_TIME = ("openai-processing-ms", "{:.0f}")
 
 @dataclass(frozen=True, kw_only=True)
 class _OpenAIRequest:
-    """One request and what of it is cached. `started` in seconds since the epoch."""
+    """Holds one request and what of it is cached. `started` in seconds since the epoch."""
 
     asked: UnderstoodRequest
     use: Use
@@ -157,7 +157,7 @@ class OpenAIWire:
         )
 
     def _caching_fields(self, work: _OpenAIRequest, response_id: str) -> WireObject:
-        """`prompt_cache_options` as applied, and the diagnosis where one was asked for."""
+        """Return `prompt_cache_options` as applied, and the diagnosis where one was asked for."""
         now = print_of(work.asked)
         self._engine.remember(response_id, now)
         if not work.asked.row.cache.breakpoints:

@@ -1,1 +1,1 @@
-"""Answers: Markdown that a model wrote, as html, as Markdown again, and as text for a terminal. Pure."""
+"""Show answers: Markdown that a model wrote, as html, as Markdown again, and as text for a terminal. Pure."""

@@ -1,4 +1,4 @@
-"""Source code as html or terminal text with its words told apart by colour and weight. Pure.        [home of pygments]
+"""Show source code as html or terminal text with its words told apart by colour and weight. Pure. [home of pygments]
 
 The styles stand in the html: a sanitized page keeps no style sheet. Every colour has a contrast of about 4 to 1 on a
 white page and on a dark one. That is nearly the most that one colour can have on both.
@@ -67,7 +67,7 @@ def code_ansi(source: str, language: str) -> str:
 
 
 def _runs(lexer: Lexer, source: str) -> list[tuple[str, str]]:
-    """(style, text) in order, neighbours of one style joined; together they are the source."""
+    """Return (style, text) in order, neighbours of one style joined; together they are the source."""
     runs: list[tuple[str, str]] = []
     for kind, text in lexer.get_tokens(f"{source}\n"):  # some see a last line only where it ends
         style = _style(kind)
@@ -87,7 +87,7 @@ def _style(kind: _TokenType) -> str:
 
 @lru_cache(64)
 def _ansi(style: str) -> str:
-    """`color:#9a5cc9;font-weight:bold` -> `1;38;5;134`."""
+    """Return `color:#9a5cc9;font-weight:bold` -> `1;38;5;134`."""
     pairs = dict(part.split(":") for part in style.split(";") if part)
     codes = ["1"] if "font-weight" in pairs else []
     codes += ["3"] if "font-style" in pairs else []

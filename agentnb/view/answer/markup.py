@@ -1,4 +1,5 @@
-"""Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and strikethrough.
+"""Show Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and
+strikethrough.
 
 A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, and pictures
 become links. Formulas go to the front end as they are, unless a command in them could link or fetch. [home of
@@ -58,7 +59,7 @@ LONGEST_FORMULA = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeBlock:
-    """A block of code in an answer. `number` counts its Python blocks from 1; 0 is any other language."""
+    """Holds a block of code in an answer. `number` counts its Python blocks from 1; 0 is any other language."""
 
     number: int
     language: str
@@ -136,7 +137,7 @@ def _markdown() -> MarkdownIt:
     from markdown_it.renderer import RendererHTML
 
     class Renderer(RendererHTML):
-        """Html with our styles, through `_RULES`; any other token is a tag without attributes of the model's."""
+        """Writes html with our styles, through `_RULES`; any other token is a tag without attributes of the model's."""
 
         def renderToken(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:  # noqa: N802
             return _tag(tokens[idx])
@@ -158,7 +159,8 @@ def _as_method(rule: Callable[[Token], str]) -> Callable[..., str]:
 
 
 def _formula_rule(state: StateInline, silent: bool) -> bool:
-    """`$x^2$`, `$$…$$`, `\\(…\\)` and `\\[…\\]`. As in Pandoc a dollar beside a space, or before a digit, is money."""
+    """Find `$x^2$`, `$$…$$`, `\\(…\\)` and `\\[…\\]`. As in Pandoc a dollar beside a space, or before a digit, is
+    money."""
     found = _formula_at(state.src, state.pos, state.posMax)
     if found is None:
         return False
@@ -217,7 +219,7 @@ def _link(token: Token) -> str:
 
 
 def _picture(token: Token) -> str:
-    """A picture is a link: whoever opens the notebook must not be seen by the server that has it."""
+    """Show a picture as a link: whoever opens the notebook must not be seen by the server that has it."""
     label = plain(token.children or ()) or "untitled"
     return f'<a href="{escape(str(token.attrs["src"]))}"{LINK}>picture: {_text(label)}</a>'
 
@@ -283,7 +285,7 @@ def to_markdown(text: str) -> str:
 
 
 def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
-    """(first line, line after the last, kind) of code, of table rows, and of what holds inline text."""
+    """Yield (first line, line after the last, kind) of code, of table rows, and of what holds inline text."""
     kinds = {"fence": "code", "code_block": "code", "tr_open": "tr", "inline": "inline"}
     for token in tokens:
         if token.map is not None and token.type in kinds:

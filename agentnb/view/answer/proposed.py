@@ -10,12 +10,13 @@ import difflib
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.number_format import number, plural
-from agentnb.view.style import BLUE, PRE, RED, SMALL, TEAL, clean, esc, wrapped
+from agentnb.view.style import BLUE, FOLD, PRE, RED, SMALL, SUMMARY, TEAL, clean, esc, wrapped
 from agentnb.view.view_text import Doc, dicts
 
 ADDED, REMOVED = f"{TEAL}24", f"{RED}24"
 
 
+WHOLE = "The whole cell, to copy:"
 OFFERED = ' class="agentnb-offered"'
 
 
@@ -46,7 +47,10 @@ def proposals_text(doc: Doc) -> str:
     parts = []
     for item in dicts(doc, "proposals"):
         parts.append(wrapped(f"{_title(doc, item)} {clean(item.get('why') or '')}".rstrip()))
-        parts += [f"    {clean(line)}" for line in _lines(item)[0]]
+        lines, language = _lines(item)
+        whole = [WHOLE, *str(item["source"]).split("\n")] if language == "diff" else []
+        parts += [f"    {clean(line)}" for line in lines]
+        parts += [f"    {clean(line)}" for line in whole]
     return "\n".join(parts)
 
 
@@ -76,7 +80,9 @@ def _body_html(item: Doc) -> str:
     lines, language = _lines(item)
     if language == "python":
         return f'<pre style="{PRE}">\n{code_html(clean(chr(10).join(lines)), language)}</pre>'
-    return f'<pre style="{PRE}">\n{"".join(map(_line_html, lines))}</pre>'
+    whole = f'<pre style="{PRE}">\n{code_html(clean(str(item["source"])), "python")}</pre>'
+    fold = f'<details style="{FOLD}"><summary style="{SUMMARY}">{WHOLE}</summary>{whole}</details>'
+    return f'<pre style="{PRE}">\n{"".join(map(_line_html, lines))}</pre>{fold}'
 
 
 def _line_html(line: str) -> str:

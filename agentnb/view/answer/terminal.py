@@ -1,4 +1,4 @@
-"""An answer as text for a terminal or a pipe: wrapped to a width, with colours where they are wanted. Pure."""
+"""Show an answer as text for a terminal or a pipe: wrapped, with colours where wanted. Pure."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _words(tokens: Sequence[Token]) -> Iterator[Word]:
 
 
 def _wrapped(words: Iterator[Word], width: int, colours: bool) -> list[str]:
-    """Lines of at most `width` columns, broken at spaces; the codes are set anew on each piece."""
+    """Return lines of at most `width` columns, broken at spaces; the codes are set anew on each piece."""
     lines: list[list[Word]] = [[]]
     unbroken: list[Word] = []
     used = 0

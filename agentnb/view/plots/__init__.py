@@ -1,1 +1,1 @@
-"""Plots as SVG, without a background, in colours that stand on light and dark. Pure."""
+"""Draw plots as SVG, without a background, in colours that stand on light and dark. Pure."""

@@ -28,7 +28,8 @@ _HATCH = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """A question's prompt tokens: read from the prompt cache, new, and stored there; and its cost in US dollars."""
+    """Holds a question's prompt tokens: read from the prompt cache, new, and stored there; and its cost in US
+    dollars."""
 
     cached: float
     new: float

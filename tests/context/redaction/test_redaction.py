@@ -149,6 +149,15 @@ def test_redacting_twice_changes_nothing_more_and_the_same_text_gives_the_same_m
     assert redact(text) == once
 
 
+@pytest.mark.parametrize("secret", ["SUEZ-76", "b2c3-d4e5", "Tr0ub4dor", "x9y8z7w6"])
+@pytest.mark.parametrize("after", [" eta=2026-12-25T10:00Z", " run=a1b2c3d4e5", "\nkind: str = 'c0ffee42'"])
+def test_a_mark_takes_nothing_of_what_follows_it(secret: str, after: str) -> None:
+    """A mark reads `secret:a9b]`, as an annotation could begin."""
+    clean = redact(f"pass={secret}{after}").text
+    assert clean.startswith("pass=[redacted:secret:")
+    assert clean.endswith(f"]{after}")
+
+
 @given(st.text("'\" \n=+\\{}(,.", max_size=40), st.text("'\" \n=+\\{}),.", max_size=40))
 def test_a_key_is_taken_out_of_any_code_and_the_lines_stay(before: str, after: str) -> None:
     text = before + KEYS["github-token"] + after
@@ -459,14 +468,14 @@ def base64_of(size: int, width: int, quote: str = "") -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "quote"), [(0, ""), (76, ""), (76, '"')])
 def test_ten_megabytes_of_data_are_looked_through_in_seconds(width: int, quote: str) -> None:
-    """CPU time: 0.7 s on one line, 1.6 s on many, 2 s as literals. It was 73 s. Twice as much takes twice as long."""
+    """CPU time: 0.5 s on one line, 1.4 s on many and as literals. It was 73 s. Twice as much takes twice as long."""
     took = []
     for size in (5_000_000, 10_000_000):
         text = base64_of(size, width, quote)
         begun = time.thread_time()
         assert redact(text).found == ()
         took.append(time.thread_time() - begun)
-    assert took[1] < 4
+    assert took[1] < 3
     assert took[1] < 3 * took[0]
 
 

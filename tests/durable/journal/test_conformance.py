@@ -11,7 +11,7 @@ import pytest
 
 from agentnb.canonical import dump
 from agentnb.durable import ownership
-from agentnb.durable.journal import deltas
+from agentnb.durable.journal import deltas, leases
 from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
 from agentnb.errors import LeaseHeld, RunFinished, RunUnknown, StepConflict, StepUnknown
 
@@ -423,3 +423,8 @@ def test_no_event_number_comes_twice_when_the_last_run_is_pruned(journal, clock)
     assert journal.prune(["last"], before=clock.now()).runs == 1
     journal.create(new_run("next"))
     assert [event.run_id for event in journal.follow(last)] == ["next"]
+
+
+@pytest.mark.parametrize("owner", ["", "a", "a.b", "{host}.x.y.z", "{host}...", "{host}.-5.1.z", "{host}.²"])
+def test_an_owner_that_is_damaged_is_not_known_to_be_dead(owner: str) -> None:
+    assert not leases.is_dead(owner.format(host=leases.this_host()))

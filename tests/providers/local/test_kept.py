@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.local.kept import Fits, KeptFiles, Sidecar, everywhere, sweep
 
 FITS = Fits(weights="a" * 64, kv_type="f16", window=4096, version="1")
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=2))
 DATA = bytes(range(256)) * 40
 
 
@@ -66,6 +69,29 @@ def test_without_its_sidecar_a_file_is_none(tmp_path: Path) -> None:
     assert files.find("local-1") is None
     with pytest.raises(StorageDamaged):
         files.check("local-1", FITS)
+
+
+def test_a_sidecar_that_names_another_file_deletes_none(tmp_path: Path) -> None:
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("years of work")
+    files = keep(tmp_path / "a.slots", until=0.0)
+    sidecar = files.directory / "local-1.json"
+    sidecar.write_text(sidecar.read_text().replace('"local-1"', '"../thesis.txt"'))
+    assert sweep(files, now=1.0) == []
+    assert victim.read_text() == "years of work"
+
+
+@given(field=st.sampled_from(["name", "held", "size", "until", "fits", "sha256"]), value=JSON)
+def test_a_sidecar_of_other_kinds_is_none_or_does_not_fit(
+    tmp_path_factory: pytest.TempPathFactory, field: str, value: object
+) -> None:
+    files = keep(tmp_path_factory.mktemp("kept") / "a.slots")
+    sidecar = files.directory / "local-1.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {field: value}))
+    files.all()
+    with contextlib.suppress(StorageDamaged):
+        assert files.check("local-1", FITS).sha256
+    sweep(files, now=1.0)
 
 
 def test_what_is_over_goes_and_then_what_was_used_longest_ago(tmp_path: Path) -> None:

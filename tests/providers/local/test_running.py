@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -154,3 +155,18 @@ def test_an_address_names_fetched_weights_or_a_file() -> None:
 def test_a_run_without_weights_names_the_command() -> None:
     with agentnb.Agent(model="local:qwen2.5-coder-1.5b") as agent, pytest.raises(WeightsMissing, match="local get"):
         agent.run("Hello?")
+
+
+@pytest.mark.parametrize("text", ["", "[", "[" * 100_000, "5", "{}", '{"owner": 5}', "\x00"])
+@pytest.mark.parametrize("field", ["address", "key", "instance", "owner"])
+def test_a_damaged_record_names_no_server(tmp_path: Path, text: str, field: str) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    server = LocalServer(tmp_path / "a.gguf", tmp_path, window=100)
+    record = server._file("json")
+    record.parent.mkdir(parents=True)
+    whole = {"address": "http://127.0.0.1:1", "key": "k", "instance": "i", "owner": "elsewhere.1.2.x", "pid": 5}
+    for damaged in (text, json.dumps(whole | {field: 5}), json.dumps(whole | {field: None})):
+        record.write_text(damaged)
+        assert server.running() is None
+    record.write_text(json.dumps(whole))
+    assert server.running() is not None

@@ -1,1 +1,1 @@
-"""A model's code before and after it runs: tried in a copy of the kernel, and taken back."""
+"""Run a model's code with care: tried in a copy of the kernel before, and taken back after."""

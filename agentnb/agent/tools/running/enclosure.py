@@ -54,7 +54,7 @@ class Enclosure:
     attempts: list[str] = field(default_factory=list)
 
     def refuse(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Python's audit hook: stop what reaches out, and remember it."""
+        """Stop, as Python's audit hook, what reaches out, and remember it."""
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES and arguments[0] != _NULL:
             self._stop(f"write {arguments[0]!r}")
         if event in _REACHES_OUT and not (event == "sqlite3.connect" and arguments[0] == ":memory:"):
@@ -116,7 +116,7 @@ def _detach_all(keep: int, *, anew: bool) -> None:
 
 
 def _detach(number: int, nothing: int, *, anew: bool) -> None:
-    """A file is opened `anew`, for its position is shared with whoever else has it open. Else it leads nowhere."""
+    """Open a file `anew`, for its position is shared with whoever else has it open. Else it leads nowhere."""
     kind = os.fstat(number).st_mode
     if stat.S_ISDIR(kind):
         return

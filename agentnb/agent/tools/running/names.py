@@ -39,7 +39,7 @@ class NameHeld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """The names that code made, bound anew or changed in place, and deleted.
+    """Holds the names that code made, bound anew or changed in place, and deleted.
 
     Inside the `unseen` it may have changed something: they are too large to copy, or no containers.
     """
@@ -51,7 +51,7 @@ class Changes:
 
     @property
     def sentence(self) -> str:
-        """`It makes `total`; changes `df`.`"""
+        """Return `It makes `total`; changes `df`.`"""
         parts = (("makes", self.made), ("changes", self.changed), ("deletes", self.deleted))
         lines = [f"{verb} {listed(names)}" for verb, names in parts if names]
         return f"It {'; '.join(lines)}." if lines else "It makes, changes and deletes no name."
@@ -62,12 +62,12 @@ def listed(names: Iterable[str]) -> str:
 
 
 def names_in(code: str) -> frozenset[str]:
-    """The words of the code that may be names; magics and what stands in texts counts too."""
+    """Return the words of the code that may be names; magics and what stands in texts counts too."""
     return frozenset(re.findall(r"[^\W\d]\w*", code))
 
 
 def snapshot(namespace: Mapping[str, object], mentioned: frozenset[str]) -> dict[str, NameHeld]:
-    """All names of the notebook, with copies of what the mentioned ones hold."""
+    """Return all names of the notebook, with copies of what the mentioned ones hold."""
     return {
         name: _held(value) if name in mentioned else NameHeld(value=value)
         for name, value in list(namespace.items())

@@ -47,7 +47,10 @@ class Rehearsal:
             return NOT_HERE
         reading, writing = os.pipe()
         try:
-            child = _fork()
+            with warnings.catch_warnings():
+                # Forking with threads: the child runs this one alone, and ends.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
         except OSError as error:
             os.close(reading)
             os.close(writing)
@@ -115,12 +118,6 @@ def _setting(system: Sequence[str]) -> str:
     return f"{told}.{more}"
 
 
-def _fork() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: the child runs this alone, and ends
-        return os.fork()
-
-
 def _read(reading: int, ends: float) -> str | None:
     """Return what the child says until it ends; None where its time is over."""
     parts: list[bytes] = []
@@ -135,7 +132,8 @@ def _read(reading: int, ends: float) -> str | None:
 
 
 def _text(said: bytes) -> str:
-    """The code may have written beside us: what is not the text that we wrote counts for nothing."""
+    """Read the text that we wrote. The code may have written beside us: what is not the text that we wrote counts for
+    nothing."""
     try:
         value = json.loads(said)
     except ValueError:

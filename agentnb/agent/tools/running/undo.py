@@ -20,7 +20,7 @@ KEPT = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RanCode:
-    """One piece of code that ran: what it did, and what the names that it touched held before and after."""
+    """Holds code that ran: what it did, and what the names that it touched held before and after."""
 
     code: str
     did: Changes
@@ -40,7 +40,7 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """The code that ran in one namespace, as far as it can be taken back. Use it where the code runs."""
+    """Holds the code that ran in one namespace, as far as it can be taken back. Use it where the code runs."""
 
     _ran: deque[RanCode] = field(default_factory=lambda: deque(maxlen=KEPT))
     _notes: list[str] = field(default_factory=list)

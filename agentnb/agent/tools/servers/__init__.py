@@ -1,1 +1,1 @@
-"""Tools that MCP servers offer: which servers there are, and the connections to them."""
+"""Offer the tools of MCP servers: which servers there are, and the connections to them."""

@@ -59,7 +59,7 @@ class ListedTool(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
-    """One tool of a server: its own name, and what of it goes into a prompt."""
+    """Holds one tool of a server: its own name, and what of it goes into a prompt."""
 
     tool: str
     name: str
@@ -68,7 +68,7 @@ class Offered:
 
 
 class McpServers:
-    """The servers of the project at `root` and of the person, each started when its tools are first wanted.
+    """Holds the servers of the project at `root` and of the person, each started when its tools are first wanted.
 
     Use it from any thread.
     """
@@ -98,11 +98,11 @@ class McpServers:
         return entries_of(self._files) | self._given
 
     def known(self) -> tuple[str, ...]:
-        """The entries that `--tools` takes. Raises SettingsError where a file is not right."""
+        """Return the entries that `--tools` takes. Raises SettingsError where a file is not right."""
         return tuple(f"{ENTRY}{name}" for name in sorted(self._entries()))
 
     def expanded(self, tools: Iterable[str]) -> tuple[str, ...]:
-        """The tools by name, with those of a server in the place of `mcp:NAME`, sorted.
+        """Return the tools by name, with those of a server in the place of `mcp:NAME`, sorted.
 
         Raises InputError, SettingsError, ToolServerFailed, PackageMissing.
         """
@@ -115,7 +115,7 @@ class McpServers:
         )
 
     def tool(self, name: str) -> Tool | None:
-        """The tool that goes by this name; None where no server of ours has it."""
+        """Return the tool that goes by this name; None where no server of ours has it."""
         kind, _, rest = name.partition("_")
         if kind != "mcp" or "_" not in rest:
             return None
@@ -146,7 +146,7 @@ class McpServers:
             return self._lists[server]
 
     def _connection(self, server: str) -> _Connection:
-        """The open connection to a server, or a new one."""
+        """Return the open connection to a server, or a new one."""
         with self._lock:
             if server not in self._open:
                 entries = self._entries()
@@ -184,7 +184,7 @@ class McpServers:
 
 
 def offered(server: McpServer, tool: ListedTool) -> Offered | None:
-    """The tool as a model is told of it; None where its schema is too large."""
+    """Return the tool as a model is told of it; None where its schema is too large."""
     try:
         parameters = cast(JsonObject, escaped(tool.input_schema)) | {"type": "object"}
         size = len(json.dumps(parameters))
@@ -197,7 +197,7 @@ def offered(server: McpServer, tool: ListedTool) -> Offered | None:
 
 
 def offered_name(prefix: str, tool: str) -> str:
-    """A name that every provider takes. Where the tool's own had to be changed, its digest keeps it apart."""
+    """Return a name that every provider takes. Where the tool's own had to be changed, its digest keeps it apart."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", tool)
     if plain == tool and len(prefix + tool) <= _NAME_LENGTH:
         return prefix + tool
@@ -206,7 +206,7 @@ def offered_name(prefix: str, tool: str) -> str:
 
 
 def escaped(value: object) -> object:
-    """The value with every text in it as it may stand inside a frame."""
+    """Return the value with every text in it as it may stand inside a frame."""
     match value:
         case str():
             return unframed(value.encode("utf-8", "backslashreplace").decode())
@@ -237,7 +237,7 @@ def _part(block: object) -> str:
 
 
 class _Connection:
-    """One server in a thread with a loop of its own: a server that blocks its loop blocks no other."""
+    """Runs one server in a thread with its own loop: one that blocks its loop blocks no other."""
 
     def __init__(self, server: McpServer, root: Path | None) -> None:
         self.server = server
@@ -301,7 +301,8 @@ class _Connection:
             self._task.cancel()
 
     def _wait(self, future: Future[Given], seconds: float, stopped: Callable[[], bool], *, todo: str) -> Given:
-        """The future's result, as soon as it is there; never later than said, and not when the person has stopped."""
+        """Return the future's result once it is there; never later than said, and not when the person has
+        stopped."""
         ends = time.monotonic() + seconds
         while not stopped():
             futures.wait([future], timeout=_TICK)
@@ -317,7 +318,7 @@ class _Connection:
         return ToolServerFailed(f"the MCP server {self.server.name!r} {self.server.without_secrets(what)}", todo=todo)
 
     def _run(self) -> None:
-        """The thread: the server's whole life."""
+        """Live, in the thread, the server's whole life."""
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._serve())

@@ -24,7 +24,8 @@ _SHAPE = 'Write {"mcpServers": {"NAME": {"command": "…", "args": […]}}}, or 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpServer:
-    """One server, variables put in: a command, or a url. Only its name is shown, any other part may hold a secret."""
+    """Holds one server, variables put in: a command, or a url. Only its name is shown, any other part may hold a
+    secret."""
 
     name: str
     command: str = field(default="", repr=False)
@@ -37,7 +38,7 @@ class McpServer:
     """Values that its variables gave."""
 
     def without_secrets(self, text: str) -> str:
-        """The text without anything that may be a secret of this server's."""
+        """Return the text without anything that may be a secret of this server's."""
         for value in {*self.put_in, *self.env.values(), *self.headers.values()}:
             text = text.replace(value, f"[secret of {self.name}]") if len(value) >= _SECRET else text
         return text
@@ -53,7 +54,7 @@ def plain_name(server: str) -> str:
 
 
 def entries_of(files: Iterable[Path]) -> dict[str, JsonMapping]:
-    """The servers of the files by name, as they are written. Raises SettingsError on a file that is not right.
+    """Return the servers of the files by name, as they are written. Raises SettingsError on a file that is not right.
 
     A name that two files give is refused: a project must not take the place of a person's own server.
     """
@@ -85,7 +86,8 @@ def _entries(file: Path) -> dict[str, JsonMapping]:
 
 
 def server_of(name: str, entry: JsonMapping, environment: Mapping[str, str]) -> McpServer:
-    """The server with its variables put in. Raises SettingsError on a part of a wrong kind, or a variable unset."""
+    """Return the server with its variables put in. Raises SettingsError on a part of a wrong kind, or a variable
+    unset."""
     reader = _Reader(name, environment)
     args = entry.get("args") or []
     if not isinstance(args, list):

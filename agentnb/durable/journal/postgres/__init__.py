@@ -1,4 +1,4 @@
-"""The journal in PostgreSQL: one that several machines share."""
+"""Keep the journal in PostgreSQL: one that several machines share."""
 
 from agentnb.durable.journal.postgres.journal import PostgresJournal
 

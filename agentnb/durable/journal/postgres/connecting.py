@@ -1,4 +1,5 @@
-"""Connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of psycopg]
+"""Manage connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of
+psycopg]
 
 A write is one transaction, and either all of it is there or nothing. Where the connection breaks, the work is done
 again on a new one. Where it breaks during a commit, the server is asked first what became of the transaction
@@ -47,7 +48,7 @@ _DEFAULTS = {
 
 
 class Begun(NamedTuple):
-    """A transaction: its connection, and the server's time when it began."""
+    """Holds a transaction: its connection, and the server's time when it began."""
 
     connection: psycopg.Connection
     now: float
@@ -73,7 +74,7 @@ def _execute(connection: psycopg.Connection, statement: str, values: Any) -> psy
 
 
 class Server:
-    """One database, and this process's connections to it. Safe from several threads."""
+    """Holds one database, and this process's connections to it. Safe from several threads."""
 
     def __init__(
         self,
@@ -98,8 +99,8 @@ class Server:
         self.closed = False
 
     def _make_lock(self) -> None:
-        """The lock itself is taken, not its condition, whose `__enter__` is Python code. An interrupt in the midst of
-        that left it locked for every other thread.
+        """Make the lock. It is taken itself, not its condition, whose `__enter__` is Python code. An interrupt in the
+        midst of that left it locked for every other thread.
         """
         self._lock = threading.Lock()
         self._given_back = threading.Condition(self._lock)
@@ -168,7 +169,7 @@ class Server:
 
     @contextmanager
     def _taken(self) -> Iterator[psycopg.Connection]:
-        """A connection that nobody else uses meanwhile. Errors come out as ours, or as `_Again`."""
+        """Lend a connection that nobody else uses meanwhile. Errors come out as ours, or as `_Again`."""
         connection = self._take()
         try:
             yield connection
@@ -263,7 +264,7 @@ class Server:
             self._given_back.notify_all()
 
     def begin_anew(self) -> None:
-        """After a fork: the connections are the parent's, and not even closing them is ours to do."""
+        """Begin anew after a fork: the connections are the parent's, and not even closing them is ours to do."""
         _ABANDONED.extend(self._all)
         self._idle = []
         self._all, self._opening = weakref.WeakSet(), weakref.WeakSet()
@@ -275,7 +276,8 @@ _ABANDONED: list[psycopg.Connection] = []
 
 
 class _Slot:
-    """A connection that a thread is opening. It counts as long as the thread has it: no interrupt leaves one behind."""
+    """Holds a connection that a thread is opening. It counts as long as the thread has it: no interrupt leaves one
+    behind."""
 
 
 class _Again(Exception):

@@ -68,7 +68,7 @@ _REFUSED = (
 
 
 def translate(error: Any, told: Told) -> AgentnbError:
-    """Our error for one of psycopg's."""
+    """Return our error for one of psycopg's."""
     code = error.sqlstate or ("22" if type(error).__name__ == "DataError" else "")  # a value that was never sent
     kind, what, todo = _BY_CODE.get(code) or _BY_CLASS.get(code[:2]) or (JournalError, "the database failed", "")
     said = told.clean(getattr(error.diag, "message_primary", None) or str(error))

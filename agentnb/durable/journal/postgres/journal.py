@@ -1,4 +1,4 @@
-"""The journal in PostgreSQL: the embedded journal's contract for several machines at once.
+"""Keep the journal in PostgreSQL: the embedded journal's contract for several machines at once.
 
 Tables, statements and connections are in the modules beside this one. `journal/transactions.py` decides what happens in
 a transaction, for every journal. Leases are counted by the server's clock, which all workers share. Between processes
@@ -47,7 +47,7 @@ PRUNED_AT_ONCE = 1000  # runs deleted in one transaction
 
 
 class ServerClock(SystemClock):
-    """The server's time as this machine can tell it: what the server said last, and what has gone by since."""
+    """Tells the server's time as far as known: what the server said last, and what has gone by since."""
 
     def __init__(self) -> None:
         self._ahead = SystemClock.now() - self.monotonic()
@@ -56,12 +56,12 @@ class ServerClock(SystemClock):
         return self.monotonic() + self._ahead
 
     def hear(self, now: float) -> None:
-        """The server says that it is `now`."""
+        """Hear the server say that it is `now`."""
         self._ahead = now - self.monotonic()
 
 
 class PostgresJournal:
-    """The journal in a PostgreSQL database. `synchronous="NORMAL"` trades the newest steps for flushes.
+    """Holds the journal in a PostgreSQL database. `synchronous="NORMAL"` trades the newest steps for flushes.
 
     A `clock` of the caller's own takes the place of the server's in all that it counts. That is for tests and lessons,
     where every worker has the same one.
@@ -243,7 +243,7 @@ class PostgresJournal:
         return self._server.closed
 
     def share(self) -> None:
-        """One more will close it."""
+        """Note that one more will close it."""
         self._users += 1
 
     def close(self) -> None:
@@ -278,7 +278,7 @@ class PostgresJournal:
             ) from error
 
     def begin_anew(self) -> None:
-        """After a fork: connections and an owner of the child's own. Holds stay with the parent."""
+        """Begin anew after a fork, with connections and an owner of the child's own. Holds stay with the parent."""
         self._server.begin_anew()
         self.owner = leases.new_owner()
         self.active.clear()

@@ -1,4 +1,5 @@
-"""The statements of a journal in PostgreSQL. Columns as the embedded journal has them, so that rows are read alike."""
+"""List the statements of a journal in PostgreSQL. Columns as the embedded journal has them, so that rows are read
+alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The rows of a journal in PostgreSQL: what the rules of a journal read and write, within one transaction."""
+"""Read and write rows in PostgreSQL: what the rules of a journal ask for, within one
+transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from agentnb.durable.journal.transactions import (
 
 
 class PostgresTables(Rules):
-    """The tables within a transaction that has begun; a row that is read is locked until its end.
+    """Holds the tables within a transaction that has begun; a row that is read is locked until its end.
 
     Time is the server's, as it was at the beginning, unless the caller gives a clock of its own.
     """

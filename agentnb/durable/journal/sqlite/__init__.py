@@ -1,1 +1,1 @@
-"""The embedded journal, in diskcache's SQLite file or in memory."""
+"""Keep the embedded journal, in diskcache's SQLite file or in memory."""

@@ -1,4 +1,4 @@
-"""The embedded journal: tables of our own in diskcache's SQLite file, or in memory."""
+"""Keep the embedded journal: tables of our own in diskcache's SQLite file, or in memory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MISREAD = (ValueError, TypeError, LookupError, OverflowError)
 
 
 class EmbeddedJournal:
-    """The journal in a SQLite file, or in memory. `synchronous="NORMAL"` trades the newest steps for flushes."""
+    """Holds the journal in a SQLite file, or in memory. `synchronous="NORMAL"` trades the newest steps for flushes."""
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class EmbeddedJournal:
         return self._closed
 
     def share(self) -> None:
-        """One more will close it."""
+        """Note that one more will close it."""
         self._users += 1
 
     def close(self) -> None:
@@ -261,7 +261,8 @@ class EmbeddedJournal:
         return self._read(lambda: self._connection.execute(query, tuple(parameters)).fetchall())
 
     def _begin_anew(self) -> None:
-        """After a fork: a connection, locks and an owner of the child's own. Holds stay with the parent."""
+        """Begin anew after a fork, with a connection, locks and an owner of the child's own. Holds stay with the
+        parent."""
         _ABANDONED.append(self._connection)
         self.owner = leases.new_owner()
         self.active.clear()

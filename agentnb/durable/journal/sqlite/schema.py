@@ -1,4 +1,5 @@
-"""The embedded journal's tables, their format number, and the numbered migrations that bring an old file up to date.
+"""Declare the embedded journal's tables, their format number, and the numbered migrations that bring an old file up to
+date.
 
 The tables lie in diskcache's own `cache.db` and begin with `agentnb_`; diskcache's `check` and `clear` leave them be. A
 released format is never changed: a new one is a new entry in MIGRATIONS. A stored sample of each released format stays

@@ -1,4 +1,4 @@
-"""The embedded journal's statements, and the rows they give as values."""
+"""List the embedded journal's statements, and the rows they give as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded journal's rows: what the rules of a journal read and write, in SQLite's tables."""
+"""Read and write the embedded journal's rows: what the rules of a journal read and write, in SQLite's tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from agentnb.durable.journal.transactions import (
 
 
 class SqliteTables(Rules):
-    """The tables behind one connection. Whoever calls holds the connection, and has begun a transaction to write."""
+    """Holds the tables behind one connection. Whoever calls holds the connection, and has begun a transaction to
+    write."""
 
     def __init__(self, connection: sqlite3.Connection, *, owner: str, clock: Clock) -> None:
         self.execute = connection.execute
@@ -42,7 +43,7 @@ class SqliteTables(Rules):
         return sql.row_of(found) if found else None
 
     def keep_others_out(self, key: int) -> None:
-        """A transaction of SQLite's that writes is alone."""
+        """Do nothing: a transaction of SQLite's that writes is alone."""
 
     def add_runs(self, news: Sequence[NewRun], now: float) -> list[str]:
         return [new.run_id for new in news if self._add_run(new, now)]

@@ -224,8 +224,12 @@ export class Side {
   }
 
   private _end(proposal: Proposal, outcome: Outcome, cell: string | null = null): void {
+    const had = proposal.node.contains(document.activeElement);
     this._proposals.delete(proposal.message.id);
     proposal.dispose();
+    if (had) {
+      this._panel.content.activate(); // else the notebook's keys lead nowhere
+    }
     this._done(proposal.message.id, outcome, cell);
   }
 

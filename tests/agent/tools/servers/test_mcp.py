@@ -106,12 +106,13 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, warm_python: list[str]) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "notes.py").write_text(SERVER)
     (folder / "pyproject.toml").write_text("")
-    write(folder, notes={"command": sys.executable, "args": ["notes.py"], "env": {"TOKEN": "${SECRET_TOKEN}"}})
+    command, *arguments = warm_python
+    write(folder, notes={"command": command, "args": [*arguments, "notes.py"], "env": {"TOKEN": "${SECRET_TOKEN}"}})
     return folder
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -302,9 +301,11 @@ agent.drive("r-1")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["asked", "told", "taken", "run"])
-def test_a_kernel_that_is_killed_loses_no_word_and_repeats_no_call(tmp_path: Path, moment: str) -> None:
+def test_a_kernel_that_is_killed_loses_no_word_and_repeats_no_call(
+    tmp_path: Path, warm_python: list[str], moment: str
+) -> None:
     log = tmp_path / "log"
-    script = [sys.executable, "-c", WORKER, str(tmp_path / "home"), str(log), moment]
+    script = [*warm_python, "-c", WORKER, str(tmp_path / "home"), str(log), moment]
     environment = {name: value for name, value in os.environ.items() if not name.endswith("API_KEY")}
     died = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=120)
     assert died.returncode == 9, died.stderr

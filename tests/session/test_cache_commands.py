@@ -123,7 +123,7 @@ def test_every_command_does_it_or_says_why_not(desk: Desk, capsys: pytest.Captur
     desk.clock.advance(5)
     desk.ask(model, "And why twice?")
     assert "Instructions" in said(desk, capsys, "status")
-    assert "hit:" in said(desk, capsys, "explain")
+    assert "Hit:" in said(desk, capsys, "explain")
     listed = said(desk, capsys, "list")
     assert ("Google lists 0 cache objects" in listed) == ("gemini" in model)
     assert "from our own ledger" in listed
@@ -214,4 +214,4 @@ def test_explain_names_the_line_that_changed_and_the_price(desk: Desk, capsys: p
     assert "In metres." in told
     assert "In feet." in told
     assert "tokens that could have been read were not. That cost $0.0" in told
-    assert "s until the first token (modelled)" in told
+    assert "and the first token came about" in told

@@ -146,6 +146,16 @@ def test_a_run_that_was_condensed_replays_the_same(long_book: Any, model: str) -
     assert len(long_book.bodies) == asked, "nothing is asked"
 
 
+def test_a_run_that_was_resumed_under_other_limits_replays_the_same(long_book: Any) -> None:
+    run = ask(long_book, ScriptedModel(calls(6)), max_steps=4)
+    with ScriptedModel(calls(2)).installed():
+        agent = long_book.session.agent()
+        agent.resume(run.run_id, Limits(max_steps=90, budget=7.0, model="sim:gpt-4.1"))
+        run = agent.drive(run.run_id)
+    assert run.state == "COMPLETED"
+    assert [step.n for step in run.steps if not agent.machine.replay(run.run_id, step.n).same] == []
+
+
 def flat(body: Any) -> list[str]:
     """The request's items in order, without the marks, which move."""
     items = body.get("messages") or body.get("input") or body.get("contents")
