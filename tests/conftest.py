@@ -45,6 +45,11 @@ KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY", "GEMINI_A
 LOOPBACK = ("127.", "localhost", "::1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: at the end one worker would be at them alone."""
+    items.sort(key=lambda item: item.path.stem not in ("test_release", "test_soak"))
+
+
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that would reach beyond this machine, or spend, fails."""

@@ -109,11 +109,15 @@ class AcpAgent:
     async def load_session(
         self, cwd: str, session_id: str, mcp_servers: Sequence[Any] | None = None, **_: object
     ) -> LoadSessionResponse:
-        """Tell the whole conversation again, from the journal."""
-        from acp import LoadSessionResponse
+        """Tell the whole conversation again, from the journal. Raises RequestError where it is not there."""
+        from acp import LoadSessionResponse, RequestError
 
         opened = self._begin(session_id, cwd, mcp_servers)
-        for run_id in await asyncio.to_thread(_path, opened):
+        runs = await asyncio.to_thread(_path, opened)
+        if not runs:
+            self._open.pop(session_id).session.close()
+            raise RequestError.resource_not_found(session_id)
+        for run_id in runs:
             state = state_of(opened.session.machine().get(run_id).context)
             for told in Transcript(run_id).whole(state):
                 await self._tell(session_id, told)

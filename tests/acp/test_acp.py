@@ -216,6 +216,8 @@ def test_a_session_that_is_not_open_is_said_so(tmp_path: Path) -> None:
         async with connected(Person(), [sys.executable], tmp_path / "home") as (client, _):
             with pytest.raises(acp.RequestError):
                 await ask(client, "nobody's")
+            with pytest.raises(acp.RequestError, match="not found"):
+                await client.load_session(cwd=str(tmp_path), session_id="nobody's", mcp_servers=[])
 
     run(scene)
 

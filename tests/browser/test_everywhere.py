@@ -24,6 +24,8 @@ CELLS = [
     "%agent --dry-run Explain gauge again",
 ]
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "JupyterLab Dark High Contrast"}
+TALL = 5000
+"""Pixels in which all of it is drawn, also at 400 pixels: a page draws what is in its window."""
 WIDTHS = (1600, 1280, 640, 400)
 """640 pixels are also what a window of 1280 has at 200 % zoom."""
 
@@ -58,7 +60,7 @@ AT_A_GLANCE = {
 
 def test_in_every_theme_and_width(lab: Any, open_page: Any, light: None, at_once: None) -> None:
     path = lab.put("everywhere.ipynb", CELLS)
-    page = open_page(path.name, height=3600)
+    page = open_page(path.name, height=TALL)
     page.wait_idle()
     page.run_all()
     for index, asked in AT_A_GLANCE.items():
@@ -71,15 +73,16 @@ def test_in_every_theme_and_width(lab: Any, open_page: Any, light: None, at_once
         page.theme(theme)
         look(page, name, WIDTHS)
     page.theme(THEMES["light"])
-    look(open_page(path.name, height=3600, in_notebook=True), "notebook", (1280, 400))
+    look(open_page(path.name, height=TALL, in_notebook=True), "notebook", (1280, 400))
 
 
 def look(page: Any, name: str, widths: tuple[int, ...]) -> None:
     """Take a picture at each width: nothing scrolls sideways, and every word can be read."""
     page.wait_idle()
+    page.resize(widths[0], TALL)
     page.page.get_by_role("button", name="Deny").wait_for()
     for width in widths:
-        page.resize(width, 3600)
+        page.resize(width, TALL)
         page.picture(f"everywhere-{name}-{width}")
         assert page.page.evaluate(STANDS_OUT) == [], f"{name}, {width}"
     assert page.page.evaluate(FAINT) == [], name

@@ -16,6 +16,8 @@ import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LESSONS = sorted(path.name for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+LONGEST = 60
+"""Seconds that a lesson may take on a machine that does nothing else; a loaded one is given five times as long."""
 RUN_ALL = "() => void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 ALL_RAN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
     .every(cell => cell.type !== 'code' || cell.executionCount !== null)"""
@@ -55,10 +57,10 @@ def test_a_lesson_runs_to_its_end(
     page.page.wait_for_function(PICTURE)
     begun = time.monotonic()
     page.page.evaluate(RUN_ALL)
-    page.page.wait_for_function(ALL_RAN)
+    page.page.wait_for_function(ALL_RAN, timeout=5 * LONGEST * 1000)
     page.wait_idle()
     with capsys.disabled():
-        print(f"\n  {name}: {time.monotonic() - begun:.0f} s (goal: under 60 on a machine that does nothing else)")
+        print(f"\n  {name}: {time.monotonic() - begun:.0f} s of {LONGEST}")
     saved = page.save(path)
     may_fail = [cell for cell in saved["cells"] if "raises-exception" in cell["metadata"].get("tags", ())]
     assert [trouble(cell) for cell in saved["cells"] if cell not in may_fail and trouble(cell)] == []

@@ -248,9 +248,9 @@ def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     assert "longest prefix" in status
     assert "1h" in status, "a person who thinks between the turns is expected"
     explained = " ".join(kernel.ok("%agent_cache explain").text.split())
-    assert "written: first call" in explained
+    assert "Written: first call" in explained
     kernel.ok("%agent Again")
-    assert "hit:" in kernel.ok("%agent_cache explain").text
+    assert "Hit:" in kernel.ok("%agent_cache explain").text
 
 
 def test_what_a_cell_really_ran_goes_with_the_next_task(kernel: Any) -> None:
