@@ -117,7 +117,8 @@ class Preparing:
         return replace(bare, marks=objects.bind(marks, prompt, held))
 
     def predict(self, state: AgentState, call: Call) -> Prediction:
-        return predict(call, self._services.ledger, self._trust(state))
+        previous = self._sent_like(state, call.prompt, call.scope)
+        return predict(call, self._services.ledger, self._trust(state), previous=previous)
 
     def _trust(self, state: AgentState) -> Trust:
         return Trust(found=self._services.samples.hits(state.address))

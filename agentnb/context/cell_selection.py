@@ -132,7 +132,8 @@ def choose(
     limit = budget / SPARE if everything else limit
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
-    filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget, past=_past(runs))
+    newest = {run.cell: run.number for run in runs}
+    filling = _Filling(held=held, newest=newest, count=count, clean=clean, limit=limit, budget=budget, past=_past(runs))
     picked = filling.fill(wants, known)
     taken = {item.run.identity for item in picked}
     rest = tuple(run for run in unsent if run.identity not in taken)
@@ -402,6 +403,8 @@ class _Filling:
     """Takes the wanted cells by priority: what is pointed at within `budget`, the rest within `limit`."""
 
     held: Mapping[str, HeldCell]
+    newest: Mapping[str, int]
+    """The number of each cell's newest run: an older one that is named is told as such."""
     count: Callable[[str], int]
     clean: Callable[[CellRun], CellRun]
     limit: float
@@ -417,6 +420,8 @@ class _Filling:
     def _taken(self, run: CellRun, want: _Want) -> Picked | None:
         """Return the run in the richest form that is wanted and fits. None where the thread has as much of it."""
         before = self.held.get(run.cell)
+        if before is None and self.newest.get(run.cell, 0) > run.number:
+            before = HeldCell(number=self.newest[run.cell], form=OUTLINE.name)
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
             return None

@@ -93,6 +93,8 @@ class Notebook:
         self.cell_id: str | None = None
         self.whole_cell_id: str | None = None
         self._error: BaseException | None = None
+        self._shown_before: object = getattr(sys, "last_value", None)
+        """The error whose traceback was shown last when the cell began."""
         self.failed: FailedCell | None = None
         """The cell that failed last, while it has not run well since."""
         self._ran: tuple[Ran, ...] = ()
@@ -144,6 +146,7 @@ class Notebook:
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
             self.showing.begin()
             self.showing.outputs.begin()
+            self._shown_before = getattr(sys, "last_value", None)
         asked = is_traced(info.raw_cell)
         if (asked or self._wants_trace) and not info.silent and not _is_ours(info.raw_cell):
             self._record(info, asked=asked)
@@ -158,11 +161,16 @@ class Notebook:
         self._note_outputs(result)
         self._mark_stale(result)
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
-            self._error = result.error_in_exec
-            self.showing.end(result)
             error = result.error_in_exec or result.error_before_exec
+            self._error = result.error_in_exec or (None if error else self._shown_error())
+            self.showing.end(result)
             self._note_failure(result.info.raw_cell, error)
-            self._note_failed_cell(result.info.raw_cell, error)
+            self._note_failed_cell(result.info.raw_cell, error or self._error)
+
+    def _shown_error(self) -> BaseException | None:
+        """Return the error whose traceback the cell showed though it went on: that of a `%run` or in a `%%capture`."""
+        shown = getattr(sys, "last_value", None)
+        return shown if shown is not self._shown_before and isinstance(shown, BaseException) else None
 
     def _note_outputs(self, result: Any) -> None:
         """Keep the cell that has ended with its outputs."""
@@ -172,7 +180,7 @@ class Notebook:
         recorded = self.showing.outputs
         seen = recorded.running and self.showing.sees_all
         outputs = recorded.end()
-        error = result.error_in_exec or result.error_before_exec
+        error = result.error_in_exec or result.error_before_exec or self._shown_error()
         if not seen:
             outputs = outputs_before(self.shell.history_manager, self._number) or outputs
         if not any(output.kind == "error" for output in outputs):

@@ -16,6 +16,7 @@ its revision, and what is old in a request is read off these, whatever the agent
 The goal compares with what this day, at its default seed, cost before: BEFORE token equivalents with OLD_BEFORE of the
 copies out of date, measured with this file at the commit 7608f5d. There a new segment folded every held definition into
 the project section. Right before placing by churn (1c7cde7), when cells were in the thread already, it was 472,522.
+Never writing anew costs 413,766, with half of the copies old: placing alone cannot go below that.
 """
 
 from __future__ import annotations

@@ -373,6 +373,16 @@ def test_an_older_run_that_is_named_takes_no_newer_ones_place() -> None:
     assert '<cell number="1" older_than="60">' in picked.text
 
 
+def test_an_older_run_that_is_named_first_is_told_as_older_beside_the_newest() -> None:
+    log = log_of(*FILLER[:20])
+    log.record("step_3 = 0\nprint(step_3)", cell="id3", number=21)
+    choice = chosen(log, "Explain In[3].", budget=300)
+    told = next(item for item in choice.picked if item.run.number == 3)
+    assert told.older
+    assert '<cell number="3" older_than="21">' in told.text
+    assert 21 in {*numbers(choice), *(run.number for run in choice.outlined)}
+
+
 def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
     cells = [f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station" for i in range(60)]
     log = log_of(*cells)

@@ -193,7 +193,7 @@ def test_an_error_is_told_by_the_users_frames_alone(kernel: Any) -> None:
     kernel.run("import warnings\nwarnings.warn('be careful')", cell="warned")
     kernel.ok("%%agent\nSummarise this notebook.", cell="ask")
     text = sent(kernel)
-    assert "SyntaxError: invalid syntax\ncell, line 2\n    def broken(:\n</output>" in text
+    assert "SyntaxError: invalid syntax (cell, line 2)\n    def broken(:\n               ^\n</output>" in text
     for part in ("said before\n</output>", "ExceptionGroup: several", "ValueError: one", "TypeError: two"):
         assert part in text
     assert "cell:2: UserWarning: be careful" in text
@@ -278,3 +278,19 @@ def test_after_a_restart_what_the_file_shows_and_the_kernel_lacks_is_said_before
     kernel.ok("levels = [4.2]\nprint(levels)", cell="vscode-notebook-cell:/book.ipynb#W1s")
     assert kernel.ok(ask, cell="vscode-notebook-cell:/book.ipynb#W2s").run["state"] == "COMPLETED"
     assert 'state="not run"' not in sent(kernel)
+
+
+def test_an_error_that_a_cell_shows_and_goes_on_after_is_told_as_its_error(kernel: Any) -> None:
+    (kernel.directory / "fails.py").write_text("def bad():\n    return {}['lost']\nbad()\n")
+    kernel.ok("%run fails.py\nafter = 1", cell="run")
+    kernel.ok("%%agent\nWhat went wrong?", cell="ask")
+    text = sent(kernel)
+    assert "KeyError: 'lost'\nfails.py, line 3\n    bad()\n" in text
+    assert "fails.py, line 2, in bad\n    return {}['lost']" in text
+    assert "after: int" in text
+    kernel.ok("%%capture kept\nraise ValueError('hidden one')", cell="capture")
+    kernel.ok("%%agent\nWhat went wrong?", cell="ask 2")
+    assert "ValueError: hidden one" in sent(kernel)
+    kernel.ok("fine = 1", cell="fine")
+    kernel.ok("%%agent\nAnd now?", cell="ask 3")
+    assert 'kind="error"' not in sent(kernel), "the cell that ran since shows no error"

@@ -124,7 +124,7 @@ _NOT_KEPT = re.compile(r"\[… ([\d,]+) lines were not kept …\]")
 
 
 def _short(row: str, most: int) -> str:
-    if len(row) <= most:
+    if len(row) <= most + len(" [… 00 characters left out …] "):
         return row
     head = most * 2 // 3
     return f"{row[:head]} [… {len(row) - most:,} characters left out …] {row[len(row) - (most - head) :]}"
@@ -157,6 +157,8 @@ def joined(outputs: Iterable[Output]) -> tuple[Output, ...]:
     return tuple(item for item in settled if item.text)
 
 
+FEW_ROWS = 8
+"""Rows of a table that anybody counts."""
 _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-fA-F]+)?>\Z")
 _HTML_ROW = re.compile(r"</(?:tr|p|div|li|h\d|table|pre)>|<br\s*/?>", re.IGNORECASE)
 _HTML_SKIPPED = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
@@ -177,6 +179,9 @@ def output_of(data: JsonMapping, *, result: bool, figure: str | None = None, nam
     is_table = "<table" in page[:KEPT] or bool(shape_in(plain[-200:]))
     if not plain or _OBJECT.match(plain):
         plain = _text(data, "text/markdown") or _text(data, "text/latex") or of_html(page) or _json(data) or plain
+    rows = page.partition("<tbody")[2].count("<tr")
+    if rows > FEW_ROWS and not shape_in(plain[-200:]) and not shape_in(plain[:200]):
+        plain += f"\n\n[{rows:,} rows]"  # pandas tells it only of a table that it cuts itself
     return Output(kind="table" if is_table else "result" if result else "shown", text=bounded(plain), name=name)
 
 

@@ -31,6 +31,8 @@ USED, UNUSED = 320, 160
 CELL_LINES = 20
 """Of a cell that failed, around the line: what stands there is told nowhere else."""
 MESSAGE = 2000
+NOTES = 6
+"""Notes (PEP 678) of one error that are told."""
 _NAME = re.compile(r"[^\W\d]\w*")
 _Frame = tuple[FrameType, int]
 
@@ -64,12 +66,13 @@ def told_briefly(error: BaseException) -> str:
 
 
 def _headline(error: BaseException, project: Path | None) -> list[str]:
-    """Return the error's type and message; of code that could not be read also its place and line."""
+    """Return the error's type, message and notes; of code that could not be read also its place and line."""
+    notes = [steady(note[:MESSAGE]) for note in getattr(error, "__notes__", ()) if type(note) is str][:NOTES]
     if not isinstance(error, SyntaxError) or not error.filename or _COMPILED.fullmatch(error.filename):
-        return [f"{type(error).__name__}: {_message(error)}"]
+        return [f"{type(error).__name__}: {_message(error)}", *notes]
     line = [f"    {error.text.strip()}"] if error.text and error.text.strip() else []
     place = f"{shown_file(error.filename, project)}, line {error.lineno}"
-    return [f"{type(error).__name__}: {steady(error.msg or '')[:MESSAGE]}", place, *line]
+    return [f"{type(error).__name__}: {steady(error.msg or '')[:MESSAGE]}", place, *line, *notes]
 
 
 def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:

@@ -10,7 +10,7 @@ from agentnb.models import prices
 from agentnb.models.catalog import LOCAL, CacheKind, Model
 from agentnb.models.messages import Usage
 from agentnb.providers.promptcache.breakpoints import last_frame_index
-from agentnb.providers.promptcache.calls import Call, warm_entries
+from agentnb.providers.promptcache.calls import Call, known_tokens, warm_entries
 from agentnb.providers.promptcache.hit_rates import PRIOR, Trust
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
 from agentnb.providers.promptcache.policy import TTL_SECONDS, span, written_for
@@ -51,8 +51,9 @@ class CacheReport:
         return asdict(self) | {"marks": list(self.marks)}
 
 
-def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR) -> Prediction:
-    """Return the longest warm prefix that this call can reach, in tokens.
+def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR, *, previous: Sent | None = None) -> Prediction:
+    """Return the longest warm prefix that this call can reach, in tokens. `previous` is what was sent last, which may
+    begin alike.
 
     With breakpoints: from a mark, at most `lookback` blocks back. Without, it is any prefix that an earlier call
     began with, as far as `trust` goes. It is in whole steps where the provider counts so. The last block is always
@@ -61,7 +62,7 @@ def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR) -> Prediction:
     held = next((mark for mark in call.marks if mark.holder), None)
     certain = _held_tokens(call, ledger, held.holder) if held else 0
     unasked = not call.model.cache.breakpoints
-    found = 0 if held else _unasked(call, ledger, trust) if unasked else _from_marks(call, ledger)
+    found = 0 if held else _unasked(call, ledger, trust, previous) if unasked else _from_marks(call, ledger)
     best = max(certain, found)
     return Prediction(tokens=best, reason=_why_expected(call, ledger, best, certain=certain, trust=trust))
 
@@ -82,10 +83,22 @@ def _from_marks(call: Call, ledger: Ledger) -> int:
     return best
 
 
-def _unasked(call: Call, ledger: Ledger, trust: Trust) -> int:
+def _unasked(call: Call, ledger: Ledger, trust: Trust, previous: Sent | None) -> int:
     step = STEP if call.model.cache.kind is CacheKind.AUTOMATIC else 1
-    expected = (entry for entry in sent_before(call, ledger) if trust.expects(*_age(call, entry)))
-    return next((entry.tokens // step * step for entry in expected), 0)
+    marked = (entry for entry in sent_before(call, ledger) if trust.expects(*_age(call, entry)))
+    branch = (entry for entry in _begun_alike(call, ledger, previous) if trust.expects(*_age(call, entry)))
+    tokens = max(next((entry.tokens for entry in marked), 0), next((entry.tokens for entry in branch), 0))
+    return tokens // step * step
+
+
+def _begun_alike(call: Call, ledger: Ledger, previous: Sent | None) -> Iterator[Warm]:
+    """Yield what the last request shares with this call, block by block: where they part, no mark may have stood."""
+    alike = known_tokens(call.prompt.chain[:-1], previous)
+    if previous is None or previous.model != call.model.name or sum(alike) < call.model.cache.minimum:
+        return
+    whole = ledger.remembered(call.scope, call.model.name, previous.chain[-1])
+    if whole is not None:
+        yield replace(whole, prefix=previous.chain[len(alike) - 1], tokens=sum(alike))
 
 
 def worth_unasked(call: Call, ledger: Ledger, trust: Trust) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agentnb.agent.kernel_context import Observed
-from agentnb.context.notebook.tracebacks import describe_failure
+from agentnb.context.notebook.tracebacks import describe_failure, told_briefly
 from agentnb.context.static.excerpts import LINES, excerpt
 
 
@@ -235,3 +235,10 @@ def test_the_locals_are_those_of_the_users_own_frames_and_of_the_failing_line_fi
     assert "# wanted: str" in text
     assert "in raw_decode" in text, "where it was raised is told too"
     assert "# idx: int: 0" in text.partition("in raw_decode")[2]
+
+
+def test_the_notes_of_an_error_are_told() -> None:
+    error = ValueError("bad input")
+    error.add_note("while reading row 7")
+    assert told_briefly(error) == "ValueError: bad input\nwhile reading row 7"
+    assert "while reading row 7" in describe_failure(error)

@@ -160,3 +160,10 @@ def test_an_object_that_only_has_html_is_told_by_its_words(text: str) -> None:
 @pytest.mark.parametrize("place", ["/tmp/ipykernel_2309/2004788901.py", r"C:\Temp\ipykernel_71\20047.py"])
 def test_a_cells_made_up_file_is_told_without_its_process(place: str) -> None:
     assert settle(f"{place}:2: UserWarning: be careful") == "cell:2: UserWarning: be careful"
+
+
+def test_a_long_table_that_says_no_shape_says_its_rows() -> None:
+    page = f"<table><thead><tr><th>n</th></tr></thead><tbody>{'<tr><td>1</td></tr>' * 400}</tbody></table>"
+    made = output_of({"text/plain": "     n\n" + "1\n" * 400, "text/html": page}, result=True)
+    assert made is not None
+    assert cut(made.text, lines=8, characters=800).endswith("[400 rows]")
