@@ -193,7 +193,7 @@ def test_an_error_is_told_by_the_users_frames_alone(kernel: Any) -> None:
     kernel.run("import warnings\nwarnings.warn('be careful')", cell="warned")
     kernel.ok("%%agent\nSummarise this notebook.", cell="ask")
     text = sent(kernel)
-    assert "SyntaxError: invalid syntax (cell, line 2)\n    def broken(:\n               ^\n</output>" in text
+    assert "SyntaxError: invalid syntax\ncell, line 2\n    def broken(:\n</output>" in text
     for part in ("said before\n</output>", "ExceptionGroup: several", "ValueError: one", "TypeError: two"):
         assert part in text
     assert "cell:2: UserWarning: be careful" in text
