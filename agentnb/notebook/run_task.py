@@ -222,15 +222,18 @@ def show_run(
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
             earlier.close("It went on in another cell.")
-        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:
         view.feed(event)
         main.touch()
 
-    stop = machine.events.subscribe(hear, run_id=run_id)
-    notebook.on_page.began(run_id, notebook.whole_cell_id)
+    with Held() as opening:  # an interrupt must not leave a view that nothing finishes
+        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
+        stop = machine.events.subscribe(hear, run_id=run_id)
+        notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
+        if opening.interrupted:
+            raise KeyboardInterrupt
         main.serve(lambda: agent.drive(run_id), paint=view.paint)
     except (KeyboardInterrupt, RunInterrupted):
         agent.raised = RunInterrupted("stopped")  # what is said of it is known below
