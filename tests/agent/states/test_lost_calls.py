@@ -63,25 +63,13 @@ def test_a_resumed_run_may_spend_only_what_is_left(book: Any) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_an_interrupted_call_is_in_the_sums(book: Any, model: str) -> None:
-    run = interrupted(book, "Explain how tides work, please.", model=model)
+    run = stopped_after(book, "Explain how tides work, please.", pieces=1, model=model)
     assert run.state == "PAUSED"
     assert run.usage.input > 0
     assert run.cost > 0
     after = taken_up(book, run.run_id)
     assert after.state == "COMPLETED"
     assert after.cost == pytest.approx(run.cost + after.steps[-1].cost)
-
-
-def interrupted(book: Any, task: str, **changes: Any) -> Any:
-    """The run as it stands after its call was interrupted at the first text."""
-    session = book.session
-    agent = session.agent()
-    agent.machine.events.subscribe(lambda _: session.cancel(), kinds=["delta"])
-    run_id = session.new_run_id()
-    agent.begin(session.request(task, cell="ask", execution="1", **changes), run_id)
-    with pytest.raises(Exception, match="interrupted"):
-        agent.drive(run_id)
-    return agent.as_it_stands(run_id)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -123,7 +111,7 @@ def stopped_after(book: Any, task: str, *, pieces: int, **changes: Any) -> Any:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_resumed_run_knows_what_its_interrupted_call_warmed(book: Any, model: str) -> None:
     book.cell("def long(x):\n" + "".join(f"    x = x * {i} + {i}\n" for i in range(200)))  # before the last part
-    run = interrupted(book, f"{PAGE} And `long`?", model=model)
+    run = stopped_after(book, f"{PAGE} And `long`?", pieces=1, model=model)
     after = taken_up(book, run.run_id)
     assert after.state == "COMPLETED"
     cache = next(step.cache for step in after.steps if step.cache)
