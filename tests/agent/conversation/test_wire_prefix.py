@@ -134,21 +134,11 @@ def test_below_the_minimum_nothing_is_cached_and_it_is_said(book: Any) -> None:
 
 
 def test_expiry_is_expected_and_explained(tmp_path: Any) -> None:
+    from prefix_replay import Follows
+
     from agentnb.session import Session
     from agentnb.settings import Settings
     from agentnb.simulator import SimClock, Simulator
-
-    class Follows:
-        """Our clock reads the simulator's, so that one push moves both."""
-
-        def __init__(self, clock: SimClock) -> None:
-            self._clock = clock
-
-        def now(self) -> float:
-            return self._clock.now()
-
-        def monotonic(self) -> float:
-            return self._clock.now()
 
     clock = SimClock()
     with Simulator(speed=0, clock=clock) as simulator:
