@@ -226,8 +226,8 @@ TARGETS: dict[str, Target] = {
 }  # fmt: skip
 
 
-def fuzz(target: str, *, seconds: float, seed: int) -> tuple[int, list[str]]:
-    """How many inputs were tried, and each other error than ours with its input: a place in the code once."""
+def fuzz(target: str, *, seconds: float, seed: int, least: int = 0) -> tuple[int, list[str]]:
+    """How many inputs were tried, `least` however slow, and each other error than ours with its input: a place once."""
     found: dict[str, str] = {}
     tried, until = 0, time.monotonic() + seconds
     place = Path(tempfile.mkdtemp(prefix="agentnb-fuzz-"))
@@ -240,7 +240,7 @@ def fuzz(target: str, *, seconds: float, seed: int) -> tuple[int, list[str]]:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 found.setdefault(f"{where.filename}:{where.lineno}", f"{error!r} of {ascii(given)[:2000]}")
-            if time.monotonic() > until:
+            if tried >= least and time.monotonic() > until:
                 break
     finally:
         shutil.rmtree(place, ignore_errors=True)
