@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference_pages
+from patience import PATIENCE
 
 import agentnb
 from agentnb.__main__ import main
@@ -138,7 +139,7 @@ def test_examples_for_a_notebook_run(page: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
     texts = ["sum(range(1_000_000))", *(text for _, text in blocks("ipython")[page]), "print(_agent.state)"]
     book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in texts])
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(book, timeout=PATIENCE, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert book.cells[-1].outputs[0].text == "COMPLETED\n"
 
 

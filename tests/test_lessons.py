@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from patience import PATIENCE
 
 import agentnb
 
@@ -100,7 +101,7 @@ def executed(lesson: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AGENTNB_HOME", str(home))
     monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
     book = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    nbclient.NotebookClient(book, timeout=PATIENCE, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     return book
 
 

@@ -17,6 +17,7 @@ import pytest
 import scripted
 import shown as views
 from nbclient import NotebookClient
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -35,9 +36,9 @@ class Terminal:
         os.close(slave)
         self.seen = ""
 
-    def wait(self, pattern: str, timeout: float = 120) -> str:
+    def wait(self, pattern: str) -> str:
         """What came up to the pattern; the next wait begins after it."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while (found := re.search(pattern, self.seen)) is None:
             assert time.monotonic() < deadline, self.seen[-2000:]
             if select.select([self._master], [], [], 1)[0]:
@@ -58,7 +59,7 @@ class Terminal:
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait(timeout=30)
+        self._process.wait(PATIENCE)
         os.close(self._master)
 
 
@@ -124,7 +125,7 @@ def test_a_program_that_runs_the_notebook_is_not_asked(
         monkeypatch.setenv(name, value)
     cells = ["%load_ext agentnb\nlog = []", "%agent Run `log.append(1)` please", "print(log)"]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    NotebookClient(book, timeout=PATIENCE, kernel_name="python3").execute()
     (output,) = book.cells[1].outputs
     run: dict[str, Any] = output["data"][RUN]
     assert run["state"] == state

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
+from patience import PATIENCE
 
 from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
 from agentnb.notebook.live.growing_answer import LATEST, GrowingAnswer
@@ -375,12 +376,12 @@ def messages() -> Iterator[list[dict[str, Any]]]:
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=PATIENCE)
         seen: list[dict[str, Any]] = []
-        reply = client.execute_interactive(CELL, allow_stdin=True, output_hook=seen.append, timeout=60)
+        reply = client.execute_interactive(CELL, allow_stdin=True, output_hook=seen.append, timeout=PATIENCE)
         assert reply["content"]["status"] == "ok", reply["content"]
         while counted(seen, "comm_close") < counted(seen, "comm_open"):
-            seen.append(client.get_iopub_msg(timeout=60))
+            seen.append(client.get_iopub_msg(timeout=PATIENCE))
         yield seen
     finally:
         client.stop_channels()
@@ -417,7 +418,7 @@ def test_a_real_kernel_sends_widgets_then_replaces_them_and_closes_them(messages
 @pytest.mark.slow
 def test_a_notebook_executed_by_a_program_holds_no_widget_at_all() -> None:
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    NotebookClient(book, timeout=PATIENCE, kernel_name="python3").execute()
     (output,) = book.cells[0].outputs
     assert MIME in output["data"]
     assert "widgets" not in book.metadata

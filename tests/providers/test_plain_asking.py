@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE
 from wires import INSPECT, SIMULATED, said, simulated
 
 from agentnb.errors import (
@@ -205,9 +206,9 @@ def test_a_wait_can_be_interrupted(line: Line) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert waiting.wait(20)
+    assert waiting.wait(PATIENCE)
     line.provider.cancel()
-    thread.join(timeout=20)
+    thread.join(PATIENCE)
     assert len(failed) == 1
 
 
@@ -228,7 +229,7 @@ def test_the_pause_after_a_refused_connection_can_be_interrupted(line: Line, str
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(PATIENCE)
     assert len(failed) == 1
     assert line.provider._require_transport().trace.attempts == 1
 
