@@ -27,7 +27,7 @@ except ImportError:  # the browser environment has no hypothesis, and no propert
 else:
     # No deadline: timings belong in benchmarks. CI repeats the same examples, so that a red run can be repeated;
     # everywhere else each run searches anew. `make check` asks for few examples, `make search` for thousands.
-    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "100"))
+    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "60"))
     settings.register_profile("agentnb", deadline=None, max_examples=EXAMPLES, derandomize="CI" in os.environ)
     settings.load_profile("agentnb")
 
