@@ -257,10 +257,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
     """Have the server start kernels that have imported everything."""
     with forked_python.serving(base / "processes", environment) as python:
-        command = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
+        forked_python.write_kernel_spec(base / "jupyter_path", python)
         yield
 
 
