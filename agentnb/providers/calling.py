@@ -262,7 +262,7 @@ class Calling:
             raise
 
     def _keys(self) -> list[str]:
-        """Return what the SDK may have sent as a key, in each way in which an error may write it out."""
+        """Return what the SDK may have sent as a key, in each form that an error may have."""
         named = (os.environ[name] for name in os.environ if name.endswith(("_KEY", "_TOKEN")) and self._reads(name))
         found = [key for key in (self._key, *named) if key and len(key) >= _SHORTEST_KEY and not self.simulated]
         return [form for key in found for form in (key, key.strip(), repr(key)[1:-1])]

@@ -58,8 +58,8 @@ def rates_of(model: Model, ttl: str) -> Rates:
 
 @dataclass(frozen=True)
 class Moment:
-    """A call that is about to be made: the pauses seen with its frame, whether that is warm, whether an object stands, or
-    stood until the frame changed.
+    """A call that is about to be made: the pauses seen with its frame, whether that is warm, whether an object stands.
+    Or one stood until the frame changed, and is to be replaced.
 
     `next_pause` and `next_there` are what only the clairvoyant looks at; None where the frame changes meanwhile.
     """
