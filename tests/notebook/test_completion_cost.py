@@ -34,4 +34,4 @@ def test_tools_and_servers_are_completed_without_opening_anything(tmp_path: Path
     took, words, opened = json.loads(said.splitlines()[-1])
     assert {"inspect", "run_code", "mcp:harbour"} <= set(words)
     assert not opened
-    assert took < 0.3, "seconds of the processor"
+    assert took < 1, "0.1 s of the processor"
