@@ -330,7 +330,7 @@ def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
 
 def _does(run: CellRun, name: str) -> str:
     flow = run.flow
-    return "binds" if name in flow.binds else "defines" if name in flow.methods | flow.defines else "changes"
+    return "defines" if name in flow.methods | flow.defines else "sets" if name in flow.binds else "changes"
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:

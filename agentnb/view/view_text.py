@@ -462,6 +462,12 @@ def child_lines(doc: Doc) -> list[str]:
     return [" · ".join(filter(None, _child_words(child))) for child in dicts(doc, "children")]
 
 
+def child_words(doc: Doc) -> str:
+    """Return `2 parts delegated`; nothing where the run has done all by itself."""
+    found = dicts(doc, "children")
+    return f"{plural(len(found), 'part')} delegated" if found else ""
+
+
 def _child_words(child: Doc) -> tuple[str, ...]:
     mark, word, _ = state_words({"state": child.get("state"), "live": {}})
     cost, taken = number(child.get("cost")), number(child.get("seconds"))

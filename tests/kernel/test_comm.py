@@ -184,6 +184,27 @@ def test_what_was_not_answered_is_asked_again_of_the_page_that_has_the_cell(read
     assert FakePage(ready, order=lines(("a", "code", "1"))).received == []
 
 
+def test_a_copy_on_the_same_kernel_is_shown_nothing_of_what_the_other_notebook_was_asked(ready: Any) -> None:
+    cells = lines(("a", "code", "x = 1"))
+    page = FakePage(ready, order=cells, session="first")
+    given = f"cell='a', digest={digest('x = 1')!r}, why='w', mark=mark, on_done=ends.append"
+    (sent,) = page.run(f"front_end.propose_replacement('x = 2', {given})")
+    assert FakePage(ready, order=cells, session="copy").received == []
+    assert FakePage(ready, order=cells, session="first").received == [sent], "its own page, loaded anew"
+
+
+def test_a_press_is_answered_where_it_was_though_a_copy_asked(kernel: Any) -> None:
+    task = ("c", "code", "%%agent --tools inspect\nWrite a function called `mean` of values, please.")
+    page = FakePage(kernel, order=lines(task), session="first")
+    page.tell([task], asking="c")
+    run = kernel.ok(task[2], "c").run["run_id"]
+    copy = FakePage(kernel, order=lines(task), session="copy")
+    insert, said = copy.send(type="code", run=run, block=1, use="insert", cell="c")
+    assert (insert["type"], said["type"]) == ("insert", "said")
+    page.send(type="steps", run=run, before=None)
+    assert page.received[-1]["type"] == "steps"
+
+
 def test_the_page_that_spoke_last_is_asked(ready: Any) -> None:
     first, second = FakePage(ready), FakePage(ready)
     first.tell([("a", "code", "1")], asking="a")

@@ -103,6 +103,16 @@ def test_a_run_after_its_death_starts_it_anew_and_expects_what_is_kept_on_disk_a
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("smollm")
+def test_the_reply_is_expected_to_be_kept_as_the_server_keeps_it() -> None:
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=60) as agent:
+        first, second = agent.run("Tell me of the harbour."), agent.run("And of the sea?")
+    assert first.usage["output"] > 10
+    assert second.cache["expected"] == first.usage["input"] + first.usage["cache_read"] + first.usage["output"] - 1
+    assert abs(second.cache["read"] - second.cache["expected"]) <= 0.02 * second.cache["read"]
+
+
+@pytest.mark.slow
 def test_a_file_that_is_no_model_is_named(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     bad = tmp_path / "bad.gguf"
