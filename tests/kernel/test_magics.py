@@ -280,8 +280,9 @@ def test_a_failed_cell_goes_with_the_next_task(kernel: Any) -> None:
 def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., Any]) -> None:
     kernel = start(AGENTNB_SIM_SPEED="2")
     kernel.ok("%load_ext agentnb\nlog = []")
-    begun = kernel.ok("%agent --bg --allow run_code Run `log.append(len(log))` please")
-    assert kernel.value("'_agent' in globals()") is False, "the cell came back before the run ended"
+    asks = "%agent --bg --allow run_code Run `log.append(len(log))` please"
+    begun = kernel.ok(f"{asks}\nended = '_agent' in globals()")  # the code runs between cells
+    assert kernel.value("ended") is False, "the cell goes on before the run has ended"
     assert kernel.ok("%agent --out other And you?").run["state"] == "COMPLETED"
     kernel.ok("import asyncio\nwhile not log: await asyncio.sleep(0.05)")
     while begun.displays[-1].get(RUN, {}).get("state") != "COMPLETED":
