@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.__main__ import main
 from agentnb.agent.money.shared_budget import Purse
@@ -102,7 +103,7 @@ def test_waiting_shows_how_far_it_is_on_a_terminal_and_leaves_nothing(monkeypatc
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.write", told.append, raising=False)
     fleet.on_wait(lambda: [machine.run_to_end(row.summary.run_id) for row in fleet.rows])
-    fleet.wait(60)
+    fleet.wait(PATIENCE)
     assert "3 of 3 completed" in "".join(told)
     assert told[-1] == "\r\x1b[K"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 RUN = "application/vnd.agentnb.run.v1+json"
 
@@ -385,7 +386,7 @@ def test_config_and_completion(kernel: Any) -> None:
 
 def complete(kernel: Any, line: str) -> list[str]:
     """The line as each offered completion would make it."""
-    found = kernel.client.complete(line, len(line), reply=True, timeout=30)["content"]
+    found = kernel.client.complete(line, len(line), reply=True, timeout=PATIENCE)["content"]
     return [line[: found["cursor_start"]] + text + line[found["cursor_end"] :] for text in found["matches"]]
 
 
@@ -427,7 +428,7 @@ def test_a_fresh_kernel_completes_earlier_runs_with_their_tasks(start: Callable[
 
 def complete_fully(kernel: Any, line: str) -> list[dict[str, Any]]:
     """Each completion with what it is, as front ends show it beside it."""
-    found = kernel.client.complete(line, len(line), reply=True, timeout=30)["content"]
+    found = kernel.client.complete(line, len(line), reply=True, timeout=PATIENCE)["content"]
     items = found["metadata"]["_jupyter_types_experimental"]
     assert not any({" ", "-"} & {*item["type"]} for item in items), "JupyterLab breaks the line there"
     return [item | {"type": item["type"].replace("\u00a0", " ")} for item in items]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Answer, Loopback
+from patience import PATIENCE
 
 from agentnb.errors import AccessRefused, KeyMissing
 from agentnb.script import Agent
@@ -36,7 +37,7 @@ class Gate(Loopback):
             self.refused += 1
             return 401, {"content-type": "application/json"}, b'{"error": {"message": "invalid key", "code": 401}}'
         self.passed += 1
-        behind = http.client.HTTPConnection(self._behind, timeout=20)
+        behind = http.client.HTTPConnection(self._behind, timeout=PATIENCE)
         behind.request("POST", path, body, dict(headers))
         came = behind.getresponse()
         return came.status, {"content-type": came.headers["content-type"]}, came.read()

@@ -74,7 +74,7 @@ class Soak:
         (self.place / "stop").touch()
         for one in self.workers:
             try:
-                one.wait(100)
+                one.wait(150)
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait()

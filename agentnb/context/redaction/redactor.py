@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
-from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_ENDS, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.secret_shapes import AROUND, GUESSABLE, NAME_ENDS, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -164,8 +164,12 @@ class Places:
                 starts = [line] if line >= done and (line or place <= shape.before) else []
             match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)
             done = max(done, place + 1) if match is None else match.end()
-            if match is not None:
+            if match is not None and (shape.beside is None or self._beside(shape.beside, match)):
                 yield match
+
+    def _beside(self, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
+        begin, end = match.span()
+        return bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
         """Return the text with each (start, end, instead) put in; of two over each other the first stands."""
@@ -212,12 +216,16 @@ def _crossing(broken: Sequence[Rejoined], taken: _Taken) -> Iterator[tuple[list[
         over = any(start < last and first < end for first, last in done.get(number, ()))
         # Words that only name a secret stand before many a line; what an address says of it does not.
         whole = (start, end) if shape.named else (match.start() - base, match.end() - base)
-        if over or end > len(one.text) or not one.crosses(*whole):
+        if over or end > len(one.text) or not one.crosses(*whole) or (shape.named and _ASSIGNS.match(one.text, end)):
             continue
         mark = _mark_for(match["secret"], shape, taken)
         if mark is not None:
             done.setdefault(number, []).append((start, end))
             yield list(one.places(start, end)), mark
+
+
+_ASSIGNS = re.compile(r"[ \t]{0,4}[:=]")
+"""After a name: the next line begins with one, and no value goes on there."""
 
 
 def _in_parts(places: Places, taken: _Taken) -> Places:

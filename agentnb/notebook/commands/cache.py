@@ -359,7 +359,8 @@ def _explain(session: Session, rest: str) -> None:
         raise InputError("there is no call to explain yet", todo="Run %%agent first.")
     title = f"Prompt cache: run {run.run_id}"
     if run.state == "DRY_RUN":
-        row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
+        why = str(run.cache.reason).removeprefix("expected: ")
+        row = (why, Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
         expected, told = ("what to expect, and why", "read", "of input"), _layer_notes(run, "Expected to be read")
         notes = ["Nothing was sent: this is what a call now should read."]
         show_table(title, expected, [row], notes, figure=prefix_html(run.receipt), told=told)
@@ -378,10 +379,6 @@ def _no_call(run: AgentRun) -> str:
     used = run.receipt["usage"]
     total = sum(used[name] for name in ("input", "cache_read", "cache_write_5m", "cache_write_1h"))
     return f"Its call was stopped in mid-reply, after ≈ {total:,} input and ≈ {used['output']:,} output tokens."
-
-
-def _forecast(run: AgentRun) -> str:
-    return str(run.cache.reason).removeprefix("expected: ")
 
 
 def _loss_notes(run: AgentRun) -> list[str]:

@@ -153,8 +153,8 @@ def test_redacting_twice_changes_nothing_more_and_the_same_text_gives_the_same_m
 @pytest.mark.parametrize("after", [" eta=2026-12-25T10:00Z", " run=a1b2c3d4e5", "\nkind: str = 'c0ffee42'"])
 def test_a_mark_takes_nothing_of_what_follows_it(secret: str, after: str) -> None:
     """A mark reads `secret:a9b]`, as an annotation could begin."""
-    clean = redact(f"pass={secret}{after}").text
-    assert clean.startswith("pass=[redacted:secret:")
+    clean = redact(f"password={secret}{after}").text
+    assert clean.startswith("password=[redacted:secret:")
     assert clean.endswith(f"]{after}")
 
 
