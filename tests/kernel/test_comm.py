@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -54,7 +55,7 @@ class FakePage:
         return self._until_idle(message["header"]["msg_id"])
 
     def _until_idle(self, request: str) -> list[dict[str, Any]]:
-        before, deadline = len(self.received), time.monotonic() + 60
+        before, deadline = len(self.received), time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
                 message = self.kernel.client.get_iopub_msg(timeout=1)
@@ -80,9 +81,9 @@ def ready(kernel: Any) -> Any:
 def targets(kernel: Any) -> set[str]:
     """The targets of the comms that the kernel lists: how a page learns that the extension is there."""
     kernel.client.comm_info()
-    reply = kernel.client.get_shell_msg(timeout=30)
+    reply = kernel.client.get_shell_msg(timeout=PATIENCE)
     while reply["header"]["msg_type"] != "comm_info_reply":
-        reply = kernel.client.get_shell_msg(timeout=30)
+        reply = kernel.client.get_shell_msg(timeout=PATIENCE)
     return {each["target_name"] for each in reply["content"]["comms"].values()}
 
 

@@ -218,7 +218,7 @@ def _listed(root: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         ignored = _ignores(root, here)
-        folders[:] = sorted(name for name in folders if not _is_skipped(root, here / name, ignored))
+        folders[:] = sorted(name for name in folders if not _is_skipped(here / name, ignored))
         for name in sorted(names):
             file = here / name
             if _is_wanted(root, file, ignored):
@@ -228,7 +228,7 @@ def _listed(root: Path) -> Iterator[str]:
                 return
 
 
-def _is_skipped(root: Path, folder: Path, ignored: Ignores) -> bool:
+def _is_skipped(folder: Path, ignored: Ignores) -> bool:
     name = folder.name
     return (
         name in SKIPPED
@@ -286,7 +286,7 @@ def _spec(folder: Path) -> GitIgnoreSpec | None:
 def _may_be_listed(root: Path, file: Path) -> bool:
     """Tell whether a file at this place would be listed."""
     for folder in (root / part for part in _steps(file.parent.relative_to(root))):
-        if _is_skipped(root, folder, _ignores(root, folder.parent)):
+        if _is_skipped(folder, _ignores(root, folder.parent)):
             return False
     return file.name.isprintable() and not _is_secret(file.name) and not _ignores(root, file.parent).has(file)
 
