@@ -9,12 +9,13 @@ NEXT_PYTHON ?= $(shell for v in 15 14 13 12; do \
 	for p in python3.$$v $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.$$v.*/bin/python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo "$$p" && exit; done; done)
 BIN := $(VENV)/bin
-# Tests wait for kernels, processes and modelled latencies as much as they compute: one worker a core.
 WORKERS := -n auto --dist worksteal
+# All tests wait for kernels, processes and servers a third of their time: three workers fill two cores.
+MORE_WORKERS := -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() * 3 // 2)') --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 # The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: bench-answers bench-local env env-lab env-next test test-python test-browser test-notebooks test-next test-model model test-tools search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
+.PHONY: bench-answers bench-local env env-lab env-next test test-python test-browser test-notebooks test-next test-model model test-tools search soak fuzz check check-types check-tests demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 COMMA := ,
@@ -69,7 +70,12 @@ NOT_QUICK := acp agent session explain fleet browser kernel simulator $(addprefi
 check: env
 	$(BIN)/ruff format --check agentnb tests
 	$(BIN)/ruff check agentnb tests
+	@$(MAKE) --no-print-directory -k -j 2 check-types check-tests
+
+check-types: env
 	$(BIN)/mypy
+
+check-tests: env
 	$(OFFLINE) AGENTNB_EXAMPLES=5 $(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not server and not kernel and not browser and not model" \
 		$(addprefix --ignore=tests/,$(NOT_QUICK)) tests
 
@@ -94,7 +100,7 @@ test:
 	$(if $(HAS_MODEL),,@echo "left out: test-model, for no model's weights are here (491 MB: make model)")
 
 test-python: $(VENV)/.weights
-	$(call phase,python,$(BEHIND) $(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser and not model" --ignore=tests/test_binder.py tests)
+	$(call phase,python,$(BEHIND) $(OFFLINE) $(BIN)/python $(PYTEST) $(MORE_WORKERS) -m "not browser and not model" --ignore=tests/test_binder.py tests)
 
 test-browser: env-lab
 	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) -n 2 --dist worksteal -m "not model" tests/browser tests/test_binder.py)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from local_tasks import home_with
+from patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = (ROOT / "binder" / "runtime.txt").read_text().strip().removeprefix("python-")
@@ -43,7 +44,7 @@ def dockerfile(tmp_path_factory: pytest.TempPathFactory) -> str:
         "--user-name",
         "jovyan",
     ]
-    done = subprocess.run([*command, str(checkout)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, str(checkout)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout + done.stderr
 
@@ -107,11 +108,11 @@ def test_it_lands_on_the_quickstart_however_it_is_started(command: tuple[str, st
     try:
         assert place_of(port, server) == "/lab/tree/notebooks/01-quickstart.ipynb"
         asked = f"http://127.0.0.1:{port}/lab/api/settings/@jupyterlab/apputils-extension:notification"
-        settings = json.loads(urllib.request.urlopen(asked, timeout=30).read())
+        settings = json.loads(urllib.request.urlopen(asked, timeout=PATIENCE).read())
         assert settings["schema"]["properties"]["fetchNews"]["default"] == "false"
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(PATIENCE)
 
 
 @pytest.mark.model
@@ -154,7 +155,7 @@ def outputs_of_lesson_08(environment: dict[str, str], place: Path) -> str:
 def place_of(port: int, server: subprocess.Popen[bytes]) -> str:
     """Where the server sends who asks for nothing else, as soon as it listens."""
     while server.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         try:
             connection.request("GET", "/")
             return (connection.getresponse().getheader("location") or "").partition("?")[0]

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ended import wait_until_gone
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import wait_until_gone
 
 import agentnb
 from agentnb.errors import StorageDamaged

@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ended import wait_until_gone
+from patience import wait_until_gone
 
 import agentnb
 from agentnb.errors import LocalModelFailed, ModelUnknown, PackageMissing, WeightsMissing
 from agentnb.models.catalog import lookup
 from agentnb.providers.local import running, weights
 from agentnb.providers.local.running import LocalServer
-
-PATIENCE = 30.0  # seconds for what takes one, on a machine that does other things
 
 
 @pytest.fixture
