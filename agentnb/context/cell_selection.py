@@ -99,7 +99,7 @@ FILLING = 6
 
 VAGUE = 4_000
 """Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
-VALUE = 70
+VALUE = 40
 """Tokens that the value of a name in the question, or what its definition uses, takes beside the task."""
 NO_ROOM = 10
 """Tokens that no cell goes into."""
