@@ -12,6 +12,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 import agentnb
 
@@ -312,7 +313,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "pathspec",
     ]
     code = f"import sys, agentnb; print([name for name in {heavy!r} if name in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert out.stdout.strip() == "[]"
 
 

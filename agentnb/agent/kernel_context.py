@@ -128,7 +128,7 @@ class Hydrator:
     def _own_names(self) -> list[str]:
         """Return the names that cells have bound to something of their own: an import is a package's."""
         left_out = {*self.cells.imports(), *self.pins.hidden}
-        names = dict.fromkeys([*self.cells.names, *ran_into(self.namespace, self.cells.imported())])
+        names = [*self.cells.names, *ran_into(self.namespace, self.cells.names, self.cells.imported())]
         return [name for name in names if name not in left_out and not name.startswith("_")]
 
     def additions(
@@ -369,8 +369,9 @@ class Hydrator:
         named = self._data_named(_words(task, mode))
         if mode not in _WORDS or self.schema_only or any(is_drawable(self.namespace[name]) for name in named):
             return {}
-        meant = self.notebook.figure_cells(task)
-        if not speaks_of_figure(task[:_SCAN], names_data=bool(named)) and not (meant and _OUTPUT.search(task)):
+        speaks = speaks_of_figure(task[:_SCAN], names_data=bool(named))
+        meant = self.notebook.figure_cells(task) if speaks or _OUTPUT.search(task) else []
+        if not (speaks or meant):
             return {}
         here = [item for item in self.observed.shown if item.value is None or item.value() is not None]
         found = [item for item in here if any(item.cell == run.cell for run in meant)]

@@ -354,7 +354,7 @@ def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
 
 def _does(run: CellRun, name: str) -> str:
     flow = run.flow
-    return "binds" if name in flow.binds else "defines" if name in flow.methods | flow.defines else "changes"
+    return "defines" if name in flow.methods | flow.defines else "sets" if name in flow.binds else "changes"
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
@@ -476,7 +476,7 @@ class _Filling:
 
 
 LISTED = 1
-"""Cells of this priority and later ones stand in the outline: the question does not name them."""
+"""From this priority on the outline tells a cell: the question does not point at it."""
 
 
 def _listed(run: CellRun, form: Form, reason: str, count: Callable[[str], int]) -> Picked:

@@ -199,12 +199,18 @@ class CellLog:
     @property
     def runs(self) -> tuple[CellRun, ...]:
         """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
-        return tuple(run for run in self._runs.values() if not self.is_hidden(run))
+        found = tuple(self._runs.values())
+        return found if self._tells_all else tuple(run for run in found if not self.is_hidden(run))
 
     @property
     def told_by_number(self) -> dict[int, CellRun]:
         """Return every run by its number, hidden ones left out."""
-        return {number: run for number, run in self.by_number.items() if not self.is_hidden(run)}
+        found = dict(self.by_number)
+        return found if self._tells_all else {number: run for number, run in found.items() if not self.is_hidden(run)}
+
+    @property
+    def _tells_all(self) -> bool:
+        return not (self.hidden or self.hidden_names)
 
     def is_hidden(self, run: CellRun) -> bool:
         return self.keeps_out(run.cell, run.source)
