@@ -142,6 +142,8 @@ def told(name: str, cells: list[str], lab: Any, open_page: Any) -> tuple[Path, A
     page.wait_idle()
     page.run_all()
     for index, asked in AT_A_GLANCE[name].items():
+        page.cell(index).scroll_into_view_if_needed()  # Lab draws what is near the window
+        page.page.wait_for_function("output => output.innerText.trim()", arg=page.output(index).element_handle())
         seen = " ".join(page.output(index).inner_text().split())
         assert {question: said for question, said in asked.items() if said not in seen} == {}, (index, seen)
     page.save(path)

@@ -142,7 +142,6 @@ def shows_untrusted_without_kernel(path: Path, notebook: dict[str, Any], open_pa
     page.cell(index).scroll_into_view_if_needed()
     output = page.output(index)
     output.get_by_text("✓", exact=True).wait_for()
-    output.locator("summary").first.press("Enter")
     output.get_by_text("What the last request sent").wait_for()
     page.picture("quickstart-untrusted")
 

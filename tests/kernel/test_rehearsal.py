@@ -74,8 +74,8 @@ def test_an_approved_run_is_taken_back(rehearsing: Any) -> None:
         assert line in undone
     assert rehearsing.value("[x, table, gone, 'made' in globals()]") == [1, [1, 2], "here", False]
     asked = rehearsing.ok("%agent What is x?").run
-    assert any("took back what run_code did to `gone`, `made`, `table`, `x`" in note for note in asked["notes"])
-    assert "took back what run_code did" in rehearsing.ok("%agent_context prompt").text, "the model is told, too"
+    assert any("What run_code did to `gone`, `made`, `table`, `x` was taken back" in note for note in asked["notes"])
+    assert "What run_code did to" in rehearsing.ok("%agent_context prompt").text, "the model is told, too"
     assert "there is no code of a model's to take back" in rehearsing.run("%agent_runs undo").error
 
 
