@@ -40,6 +40,7 @@ HOMES = {
     "orjson": ("canonical",),
     "diskcache": ("storage",),
     "astroid": ("context.resolve.inference_worker",),
+    "Stemmer": ("context.notebook.cell_runs",),
     "anthropic": ("providers.anthropic",),
     "google": ("providers.google",),
     "openai": ("providers.openai",),

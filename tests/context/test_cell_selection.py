@@ -384,7 +384,9 @@ def test_an_older_run_that_is_named_first_is_told_as_older_beside_the_newest() -
 
 
 def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
-    cells = [f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station" for i in range(60)]
+    cells = [
+        f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station, up the river" for i in range(60)
+    ]
     log = log_of(*cells)
     vague, clear = chosen(log, "Warum ist das so?"), chosen(log, "Why is `level_7` so high?")
     assert len(vague.picked) == len(cells)

@@ -190,7 +190,7 @@ def test_another_process_follows_by_cursor_and_misses_and_doubles_nothing(scene)
 LONG_STEP = """
 import sys
 from agentnb.durable.machine import AgentStateMachine
-machine = AgentStateMachine(sys.argv[1], lease=1.5)
+machine = AgentStateMachine(sys.argv[1], lease=4.0)
 
 def work(context):
     print("ready", flush=True)

@@ -112,7 +112,7 @@ def check_whole(fleet, runs, steps):
 @pytest.mark.slow
 def test_runs_are_spread_over_workers_and_each_step_is_made_once(executor, tmp_path):
     log = tmp_path / "log"
-    fleet = executor.start("flows:register", "COUNT", contexts(12, log, seconds=0.01)).wait(PATIENCE)
+    fleet = executor.start("flows:register", "COUNT", contexts(12, log, processes=2)).wait(PATIENCE)
     check_whole(fleet, 12, 5)
     assert set(executions(log).values()) == {1}
     assert len(set(pids(log))) == 2

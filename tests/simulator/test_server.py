@@ -306,8 +306,9 @@ def test_stopping_leaves_nothing_behind() -> None:
     address = ("127.0.0.1", int(sim.url.rpartition(":")[2]))
     idle = socket.create_connection(address)
     client = anthropic.Anthropic(api_key="any", base_url=sim.url, max_retries=0)
+    sim.inject("stall", after_events=3)
     with client.messages.stream(**ASK) as stream:
-        next(iter(stream))  # real time: most of the reply is still to come
+        next(iter(stream))  # most of the reply is still to come
         sim.stop()
         with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
             stream.get_final_message()

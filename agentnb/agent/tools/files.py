@@ -125,7 +125,7 @@ class ProjectFiles:
 
     def _edited(self, path: str, version: str, old: str, new: str) -> tuple[Path, str | None, str]:
         """Return the file, its text before (None: there is none yet), and after the change."""
-        if path.endswith(".ipynb"):
+        if path.lower().endswith(".ipynb"):
             raise Unable("A notebook is open in an editor: propose cells instead.")
         if version == NEW:
             if old:
@@ -136,9 +136,11 @@ class ProjectFiles:
         if version != found.version:
             raise Unable(f"{path} has version {found.version} now, not {version[:VERSION]}: read it again.")
         old, new = found.with_its_line_ends(old), found.with_its_line_ends(new)
-        if not old or (count := found.text.count(old)) != 1:
+        if not old or (count := _times(found.text, old)) != 1:
             why = "is empty" if not old else f"stands in {path} {count} times"
             raise Unable(f"`old` {why}; it must stand there exactly once.")
+        if old == new:
+            raise Unable("`new` is the same as `old`: nothing would change.")
         return found.path, found.text, found.text.replace(old, new)
 
     # --- which files there are -------------------------------------------------------------------------------
@@ -305,6 +307,11 @@ def _text_of(file: Path, called: str) -> str:
     if "\0" in text:
         raise Unable(f"{called} is no text.")
     return text
+
+
+def _times(text: str, part: str) -> int:
+    """Count the places where the part stands, those that overlap too."""
+    return len(re.findall(f"(?={re.escape(part)})", text))
 
 
 def _fitting(lines: list[str]) -> tuple[str, int]:

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
-from agentnb.context.redaction.secret_shapes import AROUND, GUESSABLE, NAME_ENDS, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.secret_shapes import AROUND, GUESSABLE, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -132,6 +132,7 @@ class Places:
         absent = {letter for letter in _HINT_LETTERS if letter not in lowered}
         self._here = {hint for hint in _HINTS if absent.isdisjoint(hint) and hint in lowered}
         self._known: dict[str, list[int]] = {}
+        self._found: dict[tuple[tuple[str, ...], re.Pattern[str] | None], list[int]] = {}
 
     def of(self, hint: str) -> list[int]:
         """Return where the hint begins, in small letters or large ones."""
@@ -143,9 +144,13 @@ class Places:
                 place = self._lowered.find(hint, place + 1)
         return found
 
-    def all_of(self, hints: Iterable[str]) -> list[int]:
-        """Return where one of the hints begins, in order."""
-        return sorted({place for hint in hints for place in self.of(hint)})
+    def all_of(self, hints: tuple[str, ...], ends: re.Pattern[str] | None = None) -> list[int]:
+        """Return where one of the hints begins, in order: where `ends` is there too, if that is asked for."""
+        if (found := self._found.get((hints, ends))) is None:
+            places = sorted({place for hint in hints for place in self.of(hint)})
+            found = places if ends is None else [place for place in places if ends.match(self.text, place)]
+            self._found[hints, ends] = found
+        return found
 
     def matches(self, shape: Shape) -> Iterator[re.Match[str]]:
         """Yield what the shape matches, from the left, none over another."""
@@ -155,11 +160,12 @@ class Places:
             yield from shape.pattern.finditer(self.text)
             return
         done = 0
-        for place in self.all_of(shape.hints):
-            if shape.named and shape.before and not NAME_ENDS.match(self.text, place):
-                continue
-            starts: Iterable[int] = range(max(done, place - shape.before), place + 1)
-            if shape.at_line:
+        for place in self.all_of(shape.hints, shape.ends):
+            first = max(done, place - shape.before)
+            starts: Iterable[int] = range(first, place + 1)
+            if shape.begins is not None:
+                starts = (begin.start() for begin in shape.begins.finditer(self.text, first, place + 1))
+            elif shape.at_line:
                 line = self.text.rfind("\n", max(0, place - shape.before - 1), place) + 1
                 starts = [line] if line >= done and (line or place <= shape.before) else []
             match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)

@@ -38,8 +38,8 @@ class Shape:
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
     hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
-    it looks like. Such a name ends soon after its hint, and `NAME_ENDS` tells that at once. `beside`: that must stand
-    within `AROUND` characters.
+    it looks like. `begins`: only there may a match begin. `ends`: that must come at its hint; both are quick tests.
+    `beside`: that must stand within `AROUND` characters.
     """
 
     kind: str
@@ -50,6 +50,8 @@ class Shape:
     at_line: bool = False
     named: bool = False
     beside: re.Pattern[str] | None = None
+    begins: re.Pattern[str] | None = None
+    ends: re.Pattern[str] | None = None
 
 
 def _shape(
@@ -60,7 +62,13 @@ def _shape(
 
 def _named(pattern: str, *hints: str, judge: Callable[[str], bool] = any_value, before: int | None = 0) -> Shape:
     """Return the shape of a secret that a name or a place gives away."""
-    return replace(_shape("secret", pattern, *hints, judge=judge, before=before), named=True)
+    shape = _shape("secret", pattern, *hints, judge=judge, before=before)
+    return replace(shape, named=True, ends=_NAME_ENDS if before else None)
+
+
+def _assigned(pattern: str, *hints: str, judge: Callable[[str], bool], before: int) -> Shape:
+    """Return the shape of a secret that is given to a name: `DB_PASSWORD=…`, `dbPassword: …`, in colours too."""
+    return replace(_named(pattern, *hints, judge=judge, before=before), begins=_HUMP, ends=_VALUE_COMES)
 
 
 def _token(
@@ -108,9 +116,13 @@ _KEY_HINTS = ("secret", "token", "key", "auth", "credential")
 _LONGEST_NAME = 16
 """Characters of a secret's name before the hint in it: `shared_access_key`; of a password's: `mot_de_passe`."""
 _LONGEST_PASSWORD = 8
-# Before the name stands no letter (`DB_PASSWORD`), or a hump (`dbPassword`); after it a short suffix.
-_COLOURED = r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm)"
-_HUMP = rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|{_COLOURED})"
+_HUMP = re.compile(
+    r"(?=[^\W\d_])(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|"
+    r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm))"
+)
+_NAME_ENDS = re.compile(r"[\w-]{0,60}+[^\w+/-]")
+_VALUE_COMES = re.compile(r"[\w-]{0,60}+\\{0,2}[\"']?\]?(?:[ \t]|\x1b\[[\d;]{0,8}m){0,8}[:=!,]")
+"""The rest of a name that begins with its hint, and what follows it. Much data has a hint in it by chance."""
 # `token_type`, `pass_zero`, `SECRET_PATH`: what is told about a secret is none.
 _ABOUT = (
     r"types?|ids?|names?|patterns?|zero|ur[li]s?|files?|filename|path|dir|headers?|fields?|endpoint|providers?|count|"
@@ -310,12 +322,14 @@ _IN_PLACE = (
         *("curl", "wget", "http"),
         judge=is_no_placeholder,
     ),
-    _named(
-        rf"(?<![\w-])--?(?:[a-z]{{1,20}}-)?{_NAME}[ \t]{{1,2}}[\"']?(?P<secret>[^\s\"']{{6,200}})",
-        *_PASSWORD_HINTS,
-        *_KEY_HINTS,
-        judge=is_flag_value,
-        before=24 + _LONGEST_NAME,
+    replace(
+        _named(
+            rf"--?(?:[a-z]{{1,20}}-)?{_NAME}[ \t]{{1,2}}[\"']?(?P<secret>[^\s\"']{{6,200}})",
+            *_HINTS,
+            judge=is_flag_value,
+            before=24 + _LONGEST_NAME,
+        ),
+        begins=re.compile(r"(?<![\w-])-"),
     ),
 )
 
@@ -420,33 +434,36 @@ SHAPES: tuple[Shape, ...] = (
     ),
     *_IN_PLACE,
     _shape("basic-auth", rf"{_AUTHORIZATION}(?P<secret>[A-Za-z0-9+/=]{{8,2000}})", "authorization"),
-    _named(
-        rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
+    _assigned(
+        rf"(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
         *_PASSWORD_HINTS,
         judge=is_quoted_password,
         before=_LONGEST_PASSWORD,
     ),
-    _named(rf"{_HUMP}(?i:{_KEYS}{_EQUALS}){_QUOTED}", "secret", "key", judge=is_quoted_key, before=_LONGEST_NAME),
-    _named(
-        rf"{_HUMP}{_STRONG}[\"'][ \t]{{0,4}},[ \t]{{0,4}}{_QUOTED}", *_HINTS, judge=is_default, before=_LONGEST_NAME
+    _assigned(rf"(?i:{_KEYS}{_EQUALS}){_QUOTED}", "secret", "key", judge=is_quoted_key, before=_LONGEST_NAME),
+    replace(
+        _assigned(
+            rf"{_STRONG}[\"'][ \t]{{0,4}},[ \t]{{0,4}}{_QUOTED}", *_HINTS, judge=is_default, before=_LONGEST_NAME
+        ),
+        ends=re.compile(r"[\w-]{0,60}+[\"'][ \t]{0,4},"),
     ),
-    _named(
-        rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}",
+    _assigned(
+        rf"(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}",
         *_PASSWORD_HINTS,
         judge=is_password,
         before=_LONGEST_PASSWORD,
     ),
-    _named(rf"{_HUMP}(?i:{_KEYS}{_EQUALS}){_BARE}", "secret", "key", judge=is_key, before=_LONGEST_NAME),
-    _named(
-        rf"{_HUMP}{_NAME}(?:{_EQUALS}|[\"'][ \t]{{0,4}},[ \t]{{0,4}}){_EITHER}",
+    _assigned(rf"(?i:{_KEYS}{_EQUALS}){_BARE}", "secret", "key", judge=is_key, before=_LONGEST_NAME),
+    _assigned(
+        rf"{_NAME}(?:{_EQUALS}|[\"'][ \t]{{0,4}},[ \t]{{0,4}}){_EITHER}",
         *_HINTS,
         judge=is_generated,
         before=_LONGEST_NAME,
     ),
     *(
         replace(
-            _named(
-                rf"{_HUMP}(?i:(?:db|user|root|admin|bind|smtp|ftp|mail)?{_SHORT}{_EQUALS}){value}",
+            _assigned(
+                rf"(?i:(?:db|user|root|admin|bind|smtp|ftp|mail)?{_SHORT}{_EQUALS}){value}",
                 *("pass", "pw", "secret"),
                 judge=is_of_account,
                 before=5,
@@ -459,8 +476,6 @@ SHAPES: tuple[Shape, ...] = (
 """Most specific first: a key that one shape took is a mark before the next one looks."""
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
-NAME_ENDS = re.compile(r"[\w-]{0,60}+[^\w+/-]")
-"""The rest of a name that begins with its hint, and what follows it. Much data has a hint in it by chance."""
 NAME_HINTS = _HINTS
 """Literals, in small letters; the name of a secret contains one of them."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

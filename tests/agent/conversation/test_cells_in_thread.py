@@ -81,7 +81,7 @@ class CellSearch(ThreadMachine):
         lined = {
             int(n)
             for part in re.findall(r'<notebook form="outline">\n(.*?)\n</notebook>', text, re.DOTALL)
-            for group in re.findall(r"^\[([\d, ]+)\]", part, re.MULTILINE)
+            for group in re.findall(r"^([\d, ]+): ", part, re.MULTILINE)
             for n in group.split(", ")
         }
         for cell, number in self.newest.items():

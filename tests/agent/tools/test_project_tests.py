@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,23 @@ def test_a_failing_test_is_told_with_what_was_printed(root: Path, monkeypatch: p
     assert "assert (1 + 1) == 3" in outcome.text
     assert "1 failed, 1 passed" in outcome.text
     assert outcome.text.endswith("[exit 1]")
+
+
+def test_of_endless_output_the_beginning_and_the_end_are_kept_in_little_memory(root: Path) -> None:
+    words = "print('first'); [print('x' * 999_999) for _ in range(50)]; print('last')"
+    (root / "Makefile").write_text(f'test:\n\t@{sys.executable} -c "{words}"\n')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = ProjectTests(root).run_tests("make test").text
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000, "KB, of 50 MB that were printed"
+    assert said.startswith("first")
+    assert said.endswith("last\n\n[exit 0]")
+
+
+def test_what_the_tests_leave_running_ends_with_them(root: Path) -> None:
+    (root / "Makefile").write_text("test:\n\t@sleep 600 & echo $$! > left; echo done\n")
+    assert ProjectTests(root).run_tests("make test").text == "done\n\n[exit 0]"
+    left = Path(f"/proc/{(root / 'left').read_text().strip()}/status")
+    assert not left.exists() or "State:\tZ" in left.read_text()
 
 
 def test_tests_that_take_too_long_or_are_stopped_end_with_what_they_had_printed(root: Path) -> None:

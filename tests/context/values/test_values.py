@@ -144,7 +144,7 @@ def test_what_would_take_long_is_not_counted() -> None:
     ):
         started = time.thread_time()
         assert said in describe("v", value)
-        assert time.thread_time() - started < 0.2, "all of it was looked at"
+        assert time.thread_time() - started < 1, "all of it was looked at"
 
 
 def test_bounded_and_without_addresses() -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.__main__ import main
 from agentnb.errors import ModelUnknown, PackageMissing, StorageDamaged, StorageFull, WeightsMissing
@@ -116,7 +117,7 @@ def test_two_fetches_at_once_fetch_it_once(home: Path, index: Path) -> None:
     ready = threading.Barrier(3)
 
     def one(_: int) -> tuple[Path, list[str]]:
-        ready.wait(60)
+        ready.wait(PATIENCE)
         return fetch(home)
 
     with ThreadPoolExecutor(3) as pool:
