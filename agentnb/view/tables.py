@@ -231,15 +231,16 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) 
 
 
 def _record(columns: Sequence[str], row: Sequence[object], width: int) -> list[str]:
-    """Return a row of a table that has no room: what counts, and below it each other column by its name."""
-    main = next((i for i, value in enumerate(row) if isinstance(value, Stacked)), 0)
+    """Return one row in lines, where the columns have no room: what counts, then the others with their names."""
+    at = next((i for i, value in enumerate(row) if isinstance(value, Stacked)), 0)
+    main = row[at]
     others = (
         f"{name} {_cell_text(value)}".strip()
         for i, (name, value) in enumerate(zip(columns, row, strict=False))
-        if i != main and value not in (None, "")
+        if i != at and value not in (None, "")
     )
-    facts = row[main].facts if isinstance(row[main], Stacked) else ()
-    return Stacked(_cell_text(row[main]), (*facts, *others)).lines(width)
+    facts = main.facts if isinstance(main, Stacked) else ()
+    return Stacked(_cell_text(main), (*facts, *others)).lines(width)
 
 
 def _natural(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[int]:
