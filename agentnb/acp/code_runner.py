@@ -1,4 +1,4 @@
-"""Run a session's code on the process's main thread, piece by piece, where a client can stop it.
+"""Run a session's code on the main thread, one piece at a time, so that a client can stop it.
 
 A signal reaches the main thread alone, also while code sleeps. What code prints is caught for the whole process, so
 pieces of two sessions never run side by side.

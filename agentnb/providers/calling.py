@@ -181,7 +181,10 @@ class Calling:
 
     def _ask(self, wire: Wire, on_text: OnText, lost: LostReplies) -> CallAnswer:
         trace = self._require_transport().begin(
-            self._tells_of_waits(on_text), longest_wait=wire.retry_wait, hands_back=wire.hands_back
+            self._tells_of_waits(on_text),
+            longest_wait=wire.retry_wait,
+            hands_back=wire.hands_back,
+            most_tokens=wire.most_tokens,
         )
         fell_back, tries = False, 0
         while True:

@@ -119,7 +119,7 @@ def test_a_question_shows_the_whole_call_in_each_way_that_clients_show_one(
 def test_a_turn_that_the_client_cancels_ends_at_once_and_stays_ended(tmp_path: Path, warm_python: list[str]) -> None:
     async def scene() -> None:
         person = Person()
-        async with connected(person, warm_python, tmp_path / "home", speed="1") as (client, _):
+        async with connected(person, warm_python, tmp_path / "home", speed="0.2") as (client, _):
             session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
             prompt = asyncio.create_task(ask(client, session, "Hello"))
             while not person.told:

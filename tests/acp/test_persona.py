@@ -1,8 +1,7 @@
 """The persona of Jupyter AI's chat, against that package: found as it finds personas, and a question asked through it.
 
 Jupyter AI as a whole asks for versions of other packages that differ from ours (mcp below 2). What a persona is made of
-does not: `make test-browser` has it in build/chat. By hand: PYTHONPATH=build/chat .venv-lab/bin/python -m pytest on this
-file.
+does not: `make test-browser` has it in build/chat, which PYTHONPATH names.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from unfolding import packed
 
 from agentnb.errors import InputError
 from agentnb.explain.judge import Unjudged
@@ -174,7 +175,7 @@ def entry(asked: object, **content: object) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.har", "a.yaml"])
 def test_a_reply_that_unfolds_costs_little(tmp_path: Path, name: str) -> None:
-    bomb = base64.b64encode(gzip.compress(b"\0" * 400_000_000, 1)).decode()
+    bomb = base64.b64encode(packed(b"\0", "gzip")).decode()
     cassette = {"request": {"uri": URL, "body": json.dumps(ASKED)}, "response": {"body": {"base64_string": bomb}}}
     as_har = har(entry(json.dumps(ASKED), encoding="base64", text=bomb))
     log = written(tmp_path / name, as_har if name == "a.har" else yaml.safe_dump({"interactions": [cassette]}))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Answer, Loopback
+from patience import PATIENCE
 
 from agentnb.errors import AccessRefused, KeyMissing
 from agentnb.script import Agent
@@ -43,7 +44,7 @@ class Gate(Loopback):
             said = {"error": {"message": f"invalid key {sent}", "code": 401}}
             return 401, {"content-type": "application/json"}, json.dumps(said).encode()
         self.passed += 1
-        behind = http.client.HTTPConnection(self._behind, timeout=20)
+        behind = http.client.HTTPConnection(self._behind, timeout=PATIENCE)
         behind.request("POST", path, body, dict(headers))
         came = behind.getresponse()
         return came.status, {"content-type": came.headers["content-type"]}, came.read()

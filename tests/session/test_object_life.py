@@ -206,7 +206,7 @@ def test_old_and_new_cells_in_turn_use_one_object_each(slow: Slow) -> None:
     slow.ask("Hello?", cell="first")
     slow.ask("Explain `tide`.", cell="old")
     slow.cell(f"def tide(x):\n    '''{text}'''\n    return x * 2")
-    assert "New segment" in notes_of(slow.ask("And now?", cell="new"))
+    assert "Prompt begun anew" in notes_of(slow.ask("And now?", cell="new"))
     frames = set()
     for _ in range(8):
         for cell in ("old", "new"):

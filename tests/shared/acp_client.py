@@ -73,4 +73,4 @@ async def ask(client: Any, session_id: str, text: str = ASKED) -> Any:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 120))
+    asyncio.run(asyncio.wait_for(test(), 500))
