@@ -466,7 +466,7 @@ class _Filling:
 
 
 LISTED = 2
-"""From this priority on a cell is told in the outline: the question does not point at it or name it."""
+"""From this priority on the outline tells a cell: the question does not point at or name it."""
 
 
 def _listed(run: CellRun, form: Form, reason: str, count: Callable[[str], int]) -> Picked:
