@@ -99,7 +99,10 @@ AT_A_GLANCE: dict[str, dict[int, dict[str, str]]] = {
         11: {"what did I choose": "tide"},
         12: {"where did it go": "What was sent to sim:claude-sonnet-4-6", "until when": "60 min"},
         13: {"until when": "60 min", "what did it cost": "$0.00", "did it answer": "Nothing was generated"},
-        14: {"is it the same": "4 steps replayed, 1 of them otherwise", "why": "A difference means that the notebook"},
+        14: {
+            "is it the same": "1 of 4 steps differs from what was recorded",
+            "why": "A difference means that the notebook",
+        },
         15: {"did it run": "Nothing was executed", "how does it go on": "%agent_runs resume r-"},
         16: {"what is the newest": "Forked, not begun", "what did it cost": "3 questions, $0.0"},
         17: {
