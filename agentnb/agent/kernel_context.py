@@ -37,7 +37,7 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 MAX_VALUES = 12
 ASIDE = 200
-"""Characters of a value that the task does not name itself: its cells use it."""
+"""Characters of a value that the task does not mark."""
 MAX_PICTURES = 4
 _WORDS = ("auto", "cells")
 """The modes in which the words of a task count, not its marks alone."""
@@ -329,8 +329,8 @@ class Hydrator:
         involves. Shown figures follow, where the task speaks of such."""
         words = _words(task, mode)
         data = self._data_named([*words, *involved])
-        said = set(self._data_named(words))
-        named = [self._described(name, description.LIMIT if name in said else ASIDE) for name in data[:MAX_VALUES]]
+        marked = _words(task, "marks")
+        named = [self._described(name, description.LIMIT if name in marked else ASIDE) for name in data[:MAX_VALUES]]
         if len(data) > MAX_VALUES:
             named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
         figures = (
