@@ -60,7 +60,7 @@ class TokenCounter:
         if not text:
             return 0
         weights = _WEIGHTS.get(self.family, _WEIGHTS["claude-4"])
-        tokens = sum(map(mul, weights, _features(text)))
+        tokens: float = sum(map(mul, weights, _features(text)))
         return max(1, round(tokens * self.factor))
 
     def tool(self, text: str) -> int:

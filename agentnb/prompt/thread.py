@@ -124,7 +124,7 @@ class ReadBlocks:
     """Holds what was read of the blocks that a prompt begins with. Of a prompt that grew, only its end is read again.
 
     `weights` are the blocks' own, and `stale` is how much of each later blocks made out of date. `newest` has by name
-    the digest that was sent last, and the weight of each text of it by its block's place.
+    the digest that was sent last, and by place the weight of its texts.
     """
 
     blocks: tuple[Block, ...] = ()

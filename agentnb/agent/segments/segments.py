@@ -61,7 +61,7 @@ class ChosenSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Holds a path as a segment sends it: its turns, what was read of its blocks, and what became of what they hold.
+    """Holds a path as a segment sends it: its turns, its blocks as read, what became of what they hold.
 
     Weights are pieces of text (see tokens.pieces).
     """
