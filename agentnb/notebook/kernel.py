@@ -144,7 +144,7 @@ class Notebook:
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
             self.whole_cell_id = getattr(info, "cell_id", None) or None
             self.cell_id = short_cell_id(self.whole_cell_id or "") or None
-        self._files.add(found_at_once(self.shell, info))
+        self._files |= found_at_once(self.shell, info)
         if info.store_history and not info.silent:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
