@@ -36,6 +36,8 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts
 
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 MAX_VALUES = 12
+ASIDE = 200
+"""Characters of a value that the task does not name itself: its cells use it."""
 MAX_PICTURES = 4
 _WORDS = ("auto", "cells")
 """The modes in which the words of a task count, not its marks alone."""
@@ -333,7 +335,8 @@ class Hydrator:
         involves. Shown figures follow, where the task speaks of such."""
         words = _words(task, mode)
         data = self._data_named([*words, *involved])
-        named = [self._described(name) for name in data[:MAX_VALUES]]
+        said = set(self._data_named(words))
+        named = [self._described(name, description.LIMIT if name in said else ASIDE) for name in data[:MAX_VALUES]]
         if len(data) > MAX_VALUES:
             named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
         figures = (
@@ -386,10 +389,10 @@ class Hydrator:
             found = [Shown(cell="", value=open_in_pyplot)]
         return names_of(found[-MAX_PICTURES:], self.cells.numbers)
 
-    def _described(self, name: str) -> str:
+    def _described(self, name: str, limit: int = description.LIMIT) -> str:
         if self.schema_only:
             return self.scrub(describe_schema(name, self.namespace[name]))
-        return self.scrub.of_output(description.describe(name, self.namespace[name]))
+        return self.scrub.of_output(description.describe(name, self.namespace[name], limit=limit))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]

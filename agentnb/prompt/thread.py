@@ -123,8 +123,8 @@ def removed_definitions(blocks: Iterable[Block]) -> tuple[str, ...]:
 class ReadBlocks:
     """Holds what was read of the blocks that a prompt begins with. Of a prompt that grew, only its end is read again.
 
-    `weights` are the blocks' own, and `stale` is how much of each later blocks made out of date. `newest` has by name
-    the digest that was sent last, and by place the weight of its texts.
+    `weights` are the blocks' own, and `stale` is how much of each later blocks made out of date. `newest` has
+    the digest that was sent last, by name, and the weights of its texts, by their block's place.
     """
 
     blocks: tuple[Block, ...] = ()

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from agentnb.canonical import JsonMapping
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Prompt
-from agentnb.models.messages import Reply, Usage
+from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers.transport import LONGEST_WAIT, CallTrace
 
 
@@ -56,6 +56,12 @@ class Wire:
         """Return the fallback, within this request's limits."""
         assert self.fallback is not None, "asked for only where there is one"
         return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait, hands_back=self.hands_back)
+
+    @property
+    def most_tokens(self) -> int:
+        """Return how many tokens the reply may have, as the body says on its own wire."""
+        said = [self.body.get("max_tokens"), self.body.get("max_output_tokens")]
+        return max(n for n in (0, *said, inside(self.body, "config").get("maxOutputTokens")) if isinstance(n, int))
 
     def plain(self) -> Wire:
         """Return the same request, asked for in one piece."""

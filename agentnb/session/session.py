@@ -56,8 +56,8 @@ SERVED = tuple(ADAPTERS)
 
 SOLVES = ("propose_cell", "edit_file")
 """Tools that a tutor does not have: they would hand in the solution."""
-NEWEST = 1000
-"""Runs among which one is found by a part of its id."""
+LISTED = 1000
+"""Newest runs among which one of a name like an unknown one is looked for."""
 
 
 def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
@@ -327,20 +327,21 @@ class Session(Opened):
             asked *= 4
 
     def full_run_id(self, run_id: str) -> str:
-        """Return the id that `run_id` is, however old; or that of the newest (1,000) which it begins or ends.
+        """Return the id that `run_id` is, or that of the only run, however old, whose id it begins or ends.
 
         Raises RunUnknown.
         """
         journal = self.journal
         with contextlib.suppress(RunUnknown):
             return str(journal.row(run_id).summary.run_id)
-        known = [run.run_id for run in (journal.runs(limit=NEWEST) if "/" in run_id else self.runs(NEWEST))]
+        known = [run.run_id for run in journal.runs(limit=None) if "/" in run_id or not run.inner]
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             raise RunUnknown(f"{len(fitting)} runs fit {run_id!r}", todo="Write more of the run's id.")
-        raise RunUnknown(f"no run is called {run_id!r}", todo=f"{nearest(run_id, known)} See %agent_runs list.".strip())
+        like = nearest(run_id, known[:LISTED])
+        raise RunUnknown(f"no run is called {run_id!r}", todo=f"{like} See %agent_runs list.".strip())
 
 
 _HALF = re.compile("[\ud800-\udfff]")

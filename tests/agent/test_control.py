@@ -10,7 +10,6 @@ import pytest
 import agentnb
 from agentnb.agent.request import Limits
 from agentnb.errors import ActionUnsure, AgentnbError, InputError, RunUnknown
-from agentnb.session import session
 
 
 def loop(book: Any) -> Any:
@@ -114,15 +113,16 @@ def test_a_run_taken_up_again_keeps_the_stale_limit(book: Any) -> None:
     assert book.ask("Next?").state == "COMPLETED"
 
 
-def test_a_run_is_named_by_its_id_however_old_it_is(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_named_by_its_id_or_a_part_of_it_however_old_it_is(book: Any) -> None:
     """Each command finds its run by this: show, resume, approve, pause, fork, replay, export, --from."""
     run = book.ask("Say hello.")
     machine = book.session.machine()
-    before = book.session.full_run_id(run.run_id)
-    monkeypatch.setattr(session, "NEWEST", 3)
-    for number in range(4):
+    for number in range(60):
         machine.fork(run.run_id, 0, f"later-{number}")
-    assert before == book.session.full_run_id(run.run_id) == run.run_id
+    for named in (run.run_id, run.run_id[:-2], run.run_id[3:]):
+        assert book.session.full_run_id(named) == run.run_id
+    with pytest.raises(RunUnknown, match="60 runs fit"):
+        book.session.full_run_id("later-")
     assert book.session.find_run(run.run_id).text == run.text
     assert book.session.origin(f"{run.run_id}:1") == (run.run_id, 1)
     with pytest.raises(RunUnknown, match="no run is called"):

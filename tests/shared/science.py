@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import re
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -49,7 +50,42 @@ def number(dice: random.Random) -> str:
     return f"{dice.uniform(-1, 1) * 10 ** dice.randint(-6, 6):.{dice.randint(2, 8)}g}"
 
 
+def filled(shape: str, dice: random.Random) -> str:
+    """Return the text with what its `<hex64>`, `<i4>`, `<date>` stand for."""
+    return re.sub(r"<(\w+)>", lambda found: BLANKS[found[1]](dice) if found[1] in BLANKS else found[0], shape)
+
+
 Shape = Callable[[random.Random], str]
+CAPITALS, DIGITS, SMALL = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", "abcdefghijklmnopqrstuvwxyz"
+LETTERS = CAPITALS + SMALL + DIGITS
+BLANKS: dict[str, Shape] = {
+    **{f"hex{n}": lambda d, n=n: hexes(d, n) for n in (8, 16, 32, 40, 64, 128)},
+    **{f"i{n}": lambda d, n=n: of(d, "123456789", 1) + of(d, DIGITS, n - 1) for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 18)},
+    **{f"dna{n}": lambda d, n=n: of(d, "ACGT", n) for n in (30, 75, 150)},
+    **{f"aa{n}": lambda d, n=n: of(d, "ACDEFGHIKLMNPQRSTVWY", n) for n in (30, 60)},
+    **{f"U{n}": lambda d, n=n: of(d, CAPITALS, n) for n in (1, 2, 3, 4)},
+    **{f"AN{n}": lambda d, n=n: of(d, CAPITALS + DIGITS, n) for n in (4, 6, 9, 12, 18, 20)},
+    **{f"b58_{n}": lambda d, n=n: of(d, BASE58, n) for n in (34, 44)},
+    **{f"mix{n}": lambda d, n=n: of(d, LETTERS + ("" if n == 22 else "-_"), n - 1) + "7" for n in (11, 22, 43)},
+    **{f"b64_{n}": lambda d, n=n: base64_of(d, n * 3 // 4)[:n] for n in (24, 44, 86, 200)},
+    "b58_34": lambda d: of(d, BASE58, 33),
+    "bech": lambda d: of(d, BECH32, 38),
+    "bech58": lambda d: of(d, BECH32, 58),
+    "onion": lambda d: of(d, SMALL + "234567", 56),
+    "gh": lambda d: of(d, "0123456789bcdefghjkmnpqrstuvwxyz", 9),
+    "low6": lambda d: of(d, SMALL, 6),
+    "q75": lambda d: of(d, "FFFFF:,#", 75),
+    "uuid": an_id,
+    "ip": lambda d: ".".join(str(d.randint(1, 254)) for _ in range(4)),
+    "ep": lambda d: str(d.randint(1_500_000_000, 1_790_000_000)),
+    "f2": lambda d: f"{d.uniform(0, 100):.2f}",
+    "f4": lambda d: f"{d.uniform(0, 1):.4f}",
+    "lat": lambda d: f"{d.uniform(-89, 89):.5f}",
+    "lon": lambda d: f"{d.uniform(-179, 179):.5f}",
+    "e": lambda d: f"{d.uniform(1, 10) * 10 ** -d.randint(3, 40):.3e}",
+    "date": lambda d: f"20{d.randint(10, 26)}-{d.randint(1, 12):02d}-{d.randint(1, 28):02d}",
+    "time": lambda d: f"{d.randint(0, 23):02d}:{d.randint(0, 59):02d}:{d.randint(0, 59):02d}",
+}
 GENOMICS: list[Shape] = [
     lambda d: "ATATT" + of(d, "ACGT", 60, 140),
     lambda d: "ATCTT" + of(d, "ACGT", 60, 140),

@@ -51,7 +51,7 @@ class Threads:
         self._read = ReadBlocks()
 
     def read(self, blocks: Sequence[Block]) -> ReadBlocks:
-        """Return what these blocks hold, and what of it is out of date. Of a prompt that grew only the end is read."""
+        """Return what these blocks hold, and what is out of date. Of a prompt that grew, only the end is read."""
         known, blocks = self._read, tuple(blocks)
         known = known if blocks[: len(known.blocks)] == known.blocks else ReadBlocks()
         new = blocks[len(known.blocks) :]

@@ -61,7 +61,7 @@ class ChosenSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Holds a path as a segment sends it: its turns, its blocks as read, what became of what they hold.
+    """Holds a path as a segment sends it: its turns, its blocks as they were read, and their state.
 
     Weights are pieces of text (see tokens.pieces).
     """
@@ -140,7 +140,7 @@ class Segments:
         """Return the segment for a new turn on this path."""
         root = segment_for(turns, path, kind)
         if root is None:
-            changed = "New segment: The model or the tools changed, so the prompt is written anew."
+            changed = "Prompt begun anew: the model or the tools changed."
             return ChosenSegment(root=None, why=changed if path else "")
         return self._go_on(self._as_sent(path, root, kind, self._services.counter(request.model)), request)
 
@@ -181,7 +181,7 @@ class Segments:
         if total < model.cache.minimum:
             return ""
         return (
-            f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date. "
+            f"Prompt begun anew: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date. "
             "The prompt cache had let the conversation go, so all of it is paid for anyway."
         )
 
@@ -270,8 +270,8 @@ class Segments:
             else f" Keeping it would cost ≈ ${keep:.4f} a call; {what} written anew for ≈ ${write:.4f} once."
         )
         return (
-            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
-            f"{passed.limit:.0%}).{cost}"
+            f"Prompt begun anew: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}"
+            f"({passed.share:.0%}, limit {passed.limit:.0%}).{cost}"
         )
 
 

@@ -90,7 +90,7 @@ def _size(value: Any) -> str:
 
 
 def ran_into(namespace: JsonMapping, bound: Container[str], modules: Iterable[str]) -> list[str]:
-    """Return the user's names that no cell's code has bound: those of `%run`, `exec` or a magic.
+    """Return the user's names that no cell's code has bound: `%run`, `exec` or a magic did.
 
     A name that one of `modules` has with the same value came from there, by a star.
     """

@@ -28,8 +28,12 @@ class Assembled:
 
 
 def assembled(source: str) -> Iterator[Assembled]:
-    """Yield literals side by side or with `+` between them, on one line or several. `"".join([…])`, `format`, `%` and
-    f-strings count if they hold nothing but literals."""
+    """Yield literals side by side or with `+` between them, on one line or several.
+
+    One before a colon is a key.
+
+    `"".join([…])`, `format`, `%` and f-strings count if they hold nothing but literals.
+    """
     quotes = _quotes(source)
     for needs, sign, pattern, text_of in _FORMS:
         for match in _matches(source, quotes if any(one in source for one in needs) else (), sign, pattern):
@@ -145,7 +149,7 @@ _FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str], re.Pattern[str], Callable[
     (
         ("",),
         re.compile(rf"[\"'](?=[ \t+\\\r\n]){_LINE}(?:\+{_LINE})?{_PREFIX}[\"']"),
-        re.compile(rf"(?<![\w\"'\\]){_LITERAL}(?:{_LINE}(?:\+{_LINE})?{_LITERAL}){{1,20}}"),
+        re.compile(rf"(?<![\w\"'\\]){_LITERAL}(?:{_LINE}(?:\+{_LINE})?{_LITERAL}(?!{_SPACE}:)){{1,20}}"),
         _joined,
     ),
     (

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
-from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_ENDS, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.secret_shapes import AROUND, GUESSABLE, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -132,6 +132,7 @@ class Places:
         absent = {letter for letter in _HINT_LETTERS if letter not in lowered}
         self._here = {hint for hint in _HINTS if absent.isdisjoint(hint) and hint in lowered}
         self._known: dict[str, list[int]] = {}
+        self._found: dict[tuple[tuple[str, ...], re.Pattern[str] | None], list[int]] = {}
 
     def of(self, hint: str) -> list[int]:
         """Return where the hint begins, in small letters or large ones."""
@@ -143,9 +144,13 @@ class Places:
                 place = self._lowered.find(hint, place + 1)
         return found
 
-    def all_of(self, hints: Iterable[str]) -> list[int]:
-        """Return where one of the hints begins, in order."""
-        return sorted({place for hint in hints for place in self.of(hint)})
+    def all_of(self, hints: tuple[str, ...], ends: re.Pattern[str] | None = None) -> list[int]:
+        """Return where one of the hints begins, in order: where `ends` is there too, if that is asked for."""
+        if (found := self._found.get((hints, ends))) is None:
+            places = sorted({place for hint in hints for place in self.of(hint)})
+            found = places if ends is None else [place for place in places if ends.match(self.text, place)]
+            self._found[hints, ends] = found
+        return found
 
     def matches(self, shape: Shape) -> Iterator[re.Match[str]]:
         """Yield what the shape matches, from the left, none over another."""
@@ -155,17 +160,22 @@ class Places:
             yield from shape.pattern.finditer(self.text)
             return
         done = 0
-        for place in self.all_of(shape.hints):
-            if shape.named and shape.before and not NAME_ENDS.match(self.text, place):
-                continue
-            starts: Iterable[int] = range(max(done, place - shape.before), place + 1)
-            if shape.at_line:
+        for place in self.all_of(shape.hints, shape.ends):
+            first = max(done, place - shape.before)
+            starts: Iterable[int] = range(first, place + 1)
+            if shape.begins is not None:
+                starts = (begin.start() for begin in shape.begins.finditer(self.text, first, place + 1))
+            elif shape.at_line:
                 line = self.text.rfind("\n", max(0, place - shape.before - 1), place) + 1
                 starts = [line] if line >= done and (line or place <= shape.before) else []
             match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)
             done = max(done, place + 1) if match is None else match.end()
-            if match is not None:
+            if match is not None and (shape.beside is None or self._beside(shape.beside, match)):
                 yield match
+
+    def _beside(self, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
+        begin, end = match.span()
+        return bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
         """Return the text with each (start, end, instead) put in; of two over each other the first stands."""
@@ -212,12 +222,16 @@ def _crossing(broken: Sequence[Rejoined], taken: _Taken) -> Iterator[tuple[list[
         over = any(start < last and first < end for first, last in done.get(number, ()))
         # Words that only name a secret stand before many a line; what an address says of it does not.
         whole = (start, end) if shape.named else (match.start() - base, match.end() - base)
-        if over or end > len(one.text) or not one.crosses(*whole):
+        if over or end > len(one.text) or not one.crosses(*whole) or (shape.named and _ASSIGNS.match(one.text, end)):
             continue
         mark = _mark_for(match["secret"], shape, taken)
         if mark is not None:
             done.setdefault(number, []).append((start, end))
             yield list(one.places(start, end)), mark
+
+
+_ASSIGNS = re.compile(r"[ \t]{0,4}[:=]")
+"""After a name: the next line begins with one, and no value goes on there."""
 
 
 def _in_parts(places: Places, taken: _Taken) -> Places:

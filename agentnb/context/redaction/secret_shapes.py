@@ -1,4 +1,4 @@
-"""List the shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
+"""List the shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
 compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets
@@ -7,36 +7,28 @@ at ten times the time. kingfisher found 71 %, is a 47 MB program, and takes seco
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-ENTROPY_BITS = 3.0
-"""Bits per character from which the value of `password = …` counts as a secret of its own; prose has fewer."""
-_PLACEHOLDER = re.compile(
-    r"(?:x{3,}|\*{3,}|\.{3,}|your|example|changeme|placeholder|redacted|dummy|none|null|true|false|<|\{|\$|\[redacted)",
-    re.IGNORECASE,
+from agentnb.context.redaction.secret_judges import (
+    any_value,
+    has_digits,
+    is_argument,
+    is_braced,
+    is_cookie,
+    is_default,
+    is_flag_value,
+    is_generated,
+    is_key,
+    is_mixed,
+    is_no_placeholder,
+    is_of_account,
+    is_password,
+    is_quoted_key,
+    is_quoted_password,
+    is_random,
 )
-
-
-# `settings.token`, `tokens[0]`, `Optional[str]`, `imdsv2_session_token`, an address, markup: what code puts there.
-_CODE = re.compile(
-    r"\[|[A-Za-z_][A-Za-z_.]*$|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){2,8}$|[A-Za-z_][\w.]*\[|_?[a-z]+\d{0,2}(?:[_.][A-Za-z]+(?:\d{1,2}[a-z]*)?)+$|https?://|urn:|[^`]*`",
-)
-_FORMAT = re.compile(r"(?:%[sdr]|\{\w*\}|[:@/._-])+$")
-_PATH = re.compile(r"~?(?:/[\w.@+-]+)+/?$")
-_SECRET_WORD = re.compile(r"token|key|secret|passw|credential|auth", re.IGNORECASE)
-_ADDRESS = re.compile(
-    r"https?://|urn:|[\d.]+$|[\w.-]*\.(?:json|pem|txt|ya?ml|toml|ini|cfg|py)$|(?:auto|none|basic|bearer)$",
-    re.IGNORECASE,
-)
-
-
-_STAND_IN = frozenset(
-    ["pass", "password", "passwd", "pwd", "pw", "secret", "token", "key", "test", "fake", "demo", "foo", "bar"]
-).union(["tiger", "string", "str", "text", "bytes", "object"])
-"""Words that stand for a secret in documentation, tests and schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +38,8 @@ class Shape:
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
     hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
-    it looks like. Such a name ends soon after its hint, and `NAME_ENDS` tells that at once.
+    it looks like. `begins`: only there may a match begin. `ends`: that must come at its hint; both are quick tests.
+    `beside`: that must stand within `AROUND` characters.
     """
 
     kind: str
@@ -56,178 +49,86 @@ class Shape:
     before: int | None = 0
     at_line: bool = False
     named: bool = False
+    beside: re.Pattern[str] | None = None
+    begins: re.Pattern[str] | None = None
+    ends: re.Pattern[str] | None = None
 
 
-def entropy(text: str) -> float:
-    """Bits per character by the frequencies of the characters in `text`."""
-    if not text:
-        return 0.0
-    counts = (text.count(character) for character in set(text))
-    return -sum(n / len(text) * math.log2(n / len(text)) for n in counts)
-
-
-NAME_BITS = 4.2
-"""Bits per character from which a value is too random to be a name."""
-
-
-def _names_one(value: str) -> bool:
-    """Know `aws_session_token`, `urn:…:token-type`, `THE_KEY_2`: the name or place of a secret, and none itself."""
-    if _ADDRESS.match(value):
-        return True
-    digits = sum(character.isdigit() for character in value)
-    is_name = bool(_SECRET_WORD.search(value) and re.fullmatch(r"[\w.:/{}-]+", value))
-    return is_name and digits <= 3 and entropy(value) < NAME_BITS
-
-
-def _is_path(value: str) -> bool:
-    return bool(_PATH.match(value)) and entropy(value) < NAME_BITS
-
-
-def _is_no_placeholder(value: str) -> bool:
-    return not _PLACEHOLDER.match(value) and value.lower() not in _STAND_IN
-
-
-def _is_password(value: str) -> bool:
-    """Return the bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
-    if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _is_path(value):
-        return False
-    least = 2.0 if re.search(r"\d", value) else ENTROPY_BITS - (0.6 if len(value) < 12 else 0)
-    return entropy(value) >= least
-
-
-def _is_key(value: str) -> bool:
-    """Return the bare value of a key's or token's name. Parsers call a word `token` too, so digits are asked for."""
-    if _ON_CHAIN.fullmatch(value) or _NUMBER.fullmatch(value):
-        return False
-    return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
-
-
-_GENERATED = re.compile(r"(?<!\S)(?!\d[\d.,]*[A-Za-z]{1,4}(?!\S))(?=\S*(?:[A-Za-z]\d|\d[A-Za-z]))[^\s<>{}()\[\]%]{2,}")
-"""A word with letters and digits side by side: frequent in a password with spaces, rare in a sentence."""
-
-
-def _is_quoted_password(value: str) -> bool:
-    if len(value) < 4 or not _is_no_placeholder(value):
-        return False
-    if _FORMAT.match(value) or _is_path(value):
-        return False
-    if " " in value.strip():
-        return bool(_GENERATED.search(value))
-    return entropy(value) >= 1.5 and not re.fullmatch(r"(?i)[a-z_]*pass[a-z_]*", value)
-
-
-_WORDING = re.compile(r"[\s\"']|\{[A-Za-z_][\w.]*\}|\[\w-\w|\(\?|[\])]\+|^#[0-9a-fA-F]{3,8}$")
-"""Words, a template, a pattern, a colour."""
-
-
-def _is_quoted_key(value: str) -> bool:
-    """Quoted beside a key's name: not the name of another one, an address, or a pattern."""
-    if _WORDING.search(value):
-        return False
-    return _is_quoted_password(value) and "\\" not in value and value.count("%s") < 2 and not _names_one(value)
-
-
-_ON_CHAIN = re.compile(r"0x[0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}")
-"""An address on Ethereum or Solana: `token` is also what is traded there."""
-_NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?")
-_DIGEST = re.compile(r"[0-9a-fA-F]{32,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""A digest or a UUID: what `key` names in a table, a cache and a log."""
-
-
-def _is_quoted_token(value: str) -> bool:
-    """Parsers compare their tokens with words: `token == "lambda"`."""
-    return bool(re.search(r"\d", value)) and _is_quoted_key(value) and not _ON_CHAIN.fullmatch(value)
-
-
-def _is_default(value: str) -> bool:
-    """Return a value after a secret's name in a call or list, where names stand side by side too."""
-    return len(value) >= 8 and " " not in value and _is_quoted_key(value) and _is_mixed_somewhat(value)
-
-
-def _is_mixed_somewhat(value: str) -> bool:
-    return (
-        bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value))
-        and entropy(value) >= 2.5
-        and not _PLAIN.match(value)
-    )
-
-
-_PLAIN = re.compile(r"[A-Za-z_]+[-_]?\d{1,2}(?:[-_.][A-Za-z]+\d{0,2})*$")
-"""`sha256`, `oauth2`, `field_1`: a word with a number."""
-
-
-def _is_argument(value: str) -> bool:
-    """Return what follows a flag of a command: not its next flag, a file, a number or a name."""
-    return not value.isdigit() and not value.startswith(("-", "/", "./", "$", "@")) and _is_password(value)
-
-
-def _is_flag_value(value: str) -> bool:
-    return _is_argument(value) and _is_key(value)
-
-
-def _is_cookie(value: str) -> bool:
-    return bool(re.match(r"[\w.$-]{1,80}=[^\s=;]{8,}", value)) and _is_mixed(value)
-
-
-def _is_mixed(value: str) -> bool:
-    """Letters and digits together, as generated keys have them; a long word has none."""
-    return bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value)) and entropy(value) >= ENTROPY_BITS
-
-
-def _is_random(value: str) -> bool:
-    """Find digits spread among letters: what a generator makes. Names with words in them have few digits."""
-    return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value) and not _DIGEST.fullmatch(value)
-
-
-def _has_digits(value: str) -> bool:
-    return sum(character.isdigit() for character in value) >= 3 and _is_mixed(value)
-
-
-def _any(secret: str) -> bool:
-    return True
-
-
-def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = _any, before: int | None = 0) -> Shape:
+def _shape(
+    kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = any_value, before: int | None = 0
+) -> Shape:
     return Shape(kind, re.compile(pattern), tuple(hint.lower() for hint in hints), judge, before)
 
 
-def _named(pattern: str, *hints: str, judge: Callable[[str], bool], before: int | None = 0) -> Shape:
+def _named(pattern: str, *hints: str, judge: Callable[[str], bool] = any_value, before: int | None = 0) -> Shape:
     """Return the shape of a secret that a name or a place gives away."""
-    return replace(_shape("secret", pattern, *hints, judge=judge, before=before), named=True)
+    shape = _shape("secret", pattern, *hints, judge=judge, before=before)
+    return replace(shape, named=True, ends=_NAME_ENDS if before else None)
 
 
-def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = _any, before: int | None = 0) -> Shape:
+def _assigned(pattern: str, *hints: str, judge: Callable[[str], bool], before: int) -> Shape:
+    """Return the shape of a secret that is given to a name: `DB_PASSWORD=…`, `dbPassword: …`, in colours too."""
+    return replace(_named(pattern, *hints, judge=judge, before=before), begins=_HUMP, ends=_VALUE_COMES)
+
+
+def _token(
+    kind: str, body: str, *hints: str, judge: Callable[[str], bool] = any_value, before: int | None = 0
+) -> Shape:
     """Return the shape of a key that stands by itself, with no letter or digit before it."""
     return _shape(kind, rf"(?<![A-Za-z0-9])(?P<secret>{body})", *hints, judge=judge, before=before)
 
 
 _END = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+# A password's and a key's names by themselves; words with other meanings, whose values must look generated.
 _PASSWORDS = (
-    r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)|(?<!low[_-])(?<!high[_-])(?<!band[_-])pass(?![a-z_-])|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
+    r"(?:(?:pg)?pass(?:word|wd|phrase|wort)|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
     r"wachtwoord|пароль|密码|パスワード)"
 )
-_PLAIN_TOKENS = ("page", "pagination", "continuation", "s2", "cell")  # the last two name places on the earth
-_PAGES = "".join(f"(?<!{word}{join})" for word in _PLAIN_TOKENS for join in ("", "_", "-"))
-_WORDS = rf"(?:{_PAGES}token|auth|credentials?)"
-_OTHERS = (
-    r"(?:secret|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|"
-    r"(?:account|signing|encryption|master|shared[_-]?access)[_-]?key)"
+_KEYS = (
+    r"(?:(?:api|access|secret|private|license|fernet|signing|encryption|master|(?:pre[_-]?)?shared(?:[_-]?access)?)"
+    r"[_-]?key|client[_-]?secret|(?<=[_-])secret|(?<=[a-z])secret)"
 )
-_KEYS = rf"(?:{_WORDS}|{_OTHERS})"
+_DATA_TOKENS = (
+    "page",
+    "pagination",
+    "continuation",
+    "cursor",
+    "sync",
+    "change",
+    "lock",
+    "resume",
+    "cache",
+    "s2",
+    "cell",
+)
+_NOT_DATA = "".join(f"(?<!{word}{join})" for word in _DATA_TOKENS for join in ("", "_", "-"))
+_SHORT = r"(?:pass(?:code)?|pw|pwd|secret)(?![a-z])"
+_WEAK = rf"(?:(?:identity|registry)?{_NOT_DATA}token|auth|credentials?|account[_-]?key|{_SHORT})"
+_ACCOUNT = re.compile(
+    r"(?i:(?<![a-z0-9])(?:[a-z]{1,10}_|db|my|pg)?(?:user|usr|uid|login|admin|root|e-?mail|mail|smtp|imap|s?ftp|ldap|"
+    r"[a-z]{0,9}sql|db|database|mongo|redis|wifi|ssid|proxy)(?:name|_?id|pass|pw)?(?![a-z0-9])|\bpwd[\"']?[ \t]*[:=])"
+)
+"""A user or a server, named beside a short word, says that it is a password's."""
+AROUND = 80
+"""Characters before and after a name and its value in which what must stand beside them may stand."""
 _PASSWORD_HINTS = ("pass", "pw", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密码", "パスワード")
 _KEY_HINTS = ("secret", "token", "key", "auth", "credential")
 _LONGEST_NAME = 16
 """Characters of a secret's name before the hint in it: `shared_access_key`; of a password's: `mot_de_passe`."""
 _LONGEST_PASSWORD = 8
-# Before the name stands no letter (`DB_PASSWORD`), or a hump (`dbPassword`); after it a short suffix.
-_COLOURED = r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm)"
-_HUMP = rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|{_COLOURED})"
+_HUMP = re.compile(
+    r"(?=[^\W\d_])(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|"
+    r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm))"
+)
+_NAME_ENDS = re.compile(r"[\w-]{0,60}+[^\w+/-]")
+_VALUE_COMES = re.compile(r"[\w-]{0,60}+\\{0,2}[\"']?\]?(?:[ \t]|\x1b\[[\d;]{0,8}m){0,8}[:=!,]")
+"""The rest of a name that begins with its hint, and what follows it. Much data has a hint in it by chance."""
 # `token_type`, `pass_zero`, `SECRET_PATH`: what is told about a secret is none.
 _ABOUT = (
     r"types?|ids?|names?|patterns?|zero|ur[li]s?|files?|filename|path|dir|headers?|fields?|endpoint|providers?|count|"
     r"counts|length|limit|size|format|expir\w*|ttl|params?|prefix|suffix|class|cls|var|style|index|requests?|response|"
     r"encoding|codec|schemes?|methods?|algorithms?|alg|versions?|backend|domain|service|plugin|flow|regex|label|help|"
-    r"strength|scores?|"
+    r"strength|scores?|polic\w+|rules?|"
     r"error|errors|event|marker|usage|cost|price|kind|mode|scopes?|state|list|map|dict|set|func|callback|handler|factory"
 )
 _SUFFIX = rf"(?:[_-](?!(?:{_ABOUT})(?![a-z0-9]))[a-z0-9]{{1,20}})?"
@@ -244,6 +145,7 @@ _QUOTED = (
     r"(?P<secret>(?:\\.|(?!(?P=quote))[^\\\n]){4,300}?)(?P=escape)(?P=quote)"
 )
 _BARE = r"(?P<secret>[^\s\"',;)\]}(\x1b]{6,300}+)(?![\w(])"
+_EITHER = r"[rbuf]{0,2}\\{0,2}[\"']{0,3}(?P<secret>[\w!$^*~?.+/:%-]{8,2000}+={0,2})(?<!:)(?=[\s\"',;)\]}<&#\\\x1b]|$)"
 _AUTHORIZATION = r"(?i:\bauthorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?basic)[ \t]{1,4}"
 _FIRST = r"\([ \t]{0,4}[rbuf]{0,2}(?P<first>[\"'])[^\"'\n]{1,80}(?P=first)[ \t]{0,4},[ \t]{0,4}"
 _URL = r"(?<![a-z0-9])[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>\[]{0,100}:"
@@ -284,7 +186,10 @@ _BY_PREFIX = (
     ("tailscale-key", r"tskey-(?:api|auth|client)-[A-Za-z0-9]{8,20}-[A-Za-z0-9]{20,60}", "tskey-"),
 )
 
-_NAME = rf"(?i:{_PASSWORDS}|{_KEYS}){_SUFFIX}"
+_CRYPT = ("$apr1$", "$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$argon2")
+_NAME = rf"(?i:(?:{_PASSWORDS}|{_KEYS}|{_WEAK})(?![_-](?:hash|digest|fingerprint)){_SUFFIX})"
+_STRONG = rf"(?i:{_PASSWORDS}{_SUFFIX}|{_KEYS})"
+_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|mongodb|rediss?|amqps?)(?:\+\w{1,20})?"
 _CLIENTS = r"(?:sshpass|mysql\w{0,6}|mariadb\w{0,6}|docker login|podman login|mongo\w{0,8}|redis-cli)"
 
@@ -294,7 +199,7 @@ _IN_PLACE = (
         "cookie",
         r"(?i:\b(?:set-)?cookie[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?)(?P<secret>[^\s\"'][^\n\"']{7,4000})",
         "cookie",
-        judge=_is_cookie,
+        judge=is_cookie,
         before=4,
     ),
     _shape("url-password", r"(?i:jdbc:oracle:\w{1,10}:[^\s/:@]{1,80}/)(?P<secret>[^\s@/\"']{1,100})@", "jdbc:oracle:"),
@@ -302,74 +207,129 @@ _IN_PLACE = (
         "url-password",  # a slash that should have been written as %2F
         rf"(?i:\b{_DATABASES}://[^\s:/@\"'<>]{{0,100}}:)(?P<secret>[^\s@\"'<>]{{1,200}})@(?=[\w.\[-]+[:/]?)",
         "://",
-        judge=_is_no_placeholder,
+        judge=is_no_placeholder,
         before=32,
     ),
     _named(
         rf"(?:\bauth[ \t]{{0,4}}=[ \t]{{0,4}}|Auth|\blogin){_FIRST}{_QUOTED}",
         "auth",
         "login",
-        judge=_is_quoted_password,
+        judge=is_quoted_password,
     ),
     _named(
-        rf"<(?:[\w-]{{1,30}}:)?{_NAME}(?:[ \t][^<>\n]{{0,80}})?>(?P<secret>[^<>\n]{{6,200}})</",
+        rf"<(?:(?:[\w-]{{1,30}}:)?{_NAME}(?:[ \t][^<>\n]{{0,80}})?|\w{{1,30}} name=\"[\w.-]{{0,60}}?{_NAME}\")>"
+        r"\{?(?P<secret>[^<>{}\n]{6,200})\}?</",
         "</",
-        judge=_is_key,
+        judge=is_key,
         before=None,
     ),
+    *(
+        _named(  # a form's field, a manifest's variable, a setting in XML
+            rf"(?i:\b(?:name|key)[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}[\"']?)[\w.-]{{0,60}}?{name}"
+            rf"[\"']?[^<>{{}}\n]{{0,100}}?[\s,]{{1,60}}(?i:[\"']?\bvalue[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}){value}",
+            *("name", "key"),
+            judge=judge,
+        )
+        for name, value, judge in (
+            (_STRONG, _QUOTED, is_quoted_password),
+            (_STRONG, _BARE, is_password),
+            (_NAME, _EITHER, is_generated),
+        )
+    ),
+    _named(  # Terraform
+        rf"\bvariable[ \t]{{1,4}}\"[\w-]{{0,60}}?{_NAME}\"[ \t]{{0,4}}\{{[^{{}}]{{0,400}}?"
+        rf"\bdefault[ \t]{{0,20}}=[ \t]{{0,4}}{_QUOTED}",
+        "variable",
+        judge=is_quoted_key,
+    ),
     _named(
-        rf"(?i:\bname=[\"']?{_NAME}[\"']?[^<>\n]{{0,100}}?\bvalue=){_QUOTED}",
-        "name=",
-        judge=_is_quoted_key,
+        rf"(?:\bConvertTo-SecureString[ \t]{{1,4}}(?:-String[ \t]{{1,4}})?|\bFernet\([ \t]{{0,4}}){_QUOTED}",
+        "convertto-securestring",
+        "fernet(",
+        judge=is_quoted_password,
+    ),
+    _named(  # the first or second argument of a client
+        r"(?:Client|Bot|A(?:PI|pi)|Pinecone|OpenAI)\([ \t]{0,4}(?:[\"'][\w.@-]{1,80}[\"'][ \t]{0,4},[ \t]{0,4})?"
+        r"(?P<quote>[\"'])(?P<secret>[\w.:~+/-]{20,300}={0,2})(?P=quote)",
+        *("client(", "bot(", "api(", "pinecone(", "openai("),
+        judge=is_generated,
+    ),
+    _named(r"(?i:\b(?:pwd|password)=)\{(?P<secret>[^\s{}\"']{4,100})\}", "pwd={", "password={", judge=is_braced),
+    replace(  # what libpq reads
+        _named(r"\bpassword=(?P<secret>[^\s'\",)]{4,200})", "password=", judge=is_no_placeholder),
+        beside=re.compile(r"\b(?:host|port|user|dbname)=[^\s,)'\"]+[ \t]"),
+    ),
+    _named(
+        r"\b(?:smbclient|rpcclient|net|wmic)\b[^\n|;&]{0,120}? -U ?[^\s%]{1,80}%(?P<secret>\S{4,100})",
+        *("smbclient", "rpcclient", "net ", "wmic"),
+        judge=is_no_placeholder,
+    ),
+    _named(
+        r"\bfrom_(?:private_)?key\([ \t]{0,4}(?P<quote>[\"'])(?P<secret>(?:0x)?[0-9a-fA-F]{64})(?P=quote)",
+        *("from_key", "from_private_key"),
+    ),
+    _named(r"(?i:\bwif)\W{1,5}(?P<secret>[5KLc9][1-9A-HJ-NP-Za-km-z]{50,51})", "wif"),
+    _named(r"(?i:/user:)\S{1,80}[ \t]{1,4}(?P<secret>[^\s/]\S{5,100})", "/user:", judge=is_password),
+    replace(
+        _named(rf"(?i:\bkey[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}){_EITHER}", "key", judge=is_generated),
+        beside=re.compile(r"\buser_?name\b"),
     ),
     _named(
         rf"(?i:\b(?:password|identified by))[ \t]{{1,4}}{_QUOTED}",
         "password",
         "identified by",
-        judge=_is_default,
+        judge=is_default,
     ),
-    replace(  # a row of a table that is printed: a Series, the settings of a client
-        _named(
-            rf"(?m)^[ \t]{{0,40}}(?:\w{{1,20}}[_-])?(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
-            r"(?P<secret>[^\s\"']{6,200})[ \t]*$",
-            *_PASSWORD_HINTS,
-            *_KEY_HINTS,
-            judge=_is_default,
-            before=40 + 21 + _LONGEST_NAME,
-        ),
-        at_line=True,
+    *(
+        replace(  # a row of a table that is printed: a Series, the settings of a client
+            _named(
+                rf"(?m)^[ \t]{{0,40}}(?:\w{{1,20}}[_-])?{name}(?:[ \t]{{2,60}}|\t)(?P<secret>[^\s\"']{{6,200}})[ \t]*$",
+                *_HINTS,
+                judge=judge,
+                before=40 + 21 + _LONGEST_NAME,
+            ),
+            at_line=True,
+        )
+        for name, judge in ((_STRONG, is_default), (_NAME, is_generated))
+    ),
+    _named(
+        r"(?i:\b(?:bind_?pw|root_?pw|requirepass|masterauth))[ \t]{1,20}(?P<secret>\S{6,200})",
+        *("bind_pw", "bindpw", "root_pw", "rootpw", "requirepass", "masterauth"),
+        judge=is_password,
     ),
     _named(
         r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:for|of)[ \t]{1,4}[^\n]{1,80}?(?::|[ \t]is)[ \t]{1,4})"
         r"(?P<secret>\S{6,200})",
         "password",
         "passphrase",
-        judge=_is_password,
+        judge=is_password,
     ),
     _named(
         rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t,\"']-[pa]"
         r"(?:[\"'][ \t]{0,4},[ \t]{0,4}[\"']|[ \t]{0,2}[\"']?)(?P<secret>[^\s\"']{6,100})",
         *("sshpass", "mysql", "mariadb", "docker login", "podman login", "mongo", "redis-cli"),
-        judge=_is_argument,
+        judge=is_argument,
     ),
     _named(
         rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t]-[pa][ \t]{{0,2}}(?P<quote>[\"'])"
         r"(?P<secret>[^\"'\n]{6,100})(?P=quote)",
         *("sshpass", "mysql", "mariadb", "docker login", "podman login", "mongo", "redis-cli"),
-        judge=_is_quoted_password,
+        judge=is_quoted_password,
     ),
     _named(
         r"(?i:\b(?:curl|wget|https?)[ \t])[^\n|;&]{0,200}?(?:-u|--user)[ \t=]{0,2}[\"']?[^\s:\"']{1,80}:"
         r"(?P<secret>[^\s\"']{4,200})",
         *("curl", "wget", "http"),
-        judge=_is_no_placeholder,
+        judge=is_no_placeholder,
     ),
-    _named(
-        rf"(?<![\w-])--?(?:[a-z]{{1,20}}-)?{_NAME}[ \t]{{1,2}}[\"']?(?P<secret>[^\s\"']{{6,200}})",
-        *_PASSWORD_HINTS,
-        *_KEY_HINTS,
-        judge=_is_flag_value,
-        before=24 + _LONGEST_NAME,
+    replace(
+        _named(
+            rf"--?(?:[a-z]{{1,20}}-)?{_NAME}[ \t]{{1,2}}[\"']?(?P<secret>[^\s\"']{{6,200}})",
+            *_HINTS,
+            judge=is_flag_value,
+            before=24 + _LONGEST_NAME,
+        ),
+        begins=re.compile(r"(?<![\w-])-"),
     ),
 )
 
@@ -385,7 +345,7 @@ SHAPES: tuple[Shape, ...] = (
     _token("anthropic-key", r"sk-ant-[A-Za-z0-9_-]{8,200}", "sk-ant-"),
     _token("openrouter-key", r"sk-or-[A-Za-z0-9_-]{16,200}", "sk-or-"),
     _token("openai-key", r"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{8,200}", "sk-"),
-    _token("api-key", r"sk-[A-Za-z0-9_-]{20,200}", "sk-", judge=_is_mixed),
+    _token("api-key", r"sk-[A-Za-z0-9_-]{20,200}", "sk-", judge=is_mixed),
     _token("google-key", r"AIza[A-Za-z0-9_-]{30,60}", "aiza"),
     _token("google-token", r"ya29\.[A-Za-z0-9_-]{20,400}", "ya29."),
     _token("github-token", r"gh[pousr]_[A-Za-z0-9]{20,255}", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
@@ -404,8 +364,26 @@ SHAPES: tuple[Shape, ...] = (
     *(_token(kind, body, *hints) for kind, body, *hints in _BY_PREFIX),
     _token("twilio-key", r"SK[0-9a-f]{32}(?![A-Za-z0-9])", "sk"),
     _token("mailchimp-key", r"[0-9a-f]{32}-us\d{1,2}(?!\d)", "-us", before=32),
-    _token("discord-token", r"[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", ".", judge=_has_digits, before=None),
-    _token("telegram-token", r"\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])", ":", judge=_has_digits, before=None),
+    _token("discord-token", r"[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])", ".", judge=has_digits, before=None),
+    _token("telegram-token", r"(?:bot)?\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])", ":", judge=has_digits, before=None),
+    _shape("password-hash", r"(?P<secret>\$(?:apr1|1|2[aby]|5|6|y|argon2\w{1,2})\$[\w./$=,+-]{20,300})", *_CRYPT),
+    _shape("password-hash", r"(?P<secret>\{S?SHA\}[A-Za-z0-9+/]{27,60}={0,2})", "{sha}", "{ssha}"),
+    _shape(
+        "ansible-vault", r"\$ANSIBLE_VAULT;[\w.;]{1,40}(?P<secret>(?:\s{1,40}[0-9a-f]{2,80}){1,2000})", "$ansible_vault"
+    ),
+    _shape(
+        "pgpass-password",
+        r"(?m)^[^\s:#]{1,100}:(?:543\d|6432|\*):[^\s:]{1,63}:[^\s:]{1,63}:(?P<secret>[^\s:]{4,100})$",
+        *(":543", ":6432:", ":*:"),
+        judge=is_no_placeholder,
+        before=100,
+    ),
+    _shape(
+        "seed-phrase",
+        r"(?i:\b(?:mnemonic|(?:seed|recovery)[ _-]?(?:phrase|words)))[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
+        r"(?P<secret>(?:[a-z]{3,8} ){11,23}[a-z]{3,8})",
+        *("mnemonic", "seed", "recovery"),
+    ),
     _token("terraform-token", r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,70}", ".atlasv1.", before=14),
     _shape(
         "discord-webhook",
@@ -421,73 +399,83 @@ SHAPES: tuple[Shape, ...] = (
         before=1,
     ),
     _token("jwt", r"eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,1000}", "eyj"),
-    _shape("url-password", rf"{_URL}(?P<secret>[^\s/@\"'<>]{{1,200}})@", "://", judge=_is_no_placeholder, before=31),
-    _shape("bearer-token", r"(?i:\bbearer)[ \t]{1,4}(?P<secret>[\w.~+/=-]{16,2000})", "bearer", judge=_is_mixed),
+    _shape("url-password", rf"{_URL}(?P<secret>[^\s/@\"'<>]{{1,200}})@", "://", judge=is_no_placeholder, before=31),
+    _shape("url-password", r"[a-z]://(?P<secret>[\w-]{16,200})@", "://", judge=is_generated, before=1),
+    _shape(
+        "office-webhook",
+        r"https://[\w.-]{0,60}office(?:365)?\.com/webhook\w{0,3}/(?P<secret>[\w@/-]{60,300})",
+        "office.com/webhook",
+        "office365.com/webhook",
+        before=68,
+    ),
+    _shape("bearer-token", r"(?i:\bbearer)[ \t]{1,4}(?P<secret>[\w.~+/=-]{16,2000})", "bearer", judge=is_mixed),
     _shape(
         "authorization-token",
         r"(?i:\bauthorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?(?:token|key|apikey))[ \t=]{1,4}"
         r"(?P<secret>[\w.~+/=-]{16,500})",
         "authorization",
-        judge=_is_mixed,
+        judge=is_mixed,
     ),
     _shape(
         "netrc-password",
-        r"(?i:\blogin[ \t]{1,4}\S{1,80}[ \t]{1,4}password)[ \t]{1,4}(?P<secret>\S{4,200})",
+        r"(?i:\blogin[ \t]{1,4}\S{1,80}\s{1,40}password)[ \t]{1,4}(?P<secret>\S{4,200})",
         "login",
-        judge=_is_no_placeholder,
+        judge=is_no_placeholder,
     ),
     _named(
         r"\blogin\([ \t]{0,4}key[ \t]{0,4}=[ \t]{0,4}(?P<quote>[\"'])(?P<secret>[0-9a-f]{40})(?P=quote)",
         "login",
-        judge=_has_digits,
+        judge=has_digits,
     ),
     _named(
         r"(?i:\bkey[\"']?[ \t]{0,4}[=:][ \t]{0,4})(?P<quote>[\"'])(?P<secret>[A-Za-z0-9_-]{32,200})(?P=quote)",
         "key",
-        judge=_is_random,
+        judge=is_random,
     ),
     *_IN_PLACE,
     _shape("basic-auth", rf"{_AUTHORIZATION}(?P<secret>[A-Za-z0-9+/=]{{8,2000}})", "authorization"),
-    _named(
-        rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
+    _assigned(
+        rf"(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
         *_PASSWORD_HINTS,
-        judge=_is_quoted_password,
+        judge=is_quoted_password,
         before=_LONGEST_PASSWORD,
     ),
-    _named(
-        rf"{_HUMP}(?i:{_OTHERS}{_SUFFIX}{_EQUALS}){_QUOTED}",
-        "secret",
-        "key",
-        judge=_is_quoted_key,
-        before=_LONGEST_NAME,
+    _assigned(rf"(?i:{_KEYS}{_EQUALS}){_QUOTED}", "secret", "key", judge=is_quoted_key, before=_LONGEST_NAME),
+    replace(
+        _assigned(
+            rf"{_STRONG}[\"'][ \t]{{0,4}},[ \t]{{0,4}}{_QUOTED}", *_HINTS, judge=is_default, before=_LONGEST_NAME
+        ),
+        ends=re.compile(r"[\w-]{0,60}+[\"'][ \t]{0,4},"),
     ),
-    _named(
-        rf"{_HUMP}(?i:{_WORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
-        "token",
-        "auth",
-        "credential",
-        judge=_is_quoted_token,
-    ),
-    _named(
-        rf"{_HUMP}(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})[\"'][ \t]{{0,4}},[ \t]{{0,4}}{_QUOTED}",
+    _assigned(
+        rf"(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}",
         *_PASSWORD_HINTS,
-        *_KEY_HINTS,
-        judge=_is_default,
-        before=_LONGEST_NAME,
-    ),
-    _named(
-        rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}",
-        *_PASSWORD_HINTS,
-        judge=_is_password,
+        judge=is_password,
         before=_LONGEST_PASSWORD,
     ),
-    _named(rf"{_HUMP}(?i:{_KEYS}{_SUFFIX}{_EQUALS}){_BARE}", *_KEY_HINTS, judge=_is_key, before=_LONGEST_NAME),
+    _assigned(rf"(?i:{_KEYS}{_EQUALS}){_BARE}", "secret", "key", judge=is_key, before=_LONGEST_NAME),
+    _assigned(
+        rf"{_NAME}(?:{_EQUALS}|[\"'][ \t]{{0,4}},[ \t]{{0,4}}){_EITHER}",
+        *_HINTS,
+        judge=is_generated,
+        before=_LONGEST_NAME,
+    ),
+    *(
+        replace(
+            _assigned(
+                rf"(?i:(?:db|user|root|admin|bind|smtp|ftp|mail)?{_SHORT}{_EQUALS}){value}",
+                *("pass", "pw", "secret"),
+                judge=is_of_account,
+                before=5,
+            ),
+            beside=_ACCOUNT,
+        )
+        for value in (_QUOTED, _BARE)
+    ),
 )
 """Most specific first: a key that one shape took is a mark before the next one looks."""
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
-NAME_ENDS = re.compile(r"[\w-]{0,60}+[^\w+/-]")
-"""The rest of a name that begins with its hint, and what follows it. Much data has a hint in it by chance."""
-NAME_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
+NAME_HINTS = _HINTS
 """Literals, in small letters; the name of a secret contains one of them."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

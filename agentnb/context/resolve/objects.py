@@ -171,8 +171,7 @@ class LiveObjects:
         return found
 
     def _note_patched(self, cls: type, file: FileDefinitions, name: str) -> None:
-        """Note which methods of a class others have taken the place of since it was made: its text is told all the
-        same."""
+        """Note which methods of a class were replaced since it was made: its text is told all the same."""
         for member, value in list(static_inspect.class_dict(cls).items()):
             entry, inner = file.chosen.get(f"{name}.{member}"), static_inspect.unwrap(value)
             if entry is None or entry.kind != "method" or not static_inspect.is_a(inner, FunctionType):

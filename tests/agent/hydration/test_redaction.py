@@ -54,7 +54,7 @@ def test_the_value_of_a_variable_named_as_a_secret_goes_wherever_it_is_printed(b
 def test_a_mark_can_be_allowed_by_name_and_taken_back(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "show_table", lambda *a: shown.append(a))
     shown: list[Any] = []
-    book.session.namespace["build"] = {"build_token": "r2026a-b17"}
+    book.session.namespace["build"] = {"build_password": "r2026a-b17"}
     first = book.ask("What is in `build`?")
     (mark,) = [item["mark"] for item in first.receipt["redactions"]]
     assert mark in json.dumps(book.bodies[-1])

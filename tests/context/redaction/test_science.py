@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +71,44 @@ def test_a_series_with_a_password_shows_none() -> None:
     assert PASSWORD not in Scrubber()(describe("settings", series))
     assert PASSWORD not in Scrubber().of_output(repr(series))
     assert PASSWORD not in Scrubber().of_output(str(pandas.DataFrame({"value": series})))
+
+
+# --- words with two meanings, and the forms of files that hold secrets --------------------------------------------
+
+SHARED = Path(science.__file__).parent
+WORDS = [
+    (part.partition("\n")[0], part.partition("\n")[2].splitlines())
+    for part in re.split(r"(?m)^== ", (SHARED / "science_words.txt").read_text("utf-8"))[1:]
+]
+FORMS = (SHARED / "secret_forms.txt").read_text("utf-8").strip("\n").split("\n----\n")
+
+
+@pytest.mark.parametrize(("field", "shapes"), WORDS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_pass_token_key_and_secret_mean_other_things_in_science(field: str, shapes: list[str], seed: int) -> None:
+    dice = random.Random(seed)
+    lines = [science.filled(shape, dice) for shape in shapes * 2]
+    assert len(lines) >= 200
+    assert [line for line in lines if redact(line).found] == []
+    assert redact("\n".join(lines)).found == (), "nor of all as one text"
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.partition("⟦")[0][-40:])
+def test_the_files_that_hold_secrets_are_known_by_their_form(form: str) -> None:
+    filled = science.filled(form, random.Random(form))
+    clean = redact(re.sub("[⟦⟧]", "", filled)).text
+    for secret in re.findall("⟦(.+?)⟧", filled, re.DOTALL):
+        assert secret not in clean
+        assert len(secret) < 15 or (secret[2:12] not in clean and secret[-10:] not in clean)
+
+
+@pytest.mark.parametrize(
+    "around", ["user: bob\n{}: hunter2x", "SMTP_HOST=h\nSMTP_{}=hunter2x", "x = ({'login': 'bob', '{}': 'hunter2x'})"]
+)
+@pytest.mark.parametrize("word", ["pass", "pw", "secret"])
+def test_a_short_word_beside_a_user_or_a_server_names_a_password(around: str, word: str) -> None:
+    assert "hunter2x" not in redact(around.replace("{}", word)).text
+    assert "hunter2x" in redact(f"{word}: hunter2x").text
 
 
 # --- an outside detector ------------------------------------------------------------------------------------------
