@@ -226,7 +226,7 @@ _IN_PLACE = (
     *(
         _named(  # a form's field, a manifest's variable, a setting in XML
             rf"(?i:\b(?:name|key)[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}[\"']?)[\w.-]{{0,60}}?{name}"
-            rf"[\"']?[^<>{{}}\n]{{0,100}}?[\s,]{{1,60}}(?i:[\"']?\bvalue[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}){value}",
+            rf"(?>[\"']?[^<>{{}}\n]{{0,100}}?[\s,]{{1,60}}(?i:[\"']?\bvalue[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}})){value}",
             *("name", "key"),
             judge=judge,
         )
