@@ -46,21 +46,22 @@ TIMEOUT = 3.0  # seconds
 def report(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the lines, top to bottom. Nothing is written, and no provider is asked anything."""
     yield f"agentnb {__version__}, Python {platform.python_version()}"
-    yield from (_line(name, _installed(name, missing)) for name, missing in PACKAGES.items())
+    yield _line("model", _model(environment))
+    yield _line("local models", _local(environment))
     for provider, variables in KEY_VARIABLES.items():
         found = [variable for variable in variables if environment.get(variable)]
         yield _line(f"key: {provider}", f"{found[0]} is set" if found else "not set")
     yield from (_line(name, _reached(environment[name])) for name in ADDRESSES if environment.get(name))
-    yield _line("model", _model(environment))
-    yield _line("local models", _local(environment))
-    if environment.get("AGENTNB_BUS"):
-        yield _line("bus", _bus(environment["AGENTNB_BUS"]))
     yield _line("simulator", _simulator())
     home = data_directory(from_environment(environment))
     problem = _problem_of(home)
     yield _line("data", f"{home}{f' ({problem})' if problem else ''}")
     if environment.get("AGENTNB_JOURNAL"):
         yield _line("journal", _journal(environment["AGENTNB_JOURNAL"]))
+    if environment.get("AGENTNB_BUS"):
+        yield _line("bus", _bus(environment["AGENTNB_BUS"]))
+    yield "installed"
+    yield from (_line(name, _installed(name, missing)) for name, missing in PACKAGES.items())
 
 
 def online(environment: Mapping[str, str], clock: Clock) -> Iterator[str]:

@@ -3,7 +3,19 @@
 nbval's cells are no functions and take no fixture, so this holds for the whole test run.
 """
 
+import pytest
 from nbval.kernel import RunningKernel
+
+PATIENCE = 600
+"""Seconds for a kernel to start, and for an output to follow its cell: nbval's own are too few for a busy machine."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.nbval_kernel_startup_timeout = PATIENCE
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.output_timeout = PATIENCE
 
 
 def _run(kernel: RunningKernel, source: str, allow_stdin: bool | None = None) -> str:

@@ -12,12 +12,13 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 try:
     from hypothesis import settings
@@ -26,7 +27,7 @@ except ImportError:  # the browser environment has no hypothesis, and no propert
 else:
     # No deadline: timings belong in benchmarks. CI repeats the same examples, so that a red run can be repeated;
     # everywhere else each run searches anew. `make check` asks for few examples, `make search` for thousands.
-    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "100"))
+    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "60"))
     settings.register_profile("agentnb", deadline=None, max_examples=EXAMPLES, derandomize="CI" in os.environ)
     settings.load_profile("agentnb")
 
@@ -82,6 +83,25 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]
     environment = {name: value for name, value in os.environ.items() if name not in KEYS}
     with forked_python.serving(tmp_path_factory.mktemp("forked") / "processes", environment) as command:
         yield command
+
+
+@pytest.fixture
+def run_all(
+    warm_python: list[str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Any, Path], None]:
+    """Run a notebook's cells in a directory, in a kernel of their own, as a program does."""
+    import forked_python
+
+    nbclient = pytest.importorskip("nbclient")
+    place = tmp_path_factory.mktemp("jupyter")
+    forked_python.write_kernel_spec(place, warm_python)
+    monkeypatch.setenv("JUPYTER_PATH", str(place))
+
+    def run(book: Any, directory: Path) -> None:
+        where = {"metadata": {"path": str(directory)}}
+        nbclient.NotebookClient(book, timeout=PATIENCE, startup_timeout=PATIENCE, resources=where).execute()
+
+    return run
 
 
 @pytest.fixture(scope="session")

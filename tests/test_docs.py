@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,13 +133,13 @@ def test_examples_in_python_run(page: Path, tmp_path: Path, request: pytest.Fixt
 @pytest.mark.slow
 @pytest.mark.kernel
 @pytest.mark.parametrize("page", blocks("ipython"), ids=lambda page: page.name)
-def test_examples_for_a_notebook_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient, v4 = pytest.importorskip("nbclient"), pytest.importorskip("nbformat.v4")
+def test_examples_for_a_notebook_run(page: Path, run_all: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    v4 = pytest.importorskip("nbformat.v4")
     monkeypatch.setenv("AGENTNB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
     texts = ["sum(range(1_000_000))", *(text for _, text in blocks("ipython")[page]), "print(_agent.state)"]
     book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in texts])
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    run_all(book, tmp_path)
     assert book.cells[-1].outputs[0].text == "COMPLETED\n"
 
 

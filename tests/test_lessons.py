@@ -8,6 +8,7 @@ import io
 import json
 import re
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ def test_it_imports_public_names_alone(lesson: Path) -> None:
 
 @each_lesson
 def test_it_shows_all_panels(lesson: Path) -> None:
-    """Two of them, the first and the one on a data set, only once a reader has seen the line that answers end with."""
-    assert '%config AgentNB.view = "full"' in "\n".join(cells(lesson, "code"))
+    assert '%load_ext agentnb\n%config AgentNB.view = "full"\n' in cells(lesson, "code")[0] + "\n"
 
 
 @each_lesson
@@ -94,22 +94,27 @@ def test_an_answer_is_checked(answer: Any, right: Any, said: str, capsys: pytest
     assert capsys.readouterr().out.startswith(said)
 
 
-def executed(lesson: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture
+def executed(run_all: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """The lesson after Run All in a kernel of its own."""
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    monkeypatch.setenv("AGENTNB_HOME", str(home))
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setenv("AGENTNB_HOME", str(tmp_path))
     monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
-    book = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
-    return book
+
+    def run(lesson: str) -> Any:
+        book = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
+        run_all(book, NOTEBOOKS)
+        return book
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.kernel
-def test_a_plot_of_a_lesson_lies_on_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plot_of_a_lesson_lies_on_no_card(executed: Callable[[str], Any]) -> None:
     pillow = pytest.importorskip("PIL.Image")
     pytest.importorskip("matplotlib")
-    book = executed("07-a-real-data-set", tmp_path, monkeypatch)
+    book = executed("07-a-real-data-set")
     shown = [
         output for cell in book.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", ())
     ]
@@ -122,8 +127,8 @@ def test_a_plot_of_a_lesson_lies_on_no_card(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 @pytest.mark.kernel
-def test_what_the_lesson_on_context_hides_is_in_no_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = executed("05-context", tmp_path, monkeypatch)
+def test_what_the_lesson_on_context_hides_is_in_no_prompt(executed: Callable[[str], Any]) -> None:
+    book = executed("05-context")
     (prompt,) = (cell.outputs[0]["data"]["text/plain"] for cell in book.cells if cell.source == "%agent_context prompt")
     assert "hours_afloat" in prompt
     assert "Ada Bright" not in prompt

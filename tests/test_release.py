@@ -32,9 +32,7 @@ def uv(*arguments: str) -> str:
         said = "uv is not installed here; run this test with an environment that `make` made"
         pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [sys.executable, "-m", "uv", *arguments], capture_output=True, text=True, timeout=240, env=environment
-    )
+    done = subprocess.run([sys.executable, "-m", "uv", *arguments], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -42,9 +40,7 @@ def uv(*arguments: str) -> str:
 def said(python: Path, *arguments: str, **changes: str) -> str:
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment = kept | changes
-    done = subprocess.run(
-        [python, *arguments], capture_output=True, text=True, timeout=400, env=environment, cwd=python.parent
-    )
+    done = subprocess.run([python, *arguments], capture_output=True, text=True, env=environment, cwd=python.parent)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -64,7 +60,7 @@ PART = (
 
 
 # One test an environment: to make one takes longer than all that is looked at in it.
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)  # whatever it waits for
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
 def test_the_wheel_and_what_it_needs_and_nothing_else(resolution: str, wheel: Path, tmp_path: Path) -> None:
     uv("venv", "--quiet", "--python", sys.executable, str(tmp_path / "made"))

@@ -11,6 +11,7 @@ import textwrap
 from contextlib import closing
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.errors import (
     StorageDamaged,
@@ -179,7 +180,7 @@ def test_settings_that_were_changed_do_not_count(home, bomb):
 def test_no_module_of_ours_reads_pickles():
     shown = "print('pickle' in sys.modules, 'diskcache' in sys.modules)"
     program = f"import sys, agentnb.storage, agentnb.durable.machine; {shown}"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert ran.stdout.split()[1] == "False"
 
 
@@ -239,7 +240,7 @@ def test_a_directory_that_cannot_be_written(tmp_path):
     """
     ran = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), str(home / "cache.db")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     home.chmod(0o700)
     assert "refused storage.read-only" in ran.stdout, ran.stderr

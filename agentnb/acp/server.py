@@ -2,71 +2,61 @@
 
 A session is a thread of the journal: loaded in another process it goes on where it stood. A prompt is a run. A call
 that needs a person's word is a permission request, whose answer is journaled like any other. A run that a kill cut
-off, or that left a question open, is taken up before the next prompt.
+off, or that left a question open, is taken up before the next prompt. The client may choose that calls are not asked
+about, or that nothing acts. A picture of a prompt becomes a value of the session.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import secrets
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agentnb._version import __version__
+from agentnb.acp.code_runner import CodeRunner
+from agentnb.acp.open_session import ASK, CLIENT, MODES, READ, UNASKED, OpenSession, connect, entry_of
+from agentnb.acp.pictures import with_pictures
 from agentnb.acp.transcript import CalledTool, ReturnedResult, SaidPiece, Transcript, TranscriptPart, call_of, task_of
-from agentnb.agent.approvals import BUTTON, Answer, Question
+from agentnb.agent.approvals import BUTTON, PROGRAM, Answer, Question
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.run_document import AgentRun, state_of
-from agentnb.agent.tools.servers.mcp import ENTRY
 from agentnb.canonical import JsonObject
 from agentnb.durable.events import Event
-from agentnb.durable.journal.records import RUNNING, WAITING
+from agentnb.durable.journal.records import RunSummary
 from agentnb.errors import AgentnbError, PackageMissing, RunInterrupted
 from agentnb.session import Session
-from agentnb.settings import TOOLS as IN_A_NOTEBOOK
 from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from acp import Client
-    from acp.schema import InitializeResponse, LoadSessionResponse, NewSessionResponse, PromptResponse
+    from acp.schema import (
+        InitializeResponse,
+        ListSessionsResponse,
+        LoadSessionResponse,
+        NewSessionResponse,
+        PromptResponse,
+        SetSessionModeResponse,
+    )
 
-TOOLS = ("inspect", "variables", "run_code", "plan", "list_files", "read_file", "search_code", "edit_file", "run_tests")
-"""The tools of a session that has a directory and no notebook."""
 _KINDS = {"edit_file": "edit", "search_code": "search"}
 """None is `execute`: of that Jupyter AI shows the title alone, of others each argument, before a person allows it."""
 ONCE, ALWAYS, NO = "once", "rest", "no"
-
-
-@dataclass
-class OpenSession:
-    """Holds one conversation of a client: its thread, and a session of ours with a namespace of its own."""
-
-    session: Session
-    thread: str
-    cancelled: bool = False
-    servers: tuple[str, ...] | None = None
-    """The client's MCP servers that answer, as entries of `--tools`; None before they were tried."""
-
-    def tools(self) -> tuple[str, ...]:
-        named = self.session.settings.tools
-        return (*(named if named != IN_A_NOTEBOOK else TOOLS), *(self.servers or ()))
-
-    def try_servers(self) -> list[str]:
-        """Start the client's MCP servers; what is to be said of those that do not."""
-        works, said = [], []
-        for name in self.session.tool_servers:
-            try:
-                self.session.servers.expanded((f"{ENTRY}{name}",))
-                works.append(f"{ENTRY}{name}")
-            except AgentnbError as error:
-                said.append(f"The tools of the MCP server {name} are not at hand: {error}\n\n")
-        self.servers = tuple(works)
-        return said
+PAGE = 50
+"""Sessions that one answer of `session/list` names."""
+_MOST_BYTES = 50_000_000
+"""Bytes of one message: a prompt may bring pictures."""
+_DRAINED = 2.0
+"""Seconds that a client may take to show a conversation that is told again, before the answer to its load."""
 
 
 class AcpAgent:
@@ -76,6 +66,8 @@ class AcpAgent:
         self._settings = settings
         self._open: dict[str, OpenSession] = {}
         self._client: Client | None = None
+        self._said: set[str] = set()
+        self.code = CodeRunner()
 
     def on_connect(self, conn: Client) -> None:
         self._client = conn
@@ -86,25 +78,28 @@ class AcpAgent:
         return self._client
 
     async def initialize(self, protocol_version: int, **_: object) -> InitializeResponse:
-        from acp import PROTOCOL_VERSION, InitializeResponse
-        from acp.schema import AgentCapabilities, Implementation, McpCapabilities, PromptCapabilities
+        from acp import PROTOCOL_VERSION, InitializeResponse, schema
 
         return InitializeResponse(
             protocol_version=min(protocol_version, PROTOCOL_VERSION),
-            agent_capabilities=AgentCapabilities(
+            agent_capabilities=schema.AgentCapabilities(
                 load_session=True,
-                prompt_capabilities=PromptCapabilities(embedded_context=True),
-                mcp_capabilities=McpCapabilities(http=True),
+                prompt_capabilities=schema.PromptCapabilities(
+                    embedded_context=True, image=importlib.util.find_spec("PIL") is not None
+                ),
+                mcp_capabilities=schema.McpCapabilities(http=True),
+                session_capabilities=schema.SessionCapabilities(list=schema.SessionListCapabilities()),
             ),
-            agent_info=Implementation(name="agentnb", title="agentnb", version=__version__),
+            agent_info=schema.Implementation(name="agentnb", title="agentnb", version=__version__),
         )
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
 
     async def new_session(self, cwd: str, mcp_servers: Sequence[Any] | None = None, **_: object) -> NewSessionResponse:
         from acp import NewSessionResponse
 
-        thread = f"acp-{secrets.token_hex(6)}"
-        self._begin(thread, cwd, mcp_servers)
-        return NewSessionResponse(session_id=thread)
+        opened = await self._begin(f"acp-{secrets.token_hex(6)}", cwd, mcp_servers)
+        return NewSessionResponse(session_id=opened.thread, modes=modes_of(opened))
 
     async def load_session(
         self, cwd: str, session_id: str, mcp_servers: Sequence[Any] | None = None, **_: object
@@ -112,54 +107,133 @@ class AcpAgent:
         """Tell the whole conversation again, from the journal. Raises RequestError where it is not there."""
         from acp import LoadSessionResponse, RequestError
 
-        opened = self._begin(session_id, cwd, mcp_servers)
-        runs = await asyncio.to_thread(_path, opened)
+        opened = await self._begin(session_id, cwd, mcp_servers)
+        runs = [run.run_id for run in await asyncio.to_thread(opened.runs)]
         if not runs:
-            self._open.pop(session_id).session.close()
+            await self._let_go(session_id)
             raise RequestError.resource_not_found(session_id)
         for run_id in runs:
             state = state_of(opened.session.machine().get(run_id).context)
             for told in Transcript(run_id).whole(state):
                 await self._tell(session_id, told)
-        return LoadSessionResponse()
+        await self._drained()
+        return LoadSessionResponse(modes=modes_of(opened))
 
-    def _begin(self, thread: str, cwd: str, servers: Sequence[Any] | None) -> OpenSession:
-        if thread in self._open:
-            self._open.pop(thread).session.close()
+    async def list_sessions(
+        self, cwd: str | None = None, cursor: str | None = None, **_: object
+    ) -> ListSessionsResponse:
+        """Name the conversations of the journal that began over this protocol, the one that moved last first."""
+        from acp.schema import ListSessionsResponse, SessionInfo
+
+        found = await asyncio.to_thread(self._sessions, cwd)
+        start = int(cursor) if cursor and cursor.isdecimal() else 0
+        page = [
+            SessionInfo(
+                session_id=first.tags["thread"],
+                cwd=first.tags["cwd"],
+                title=first.tags["task"],
+                updated_at=datetime.fromtimestamp(moved, UTC).isoformat(),
+            )
+            for moved, first in found[start : start + PAGE]
+        ]
+        return ListSessionsResponse(sessions=page, next_cursor=str(start + PAGE) if found[start + PAGE :] else None)
+
+    def _sessions(self, cwd: str | None) -> list[tuple[float, RunSummary]]:
+        """Return when each conversation has moved last, with its first run."""
+        session = Session(settings=self._settings)
+        try:
+            runs = session.journal.find(client=CLIENT, **({"cwd": cwd} if cwd else {}))
+        finally:
+            session.close()
+        first = {run.tags["thread"]: run for run in reversed(runs)}
+        moved = {run.tags["thread"]: run.updated for run in sorted(runs, key=lambda run: run.updated)}
+        return sorted(((moved[name], run) for name, run in first.items()), key=lambda each: each[0], reverse=True)
+
+    async def set_session_mode(self, session_id: str, mode_id: str, **_: object) -> SetSessionModeResponse:
+        from acp import RequestError, SetSessionModeResponse
+
+        if mode_id not in MODES:
+            raise RequestError.invalid_params({"modeId": f"there is no mode {mode_id}"})
+        self._opened(session_id).mode = mode_id
+        return SetSessionModeResponse()
+
+    def _opened(self, session_id: str) -> OpenSession:
+        from acp import RequestError
+
+        if session_id not in self._open:
+            raise RequestError.invalid_params({"sessionId": f"no session is open under {session_id}"})
+        return self._open[session_id]
+
+    async def _begin(self, thread: str, cwd: str, servers: Sequence[Any] | None) -> OpenSession:
+        await self._let_go(thread)
         session = Session(
             settings=self._settings,
             project=Path(cwd),
             namespace={"__name__": "__main__"},
-            tool_servers={server.name: _entry(server) for server in servers or ()},
+            tool_servers={server.name: entry_of(server) for server in servers or ()},
         )
-        self._open[thread] = OpenSession(session=session, thread=thread)
+        warm = asyncio.get_running_loop().run_in_executor(None, connect, session)
+        self._open[thread] = OpenSession(session=session, thread=thread, cwd=cwd, warm=warm)
         return self._open[thread]
+
+    async def _let_go(self, thread: str) -> None:
+        opened = self._open.pop(thread, None)
+        if opened is not None:
+            self._stop(opened)
+            await opened.warm
+            async with opened.turn:
+                opened.session.close()
+
+    async def _drained(self) -> None:
+        """Wait until the client has taken what was told: Jupyter AI shows anew what it takes after a load's answer."""
+        with contextlib.suppress(Exception):  # a client that does not know the method says so, which is answer enough
+            await asyncio.wait_for(self.client.ext_method("agentnb/told", {}), _DRAINED)
 
     # --- a prompt ----------------------------------------------------------------------------------------------------
 
     async def prompt(self, session_id: str, prompt: list[Any], **_: object) -> PromptResponse:
-        """Carry out one task, after what was cut off of the one before."""
+        """Carry out one task, after what was cut off of the one before. One that comes meanwhile waits."""
         from acp import PromptResponse, RequestError
 
-        opened = self._open.get(session_id)
-        if opened is None:
-            raise RequestError.invalid_params({"sessionId": f"no session is open under {session_id}"})
-        opened.cancelled = False
-        agent = await asyncio.to_thread(opened.session.agent)
+        opened = self._opened(session_id)
+        async with opened.turn:
+            opened.stopped.clear()
+            try:
+                run = await self._answered(opened, [block.model_dump(by_alias=True) for block in prompt])
+            except AgentnbError as error:
+                raise RequestError(-32603, str(error), {"code": error.code}) from error
+        stopped = opened.stopped.is_set()
+        return PromptResponse(stop_reason="cancelled" if stopped else "end_turn", usage=_usage(run) if run else None)
+
+    async def _answered(self, opened: OpenSession, prompt: list[JsonObject]) -> AgentRun | None:
+        """Return the run of a prompt; None where the client took it back before it had begun."""
+        await opened.warm
         if opened.servers is None:
             for said in await asyncio.to_thread(opened.try_servers):
-                await self._tell(session_id, SaidPiece(channel="text", text=said))
-        try:
-            for run_id in await asyncio.to_thread(_cut_off, opened):
+                await self._say_once(opened, said)
+        agent = await asyncio.to_thread(opened.session.agent, on_main=partial(self.code.run, opened.thread))
+        for run_id in await asyncio.to_thread(opened.cut_off):
+            if not opened.stopped.is_set():
                 await self._carry(opened, agent, run_id)
-            task = task_of([block.model_dump(by_alias=True) for block in prompt])
-            request = opened.session.request(task, thread=opened.thread, tools=opened.tools(), approval="ask")
-            run_id = opened.session.new_run_id()
-            await asyncio.to_thread(agent.begin, request, run_id)
-            run = await self._carry(opened, agent, run_id)
-        except AgentnbError as error:
-            raise RequestError(-32603, str(error), {"code": error.code}) from error
-        return PromptResponse(stop_reason="cancelled" if opened.cancelled else "end_turn", usage=_usage(run))
+        if opened.stopped.is_set():
+            return None
+        task = task_of(with_pictures(prompt, opened.session.namespace, Path(opened.cwd)))
+        request = opened.session.request(
+            task,
+            thread=opened.thread,
+            tools=opened.tools(),
+            approval="deny" if opened.mode == READ else "ask",
+            tags={"client": CLIENT, "cwd": opened.cwd},
+        )
+        run_id = opened.session.new_run_id()
+        await asyncio.to_thread(agent.begin, request, run_id)
+        return await self._carry(opened, agent, run_id)
+
+    async def _say_once(self, opened: OpenSession, said: str) -> None:
+        """Say what holds for all sessions of this client in the first one alone."""
+        if said not in self._said:
+            self._said.add(said)
+            await self._tell(opened.thread, SaidPiece(channel="text", text=said))
 
     async def _carry(self, opened: OpenSession, agent: BuiltInAgent, run_id: str) -> AgentRun:
         """Drive a run to its end and tell the client of it, asking for permission where it waits for that. Raises what
@@ -176,7 +250,7 @@ class AcpAgent:
             run = await asyncio.to_thread(agent.drive, run_id)
             while questions := agent.questions(run_id):
                 answers = [await self._ask(opened, agent, run_id, question) for question in questions]
-                if opened.cancelled:
+                if opened.stopped.is_set():
                     await asyncio.to_thread(agent.machine.cancel, run_id)
                     return agent.as_it_stands(run_id)
                 await asyncio.to_thread(agent.answer, run_id, answers)
@@ -190,8 +264,11 @@ class AcpAgent:
         return run
 
     async def _ask(self, opened: OpenSession, agent: BuiltInAgent, run_id: str, question: Question) -> Answer:
-        """Ask for permission. A client that cancels the prompt answers so."""
+        """Ask for permission, where the mode asks. Who cancels the prompt answers so, or not at all."""
         from acp.schema import AllowedOutcome, PermissionOption, ToolCallUpdate
+
+        if opened.mode != ASK:
+            return Answer(question=question, approved=opened.mode == UNASKED, by=PROGRAM)
 
         call = call_of(question, state_of(agent.machine.get(run_id).context), run_id)
         options = [
@@ -201,58 +278,59 @@ class AcpAgent:
             ),
             PermissionOption(option_id=NO, name="Deny", kind="reject_once"),
         ]
-        said = await self.client.request_permission(
-            session_id=opened.thread,
-            tool_call=ToolCallUpdate(tool_call_id=call.call_id, **_shown(call)),
-            options=options,
+        asking = asyncio.ensure_future(
+            self.client.request_permission(
+                session_id=opened.thread,
+                tool_call=ToolCallUpdate(tool_call_id=call.call_id, **_shown(call)),
+                options=options,
+            )
         )
-        if not isinstance(said.outcome, AllowedOutcome):
-            opened.cancelled = True
+        stopping = asyncio.ensure_future(opened.stopped.wait())
+        await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not asking.done() or not isinstance(asking.result().outcome, AllowedOutcome):
+            asking.cancel()
+            opened.stopped.set()
             return Answer(question=question, approved=False, by=BUTTON)
-        chosen = said.outcome.option_id
+        chosen = asking.result().outcome.option_id
         return Answer(question=question, approved=chosen in (ONCE, ALWAYS), rest=chosen == ALWAYS, by=BUTTON)
 
     async def cancel(self, session_id: str, **_: object) -> None:
-        """Stop the run in flight; a wait for the provider ends at once."""
-        opened = self._open.get(session_id)
-        if opened is not None:
-            opened.cancelled = True
-            opened.session.cancel()
+        """Stop the run in flight: a wait for the provider and a tool's code end at once."""
+        if session_id in self._open:
+            self._stop(self._open[session_id])
+
+    def _stop(self, opened: OpenSession) -> None:
+        opened.stopped.set()
+        opened.session.cancel()
+        self.code.interrupt(opened.thread)
 
     async def _tell(self, session_id: str, told: TranscriptPart) -> None:
         await self.client.session_update(session_id=session_id, update=_update(told))
 
     async def answering(self) -> None:
-        """Answer until the client leaves; what is at work then stops between two steps."""
+        """Answer until the client leaves; what is at work then is stopped."""
         import acp
+        from acp.stdio import stdio_streams
 
+        reader, writer = await stdio_streams(limit=_MOST_BYTES)
+        if os.name == "posix":  # elsewhere the SDK goes on reading and writing by these names
+            sys.stdin, sys.stdout = Path(os.devnull).open(), sys.stderr  # noqa: SIM115 - it stays open
         try:
-            await acp.run_agent(cast(Any, self))  # it has the methods that this protocol version needs
+            await acp.run_agent(cast(Any, self), writer, reader)  # it has the methods that this protocol version needs
         finally:
             for opened in self._open.values():
-                opened.session.cancel()
+                self._stop(opened)
             await asyncio.get_running_loop().shutdown_default_executor()
             for opened in self._open.values():
                 opened.session.close()
 
 
-def _entry(server: Any) -> JsonObject:
-    """Return an MCP server of the client's as `.mcp.json` has it: a command, or a url."""
-    if getattr(server, "url", ""):
-        return {"url": server.url, "headers": {each.name: each.value for each in server.headers}}
-    variables = {each.name: each.value for each in server.env}
-    return {"command": server.command, "args": list(server.args), "env": variables}
+def modes_of(opened: OpenSession) -> Any:
+    from acp.schema import SessionMode, SessionModeState
 
-
-def _path(opened: OpenSession) -> list[str]:
-    """Return the runs of the thread, in order of their beginning."""
-    return [run.run_id for run in opened.session.journal.find(thread=opened.thread) if "kind" in run.tags]
-
-
-def _cut_off(opened: OpenSession) -> list[str]:
-    """Return the runs of the thread that nobody brought to an end: killed in mid-step, or waiting for a word."""
-    found = opened.session.journal.find(thread=opened.thread)
-    return [run.run_id for run in found if "kind" in run.tags and run.status in (RUNNING, WAITING)]
+    listed = [SessionMode(id=mode, name=name, description=told) for mode, (name, told) in MODES.items()]
+    return SessionModeState(current_mode_id=opened.mode, available_modes=listed)
 
 
 def _of_event(event: Event, transcript: Transcript, agent: BuiltInAgent) -> list[TranscriptPart]:
@@ -312,6 +390,20 @@ def serve(environment: Mapping[str, str]) -> None:
         todo = "pip install 'agentnb-jupyter[acp]'"
         raise PackageMissing("the package agent-client-protocol is not installed", todo=todo)
     agent = AcpAgent(from_environment(environment))
-    sys.stdout = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    sys.stdin, sys.stdout = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
     os.dup2(sys.stderr.fileno(), 1)
-    asyncio.run(agent.answering())
+    answered: Future[None] = Future()
+
+    def answer() -> None:
+        try:
+            answered.set_result(asyncio.run(agent.answering()))
+        except BaseException as error:  # noqa: BLE001 - carried over to the main thread, where it is raised
+            answered.set_exception(error)
+        finally:
+            agent.code.end()
+
+    threading.Thread(target=answer, name="agentnb-acp", daemon=True).start()
+    agent.code.serve()
+    answered.result()

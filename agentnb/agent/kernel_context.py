@@ -36,6 +36,8 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts
 
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 MAX_VALUES = 12
+ASIDE = 200
+"""Characters of a value that the task does not name itself: its cells use it."""
 MAX_PICTURES = 4
 _WORDS = ("auto", "cells")
 """The modes in which the words of a task count, not its marks alone."""
@@ -126,7 +128,7 @@ class Hydrator:
     def _own_names(self) -> list[str]:
         """Return the names that cells have bound to something of their own: an import is a package's."""
         left_out = {*self.cells.imports(), *self.pins.hidden}
-        names = dict.fromkeys([*self.cells.names, *ran_into(self.namespace, self.cells.imported())])
+        names = [*self.cells.names, *ran_into(self.namespace, self.cells.names, self.cells.imported())]
         return [name for name in names if name not in left_out and not name.startswith("_")]
 
     def additions(
@@ -327,7 +329,8 @@ class Hydrator:
         involves. Shown figures follow, where the task speaks of such."""
         words = _words(task, mode)
         data = self._data_named([*words, *involved])
-        named = [self._described(name) for name in data[:MAX_VALUES]]
+        said = set(self._data_named(words))
+        named = [self._described(name, description.LIMIT if name in said else ASIDE) for name in data[:MAX_VALUES]]
         if len(data) > MAX_VALUES:
             named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
         figures = (
@@ -366,8 +369,9 @@ class Hydrator:
         named = self._data_named(_words(task, mode))
         if mode not in _WORDS or self.schema_only or any(is_drawable(self.namespace[name]) for name in named):
             return {}
-        meant = self.notebook.figure_cells(task)
-        if not speaks_of_figure(task[:_SCAN], names_data=bool(named)) and not (meant and _OUTPUT.search(task)):
+        speaks = speaks_of_figure(task[:_SCAN], names_data=bool(named))
+        meant = self.notebook.figure_cells(task) if speaks or _OUTPUT.search(task) else []
+        if not (speaks or meant):
             return {}
         here = [item for item in self.observed.shown if item.value is None or item.value() is not None]
         found = [item for item in here if any(item.cell == run.cell for run in meant)]
@@ -379,10 +383,10 @@ class Hydrator:
             found = [Shown(cell="", value=open_in_pyplot)]
         return names_of(found[-MAX_PICTURES:], self.cells.numbers)
 
-    def _described(self, name: str) -> str:
+    def _described(self, name: str, limit: int = description.LIMIT) -> str:
         if self.schema_only:
             return self.scrub(describe_schema(name, self.namespace[name]))
-        return self.scrub.of_output(description.describe(name, self.namespace[name]))
+        return self.scrub.of_output(description.describe(name, self.namespace[name], limit=limit))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]

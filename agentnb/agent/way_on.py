@@ -34,11 +34,8 @@ _FLAGS: tuple[tuple[type[AgentnbError], str], ...] = (
 
 def way_on(code: str, run_id: str) -> str:
     """Return the command that goes on with a run which ended with an error of this code."""
-    return f"{RESUME} {run_id} {_flags_of(code)}"
-
-
-def _flags_of(code: str) -> str:
-    return next((said for kind, said in _FLAGS if code in _codes(kind)), "goes on from there.")
+    flags = next((said for kind, said in _FLAGS if code in _codes(kind)), "goes on from there.")
+    return f"{RESUME} {run_id} {flags}"
 
 
 def _codes(kind: type[AgentnbError]) -> set[str]:

@@ -21,19 +21,27 @@ from agentnb.context.notebook.cell_text import (
     Form,
     cell_body,
     cell_element,
+    entry,
     is_short,
     outline,
+    outline_line,
 )
 from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
-from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, match_words, names_in, taken_up
+from agentnb.context.question_words import (
+    IDENTIFIER,
+    CellQuestion,
+    by_words,
+    match_words,
+    names_in,
+    names_spoken_of,
+    taken_up,
+)
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SHARE = 0.44
+SHARE = 0.485
 """Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
-LINE = 8
-"""Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
 SHOWN = 4
 """Names whose values go along of the cells that are pointed at and have shown nothing."""
 MEASURED = 4_000
@@ -53,7 +61,8 @@ class HeldCell:
 class Picked:
     """Holds a run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
 
-    `older`: the thread holds a newer run of its cell, whose place it does not take.
+    `older`: the thread holds a newer run of its cell, whose place it does not take. `listed`: it is told as an entry
+    of the outline.
     """
 
     run: CellRun
@@ -63,6 +72,7 @@ class Picked:
     tokens: int
     body: str
     older: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +101,6 @@ VAGUE = 4_000
 """Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
 NO_ROOM = 10
 """Tokens that no cell goes into."""
-NEEDED, SPARE = 1.25, 0.75
-"""Of the limit, for what the question needs, and for what there may be room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +136,21 @@ def choose(
         wants[run.identity] = want if want.form.rank >= FULL.rank else replace(want, form=FULL)
     known = {run.identity: run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
-    limit = budget if means.entire else _limit(brief, count, budget, beside)
-    limit = budget / SPARE if everything else limit
+    lines = {} if everything else {run.identity: count(outline_line(clean(run))) for run in unsent}
+    limit = budget if means.entire or everything else _pasted(brief, count) * SHARE - beside - sum(lines.values())
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
         limit = max(limit, min(budget, VAGUE))
     newest = {run.cell: run.number for run in runs}
-    filling = _Filling(held=held, newest=newest, count=count, clean=clean, limit=limit, budget=budget, past=_past(runs))
+    filling = _Filling(
+        lines=lines, held=held, newest=newest, count=count, clean=clean, limit=limit, budget=budget, past=_past(runs)
+    )
     picked = filling.fill(wants, known)
     taken = {item.run.identity for item in picked}
     rest = tuple(run for run in unsent if run.identity not in taken)
     again = {run.number: held[run.cell].number for run in rest if run.cell in held}
-    text = outline([clean(run) for run in rest], again) if rest else ""
+    listed = {item.run.identity: item.text for item in picked if item.listed}
+    there = [run for run in runs if run.identity in listed or (run.identity not in taken and not _is_held(run, held))]
+    text = outline([clean(run) for run in there], again, listed) if there else ""
     silent = [run for run, _ in means.cells if not run.outputs]
     shown = [name for run in silent for name in sorted(run.flow.binds - run.flow.imports)]
     names = dict.fromkeys([*named, *shown[:SHOWN]])
@@ -146,7 +158,7 @@ def choose(
         picked=tuple(sorted(picked, key=lambda item: item.run.order)),
         outlined=rest,
         outline_text=text,
-        outline_tokens=count(text) if text else 0,
+        outline_tokens=max(count(text) - sum(item.tokens for item in picked if item.listed), 0) if text else 0,
         names=tuple(names),
         involved=_involved(wants, known),
         pointed=means,
@@ -180,16 +192,6 @@ def _measured(text: str, count: Callable[[str], int]) -> float:
     return count(head) * len(text) / len(head) if head else 0.0
 
 
-def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, beside: int) -> float:
-    """Return what is left of the share for cells, when the outline and what stands beside it are taken off."""
-    pasted = _pasted(unsent, count)
-    return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
-
-
-LEAST = 600
-"""Tokens for chosen cells, however small the notebook is: right answers come before half the tokens."""
-
-
 def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int) -> bool:
     if len(unsent) > FEW:
         return False
@@ -219,6 +221,7 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (2, FULL, _mended(meant, runs)),
         (2, FULL, _called(meant, runs)),
         (2, spoken, [] if clear else last),
+        (MADE, FULL, _making(question.task, runs)),
         (3, FULL, worded),
         (4, BRIEF, _called([run for run, _ in worded], runs)),
         (4, BRIEF, since),
@@ -243,6 +246,17 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
 LAST = "the last cell"
 SOURCES = 5.5
 """Priority of the cells that made what the question's cells use: an answer rests on them, though few facts do."""
+
+
+def _making(task: str, runs: Sequence[CellRun]) -> _Found:
+    """Return the first cells that give a value to a column, key or attribute that the question names."""
+    found: _Found = []
+    for part in names_spoken_of(task, dict.fromkeys(part for run in runs for part in sorted(run.flow.parts))):
+        found += [(run, f"makes {part}") for run in runs if part in run.flow.parts][:MAKERS]
+    return found
+
+
+MADE, MAKERS = 2.9, 1
 
 
 def _beside(found: Sequence[CellRun], order: Sequence[CellRun], step: int) -> _Found:
@@ -330,7 +344,7 @@ def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
 
 def _does(run: CellRun, name: str) -> str:
     flow = run.flow
-    return "binds" if name in flow.binds else "defines" if name in flow.methods | flow.defines else "changes"
+    return "defines" if name in flow.methods | flow.defines else "sets" if name in flow.binds else "changes"
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
@@ -402,6 +416,8 @@ def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
 class _Filling:
     """Takes the wanted cells by priority: what is pointed at within `budget`, the rest within `limit`."""
 
+    lines: Mapping[str, int]
+    """Tokens of the line that each cell would have in the outline: one that is told has none."""
     held: Mapping[str, HeldCell]
     newest: Mapping[str, int]
     """The number of each cell's newest run: an older one that is named is told as such."""
@@ -425,8 +441,8 @@ class _Filling:
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
             return None
-        share = NEEDED if want.priority < FILLING - 1 else SPARE
-        room = (self.budget if want.priority < 1 else min(self.budget, self.limit * share)) - self.spent
+        saved = self.lines.get(run.identity, 0)
+        room = (self.budget if want.priority < 1 else min(self.budget, self.limit)) - self.spent + saved
         if room < NO_ROOM:
             return None
         clean = None
@@ -436,13 +452,27 @@ class _Filling:
             if same and before is not None and FORMS[before.form].rank >= form.rank:
                 return None
             clean = clean or self.clean(run)
-            picked = _told(clean, form, want.reason, before, self.count, past=self.past.get(run.identity, ""))
+            past = self.past.get(run.identity, "")
+            if self.lines and want.priority >= LISTED and before is None and not past and not run.interrupted:
+                picked = _listed(clean, form, want.reason, self.count)
+            else:
+                picked = _told(clean, form, want.reason, before, self.count, past=past)
             if same and before is not None and before.body == picked.body:
                 return None
             if picked.tokens <= room:
-                self.spent += picked.tokens
+                self.spent += picked.tokens - saved
                 return replace(picked, run=run)
         return None
+
+
+LISTED = 2
+"""From this priority on the outline tells a cell: the question does not point at or name it."""
+
+
+def _listed(run: CellRun, form: Form, reason: str, count: Callable[[str], int]) -> Picked:
+    """Return the run as an entry of the outline."""
+    text, body = entry(run, form), digest(steady(cell_body(run, form)))
+    return Picked(run=run, form=form, reason=reason, text=text, tokens=count(text), body=body, listed=True)
 
 
 def _past(runs: Sequence[CellRun]) -> dict[str, str]:

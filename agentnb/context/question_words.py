@@ -10,7 +10,7 @@ from functools import lru_cache
 from keyword import iskeyword
 from operator import attrgetter
 
-from agentnb.context.notebook.cell_runs import CellRun, stem, words_of
+from agentnb.context.notebook.cell_runs import CellRun, plain_letters, stem, words_of
 from agentnb.context.notebook.pointing import Pointed, kind_words
 from agentnb.context.static.english_words import GRAMMAR
 
@@ -97,14 +97,17 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
     marked = {word for match in _MARK.finditer(task) for word in IDENTIFIER.findall(match.group(1) or match.group(2))}
     words = dict.fromkeys(IDENTIFIER.findall(task[:20_000]))
     plain = [word for word in words if word.lower() not in GRAMMAR and not (len(word) == 1 and word in "aAiI")]
-    stems = {stem(part) for word in plain for part in words_of(word)}
     exact, loose = set(plain) | marked, []
+    stems = {stem(part) for word in plain for part in words_of(word)}
+    there = {name.lower() for name in known}
+    inflected = {stem(word) for word in plain if word.lower() not in there} | exact
     out = []
     for name in known:
         if name in exact:
             out.append(name)
         elif len(name) > 2 and (parts := _parts_of(name)) and parts <= stems:
-            loose.append(name)
+            single = len(parts) == 1 and name.lower() not in {word.lower() for word in plain}
+            loose += [] if single and not parts <= inflected else [name]
     return [*out, *loose]
 
 
@@ -260,7 +263,7 @@ falta=missing,isna precio=price costo=cost duración=time longitud=length distan
 valor=value semana=week mes=month día=day año=year hora=hour ciudad=city,town país=country edad=age
 """
 _CALLED: dict[str, tuple[str, ...]] = {
-    stem(said): tuple(stem(word) for word in called.split(","))
+    stem(plain_letters(said)): tuple(stem(word) for word in called.split(","))
     for said, _, called in (pair.partition("=") for pair in _SAID.split())
 }
 """Words of code for words of people, by the stems of those."""

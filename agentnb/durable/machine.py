@@ -356,7 +356,7 @@ class AgentStateMachine:
         for run_id in list(self.journal.holds):
             self.release(run_id)
         if self._opened:
-            self.journal.close()
+            ownership.close(self.journal)
 
     # Parts
 

@@ -85,17 +85,20 @@ class _Keeper:
                 return
             self._journals.add(journal)
             self._shortest = min(self._shortest, lease)
-            self._changed.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="agentnb leases", daemon=True)
                 self._thread.start()
+            else:
+                self.look()
+
+    def look(self) -> None:
+        """Have the thread see now what has changed: the last journal may be closed, and then it ends."""
+        self._changed.set()
 
     def _work(self) -> None:
         while True:
             self._changed.wait(self._shortest / 3)
-            if self._changed.is_set():
-                self._changed.clear()
-                continue
+            self._changed.clear()
             if self._is_idle():
                 return
             for journal in list(self._journals):
@@ -131,3 +134,9 @@ def keep_alive(journal: Journal, lease: float) -> None:
     if _keeper.pid != os.getpid():
         _keeper = _Keeper()  # threads do not survive a fork
     _keeper.watch(journal, lease)
+
+
+def close(journal: Journal) -> None:
+    """Close a journal, and have the thread see it: it ends with the last one."""
+    journal.close()
+    _keeper.look()

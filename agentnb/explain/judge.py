@@ -22,6 +22,7 @@ class JudgedCall:
     """Holds a call with the rules' word on it. `betas` are the beta features that it named. `used` is what its reply
     reports, None where it reports nothing. `scale` are reported tokens for each that the simulator counts."""
 
+    wire: WireKind
     judged: Judged
     used: Usage | None
     betas: str = ""
@@ -80,7 +81,7 @@ def _judged(service: Service, call: LoggedCall) -> JudgedCall:
     minimum = round(row.cache.minimum / scale)
     judged = service.judge(incoming, replace(row, cache=replace(row.cache, minimum=minimum)))
     service.remember(judged)
-    return JudgedCall(judged=replace(judged, row=row), used=used, betas=call.betas, scale=scale)
+    return JudgedCall(wire=call.wire, judged=replace(judged, row=row), used=used, betas=call.betas, scale=scale)
 
 
 def _incoming(call: LoggedCall) -> Incoming:
@@ -107,4 +108,4 @@ def of_recorded(recorded: Recorded, wire: WireKind) -> JudgedCall | None:
         body={},
         reply=({"usage": recorded.usage, "usageMetadata": recorded.usage},),
     )
-    return JudgedCall(judged=recorded.judged, used=call.usage, betas=call.betas)
+    return JudgedCall(wire=wire, judged=recorded.judged, used=call.usage, betas=call.betas)

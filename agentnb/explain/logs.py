@@ -23,9 +23,10 @@ from agentnb.canonical import JsonMapping
 from agentnb.errors import InputError
 from agentnb.explain.wires import LoggedCall, WireKind, wire_of
 
-_AT = ("at", "timestamp", "time", "ts", "startedDateTime", "created_at", "recorded_at")
+_AT = ("at", "timestamp", "time", "ts", "startedDateTime", "created_at", "recorded_at", "startTime")
 _GAP = 1.0  # seconds between calls without a time
 MOST_UNPACKED = 32_000_000  # bytes of a compressed body: no wire takes a larger request
+MOST_BYTES = 1_000_000_000
 _NOT_IN_A_NAME = re.compile(r"[^\w.:/@ -]", re.ASCII)
 _FROM_PATH = re.compile(r"/models/(?P<model>[^/:]+):")
 
@@ -47,6 +48,8 @@ def read_log(path: Path) -> list[LoggedCall]:
     try:
         if not path.is_file():
             raise FileNotFoundError("no file stands there")
+        if path.stat().st_size > MOST_BYTES:
+            raise OSError(f"it has more than {MOST_BYTES:,} bytes")
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("the log cannot be read", about=f"{path}: {error}", todo="Name a text file.") from error
@@ -75,11 +78,18 @@ def _exchanges(text: str, path: Path) -> Iterator[_Exchange]:
     elif isinstance(whole, Mapping):
         yield _of_record(whole)
     else:
-        for number, line in enumerate(text.splitlines(), start=1):
-            if line.strip() and (record := _json(line)) is None:
-                raise InputError("a line of the log is no JSON", about=f"{path}, line {number}", todo=_FORMATS)
-            if line.strip():
-                yield _of_record(record)
+        yield from map(_of_record, _lines(text, path))
+
+
+def _lines(text: str, path: Path) -> Iterator[object]:
+    """Yield the JSON of each line. A last line that was cut off, without an end of its own, is left out."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        record = _json(line) if line.strip() else None
+        if record is not None:
+            yield record
+        elif line.strip() and (number == 1 or number < len(lines) or line.endswith("\n")):
+            raise InputError("a line of the log is no JSON", about=f"{path}, line {number}", todo=_FORMATS)
 
 
 def _json(text: object) -> object:

@@ -62,7 +62,7 @@ class Comparison:
 
     def _goes_on_from(self, now: Numbered) -> Numbered | None:
         """Return the earlier call with the longest common beginning, the newest of several; else the most alike."""
-        kin = [one for one in self._earlier if one.call.judged.row.provider == now.call.judged.row.provider]
+        kin = [one for one in self._earlier if one.call.wire is now.call.wire]
         begun = max(kin, key=lambda one: (_begun(one.call, now.call), one.number), default=None)
         if begun is None:
             return None

@@ -24,7 +24,8 @@ from agentnb.errors import InputError, RunUnknown
 from agentnb.fleet.changing import changing
 from agentnb.fleet.progress import FleetProgress, Spent, counts_of, errors_of, standing, tally_of
 from agentnb.fleet.worker import TAG
-from agentnb.view.tables import Code, table_bundle
+from agentnb.view.number_format import plural, short_seconds
+from agentnb.view.tables import Code, Figure, table_bundle
 
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
@@ -201,11 +202,11 @@ class Fleet:
         first = sorted(rows, key=lambda row: row.summary.status != records.FAILED)[:MOST_SHOWN]
         results = [self._result(row) for row in first]
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
-        shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
-        columns = ("run", "standing", "steps", "last step after s", "result")
+        shown = [(run, r["standing"], r["step"], _took(r), _short(r)) for run, r in zip(runs, results, strict=True)]
+        columns = ("run", "standing", "steps", "until its last step", "result")
         failures = [f"{count} failed: {error}" for error, count in now.errors.items()]
         again = ["fleet.retry() makes the failed runs ready to go on."] if failures else []
-        left = [f"{len(rows) - len(shown)} more runs: results() has all"] if len(rows) > len(shown) else []
+        left = [f"{plural(len(rows) - len(shown), 'run')} more: results() has all."] if len(rows) > len(shown) else []
         return table_bundle(f"Fleet {self.name}: {now.line()}", columns, shown, [*failures, *again, *left])
 
     def __repr__(self) -> str:
@@ -219,6 +220,10 @@ def goes_on(summary: RunSummary) -> bool:
 
 def _answer(context: JsonMapping) -> Any:
     return next((context[key] for key in ANSWERS if key in context), context)
+
+
+def _took(result: JsonMapping) -> Figure:
+    return Figure(short_seconds(result["seconds"]) if result["step"] else "")
 
 
 def _short(result: JsonMapping) -> str:

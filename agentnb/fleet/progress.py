@@ -86,11 +86,9 @@ class FleetProgress:
 
     def line(self) -> str:
         """Return one line: what has ended, what failed, the speed, the cost, and the time left."""
-        others = [
-            f"{count(number)} {standing}"
-            for standing, number in self.counts.items()
-            if standing not in (records.COMPLETED, QUEUED, RUNNING)
-        ]
+        left = (RUNNING, QUEUED)
+        standings = [*(name for name in self.counts if name not in (records.COMPLETED, *left)), *left]
+        others = [f"{count(self.counts[name])} {name}" for name in standings if self.counts.get(name)]
         made = self.steps - self.steps_before
         speed = f"{made / self.seconds:.1f} steps/s" if made and self.seconds else ""
         budget = f" of {short_dollars(self.budget)}" if self.budget else ""
@@ -98,13 +96,16 @@ class FleetProgress:
         usage = self.spent.usage
         read = f"{share(usage.cache_read, usage.input_total)} read from the cache" if usage.input_total else ""
         done = f"{count(self.counts.get(records.COMPLETED, 0))} of {count(self.runs)} completed"
-        left = "" if self.seconds_left is None else f"≈ {short_seconds(self.seconds_left)} left"
-        parts = [done, *others, speed, cost, read, left]
+        time = "" if self.seconds_left is None else f"≈ {short_seconds(self.seconds_left)} left"
+        parts = [done, *others, speed, cost, read, time]
         return " · ".join(part for part in parts if part)
 
     def bundle(self) -> dict[str, str]:
         """Return a bar and the line, as html and for a terminal."""
         return {"text/html": self._html(), "text/plain": self._text()}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.bundle()
 
     def _text(self) -> str:
         solid = BLOCKS * self._part(records.COMPLETED)

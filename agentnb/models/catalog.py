@@ -300,7 +300,7 @@ def _stranger(provider: str, name: str) -> Model:
         max_output=like.max_output,
         # A server of the user's own speaks this wire for some open model: most of those count about like o200k.
         tokenizer=like.tokenizer if of_the_house else "o200k",
-        cache=like.cache,
+        cache=_cache_of_its_time(provider, name, like),
         latency=like.latency,
         known=False,
         like=like.name if of_the_house and _family(name) & _family(like.name) else "",
@@ -319,6 +319,14 @@ def _relative(provider: str, name: str) -> Model:
     kin = [row for row in listed if _family(row.name) & _family(name)]
     own = sorted(kin or listed, key=lambda row: (_version(row.name), row.default))
     return next((row for row in reversed(own) if _version(row.name) <= _version(name)), own[0])
+
+
+def _cache_of_its_time(provider: str, name: str, like: Model) -> CacheRules:
+    """Return the relative's rules; where the provider has caches of another kind by this version, those."""
+    since = [row for row in rows() if row.provider == provider and _version(like.name) < _version(row.name)]
+    later = [row for row in since if _version(row.name) <= _version(name)]
+    newest = max(later, key=lambda row: _version(row.name), default=like)
+    return newest.cache if newest.cache.kind is not like.cache.kind else like.cache
 
 
 def _family(name: str) -> set[str]:

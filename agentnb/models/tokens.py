@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from operator import mul
 
 from agentnb.models.catalog import ImageRule, ImageRules
 
@@ -59,7 +60,7 @@ class TokenCounter:
         if not text:
             return 0
         weights = _WEIGHTS.get(self.family, _WEIGHTS["claude-4"])
-        tokens = sum(weight * count for weight, count in zip(weights, _features(text), strict=True))
+        tokens: float = sum(map(mul, weights, _features(text)))
         return max(1, round(tokens * self.factor))
 
     def tool(self, text: str) -> int:

@@ -418,9 +418,11 @@ def traced_lines(lines: list[str]) -> list[str]:
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
     """Return the last run that the user's namespace holds. None before the first, or where the name means something
     else."""
+    found = namespace.get(RESULT)
+    if found is None:
+        return None  # at once: a completion asks, too
     from agentnb.agent.run_document import AgentRun
 
-    found = namespace.get(RESULT)
     return found if isinstance(found, AgentRun) else None
 
 

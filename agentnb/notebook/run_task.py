@@ -245,7 +245,7 @@ def show_run(
             shown = with_texts(run.receipt, notebook.cell_text)
             view.finish(shown, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
-            notebook.stale_marks.shown(run, view)
+            notebook.stale_marks.shown(run, view.replace)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier, again=again).ask(run)
             offer(notebook, run, cell=notebook.whole_cell_id, running=True)
     if isinstance(agent.raised, RunInterrupted):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
     from agentnb.agent.state import AgentState
-    from agentnb.notebook.live.live_view import View
+    from agentnb.canonical import JsonMapping
     from agentnb.session import Session
 
 KEPT = 30
@@ -19,7 +19,7 @@ KEPT = 30
 
 @dataclass(slots=True)
 class _Watched:
-    view: View
+    replace: Callable[[JsonMapping], None]
     receipt: dict[str, Any]
     state: AgentState | None = None
     told: tuple[str, ...] = ()
@@ -31,11 +31,11 @@ class StaleMarks:
     def __init__(self) -> None:
         self._shown: OrderedDict[str, _Watched] = OrderedDict()
 
-    def shown(self, run: AgentRun, view: View) -> None:
-        """Note that an answer stands in its output."""
+    def shown(self, run: AgentRun, replace: Callable[[JsonMapping], None]) -> None:
+        """Note that an answer stands in its output; `replace` shows another document there."""
         if run.state != "COMPLETED":
             return
-        self._shown[run.run_id] = _Watched(view, run.receipt)
+        self._shown[run.run_id] = _Watched(replace, run.receipt)
         self._shown.move_to_end(run.run_id)
         while len(self._shown) > KEPT:
             self._shown.popitem(last=False)
@@ -60,4 +60,4 @@ class StaleMarks:
             if older != item.told:
                 item.told = older
                 notes = [*item.receipt["notes"], *([note_on(older)] if older else [])]
-                item.view.replace(item.receipt | {"notes": notes, "stale": list(older)})
+                item.replace(item.receipt | {"notes": notes, "stale": list(older)})

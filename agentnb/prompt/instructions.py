@@ -26,8 +26,9 @@ something later disagrees with it, the later is right.
 element; its `kind` is there where it was not simply printed or returned (table, figure, error, …). `number` is the \
 cell's execution count, which the person sees as [3] or In[3]. Cells stand in the order in which they ran. One with \
 `replaces` is a later run of the cell that had that number: only the newest run counts. One with `more_than` tells \
-more of a run that you hold already. Where lines are left out, it says so. <notebook form="outline"> has one line for \
-each cell that is not told in full: number, what it does, and after -> what it showed. <names> lists the notebook's \
+more of a run that you hold already. Where lines are left out, it says so. <notebook form="outline"> has an \
+entry for each cell that no <cell> tells: its number, then its source, or only the names that it binds, and after -> \
+what it showed. <names> lists the notebook's \
 variables with type and shape or length; a later list with `changes` only adds to it. <markdown> is the notebook's own \
 text.
 4. Definitions, in <definition> elements. Each holds the exact source of one function, class, method or constant, with \

@@ -8,7 +8,7 @@ request's prefix is the previous request on its path, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from agentnb.errors import JournalError
@@ -119,37 +119,50 @@ def removed_definitions(blocks: Iterable[Block]) -> tuple[str, ...]:
     return tuple(name for name, form in last.items() if form == "removed")
 
 
-def stale_share(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> float:
-    """Return the share of text that is out of date, as `stale_weights` has it: 0 to 1."""
-    stale = sum(stale_weights(blocks, weights, current))
-    return stale / sum(weights) if stale else 0.0
+@dataclass(frozen=True, slots=True)
+class ReadBlocks:
+    """Holds what was read of the blocks that a prompt begins with. Of a prompt that grew, only its end is read again.
 
-
-def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> list[float]:
-    """Return how much of each block is out of date: replaced, removed, or other than in `current` (digest by name).
-
-    `weights` are the blocks' own. A definition's count when it was sent gives only its share of its block. Estimates of
-    different times must not be compared. A name that `current` does not list is taken as unchanged.
+    `weights` are the blocks' own, and `stale` is how much of each later blocks made out of date. `newest` has
+    the digest that was sent last, by name, and the weights of its texts, by their block's place.
     """
-    fresh: dict[str, list[tuple[int, float, str]]] = {}
-    stale = [0.0] * len(blocks)
-    for number, (block, total) in enumerate(zip(blocks, weights, strict=True)):
-        for item, weight in _weighed(block, total) if block.holds else ():
-            name, digest = str(item["name"]), str(item["digest"])
-            held = fresh.setdefault(name, [])
-            _go_stale(stale, held, digest)
-            held.append((number, weight, digest))
-    for name, held in fresh.items():
-        _go_stale(stale, held, current.get(name, held[-1][2]))
-    return stale
+
+    blocks: tuple[Block, ...] = ()
+    weights: tuple[float, ...] = ()
+    held: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    newest: Mapping[str, tuple[str, tuple[tuple[int, float], ...]]] = field(default_factory=dict)
+    stale: tuple[float, ...] = ()
+
+    def then(self, blocks: Sequence[Block], weights: Sequence[float]) -> ReadBlocks:
+        """Return the same with these blocks behind the others."""
+        newest, stale = dict(self.newest), [*self.stale, *(0.0 for _ in blocks)]
+        for number, (block, total) in enumerate(zip(blocks, weights, strict=True), len(self.blocks)):
+            for item, weight in _weighed(block, total) if block.holds else ():
+                name, digest = str(item["name"]), str(item["digest"])
+                before, places = newest.get(name, (digest, ()))
+                if before != digest:
+                    _add(stale, places)
+                    places = ()
+                newest[name] = digest, (*places, (number, weight))
+        held = held_definitions(blocks, self.held)
+        return ReadBlocks((*self.blocks, *blocks), (*self.weights, *weights), held, newest, tuple(stale))
+
+    def stale_weights(self, current: Mapping[str, str]) -> list[float]:
+        """Return how much of each block is out of date: replaced, removed, or other than in `current`: digest by name.
+
+        A definition's count when it was sent gives only its share of its block. Estimates of different times must not
+        be compared. A name that `current` does not list is taken as unchanged.
+        """
+        stale = list(self.stale)
+        for name, (digest, places) in self.newest.items():
+            if current.get(name, digest) != digest:
+                _add(stale, places)
+        return stale
 
 
-def _go_stale(stale: list[float], held: list[tuple[int, float, str]], digest: str) -> None:
-    """Mark as out of date what is held of a name, as (block, weight, digest) each, once another digest comes."""
-    if held and held[-1][2] != digest:
-        for number, weight, _ in held:
-            stale[number] += weight
-        held.clear()
+def _add(stale: list[float], places: Iterable[tuple[int, float]]) -> None:
+    for number, weight in places:
+        stale[number] += weight
 
 
 def _weighed(block: Block, weight: float) -> Iterator[tuple[Mapping[str, object], float]]:

@@ -269,7 +269,7 @@ class AnthropicProvider(Calling):
             )
 
         try:
-            made = client(self._key)
+            made = client(self._plain_key())
         except anthropic.AnthropicError as error:
             raise VENDOR.missing_key() from error
         if made.api_key or made.auth_token or made.credentials:

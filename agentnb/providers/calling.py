@@ -47,6 +47,7 @@ from agentnb.providers.transport import (
 from agentnb.providers.vendor import Vendor
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
+_SHORTEST_KEY = 8
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
 
@@ -248,6 +249,29 @@ class Calling:
 
     @contextlib.contextmanager
     def _errors_are_ours(self) -> Iterator[None]:
+        """Around what an SDK does: its errors become ours, and no key stands in their words.
+
+        A refusal may repeat the key. What fits no header stands in the error about that.
+        """
+        try:
+            with self._errors_translated():
+                yield
+        except AgentnbError as error:
+            for key in self._keys():
+                error.what, error.about = (text.replace(key, "[key]") for text in (error.what, error.about))
+                if key in str(error.__cause__):
+                    error.__cause__ = None
+            error.args = (error.what,)
+            raise
+
+    def _keys(self) -> list[str]:
+        """Return what the SDK may have sent as a key, in each form that an error may have."""
+        named = (os.environ[name] for name in os.environ if name.endswith(("_KEY", "_TOKEN")) and self._reads(name))
+        found = [key for key in (self._key, *named) if key and len(key) >= _SHORTEST_KEY and not self.simulated]
+        return [form for key in found for form in (key, key.strip(), repr(key)[1:-1])]
+
+    @contextlib.contextmanager
+    def _errors_translated(self) -> Iterator[None]:
         """Around what an SDK does: its errors, and those of its reading what it did not expect, become ours."""
         transport = self._require_transport()
         try:
@@ -378,8 +402,17 @@ class Calling:
         """Return the SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
         if self.simulated:
             return 0
-        ours = {name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address)}
-        return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
+        return hash(tuple(sorted(item for item in os.environ.items() if self._reads(item[0]))))
+
+    def _reads(self, variable: str) -> bool:
+        """Tell whether a variable is one of the SDK's own, by how it begins."""
+        return variable.startswith(
+            tuple(name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address))
+        )
+
+    def _plain_key(self) -> str | None:
+        """Return the key without the line's end that a file's text brings; None: the SDK finds its own, or none."""
+        return self._key or os.environ.get(self.vendor.keys[0], "").strip() or None
 
     def _surely_without_key(self) -> bool:
         return self._key is None and self._base_url is None and self.vendor.surely_without_key()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,8 +69,8 @@ class OpenAIProvider(Calling):
         except ImportError as error:
             raise self.vendor.missing_package(INSTALL) from error
 
-        key = self._key
-        if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
+        key = self._plain_key()
+        if key is None and self._own_address():
             key = NO_KEY
         try:
             return openai.OpenAI(

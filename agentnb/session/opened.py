@@ -20,6 +20,7 @@ from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.samples import Samples
 from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.canonical import Clock, JsonMapping, SystemClock
+from agentnb.durable import ownership
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
@@ -280,7 +281,7 @@ class Opened:
             self._bus[1].close()
             self._bus = None
         if self._journal is not None:
-            self._journal.close()
+            ownership.close(self._journal)
             self._journal = None
         if self._storage is not None:
             self._storage.close()

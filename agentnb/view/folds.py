@@ -35,7 +35,7 @@ LONGEST = 4_000
 def folds_html(doc: Doc) -> str:
     """Return the folds, closed, and which run, thread and model this was."""
     folds = [
-        fold("Children", "".join(map(line_html, say.child_lines(doc)))),
+        fold("Delegated", "".join(map(line_html, say.child_lines(doc)))),
         fold("Plan", "".join(map(line_html, say.plan_lines(doc)))),
         fold(say.steps_title(doc), _steps_html(doc)),
         fold("Thinking", _thinking_html(doc)),

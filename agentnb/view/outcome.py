@@ -15,9 +15,10 @@ def outcome_line(doc: Doc) -> str:
 def outcome_items(doc: Doc) -> list[str]:
     """Return the pieces of the line without the labels. A run that ended well needs no word for it."""
     mark, word, _ = say.state_words(doc)
+    work = [item for item in (_context(doc), say.plan_words(doc), say.child_words(doc)) if item]
     if stopped := say.stopped_line(doc):
-        return [f"{mark} {stopped}", *filter(None, [_context(doc), say.plan_words(doc)])]
-    rest = [item for item in (_time(doc), _cost(doc), _context(doc), say.plan_words(doc)) if item]
+        return [f"{mark} {stopped}", *work]
+    rest = [*filter(None, (_time(doc), _cost(doc))), *work]
     if doc.get("state") != "COMPLETED" or not rest:
         return [f"{mark} {word}", *rest]
     return [f"{mark} {rest[0]}", *rest[1:]]

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from agentnb.canonical import JsonObject
 from agentnb.errors import in_sight
+from agentnb.view.number_format import share
 from agentnb.view.style import FOLD, NO_MATH, PRE, SUMMARY, TEAL, esc, line_html, wrap
 
 
@@ -48,7 +49,7 @@ def prompt_bundle(title: str, parts: Sequence[PromptPart], *, exact: bool) -> Js
 def _head(parts: Sequence[PromptPart]) -> str:
     tokens = sum(part.tokens for part in parts)
     cached = sum(part.tokens * part.cached for part in parts)
-    state = "new" if not cached else "cached" if cached > tokens * 0.995 else f"{cached / max(tokens, 1):.0%} cached"
+    state = "new" if not cached else "cached" if cached > tokens * 0.995 else f"{share(cached, tokens)} cached"
     return f"{parts[0].layer}, ≈ {tokens:,} tokens, {state}"
 
 

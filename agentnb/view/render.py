@@ -37,6 +37,7 @@ from agentnb.view.style import (
     esc,
     line_html,
     unbroken,
+    words_html,
     wrap,
     wrapped,
 )
@@ -115,15 +116,17 @@ def _error(doc: Doc) -> str:
     if not error:
         return ""
     code = f' <code style="{CODE}">{esc(error["code"])}</code>' if error.get("code") else ""
-    todo = f"<br>{esc(error['todo'])}" if error.get("todo") else ""
+    todo = f"<br>{words_html(error['todo'])}" if error.get("todo") else ""
     return (
         f'<p style="margin:0 0 8px 0;padding:6px 10px;border:0;border-left:4px solid {RED};background:{RED}1f">'
-        f"<strong>✗ {esc(say.error_kind(error))}</strong>{esc(say.error_message(error))}{todo}{code}</p>"
+        f"<strong>✗ {esc(say.error_kind(error))}</strong>{words_html(say.error_message(error))}{todo}{code}</p>"
     )
 
 
 def _remarks(doc: Doc) -> str:
-    return "".join(f'<p style="margin:0 0 6px 0;{SMALL}">Note: {esc(line)}</p>' for line in say.remark_lines(doc))
+    return "".join(
+        f'<p style="margin:0 0 6px 0;{SMALL}">Note: {words_html(line)}</p>' for line in say.remark_lines(doc)
+    )
 
 
 def _questions(doc: Doc) -> str:
@@ -250,7 +253,7 @@ def details_text(doc: Doc) -> str:
     parts = [
         "\n".join(_layers_text(doc)),
         "\n".join(map(wrapped, _sentences(doc))),
-        _listed("Children", say.child_lines(doc)),
+        _listed("Delegated", say.child_lines(doc)),
         _listed("Plan", say.plan_lines(doc)),
         _steps_text(doc),
         _thinking_text(doc),

@@ -52,6 +52,7 @@ FOLD = "margin:0;border:0;border-top:1px solid #80808033"
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_TICKS = re.compile(r"`([^`\n]+)`")
 _LONE_HALF = re.compile(r"[\ud800-\udfff]")
 
 
@@ -66,13 +67,18 @@ def esc(value: object) -> str:
     return escape(clean(value), quote=True)
 
 
+def words_html(text: object) -> str:
+    """Return plain words escaped; what stands in backticks is set as code."""
+    return _TICKS.sub(rf'<code style="{SMALL_CODE}">\1</code>', esc(text))
+
+
 def wrap(inner: str) -> str:
     """Return the frame around one part or all of them. The class gives widgets the look of other rendered html."""
     return f'<div class="jp-RenderedHTMLCommon agentnb-run" style="{ROOT}">{inner}</div>'
 
 
 def line_html(sentence: str) -> str:
-    return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(sentence)}</p>'
+    return f'<p style="margin:4px 0 0 0;{SMALL}">{words_html(sentence)}</p>'
 
 
 def unbroken(parts: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from agentnb.view.style import (
     esc,
     line_html,
     unbroken,
+    words_html,
     wrap,
     wrapped,
 )
@@ -176,7 +177,7 @@ def _wraps(value: object) -> bool:
 
 def _cell(value: object, style: str) -> str:
     main = value.main if isinstance(value, Stacked) else value
-    text = esc(_cell_text(main))
+    text = esc(_cell_text(main)) if isinstance(main, Code) else words_html(_cell_text(main))
     below = _facts_html(value.facts) if isinstance(value, Stacked) else ""
     code = SMALL_CODE.replace("pre-wrap", "pre") if "nowrap" in style else SMALL_CODE
     inner = f'<code style="{code}">{text}</code>' if isinstance(main, Code) and text else text
@@ -185,7 +186,7 @@ def _cell(value: object, style: str) -> str:
 
 def _facts_html(facts: Sequence[object]) -> str:
     parts = [
-        f'<code style="{SMALL_CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else esc(_cell_text(fact))
+        f'<code style="{SMALL_CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else words_html(_cell_text(fact))
         for fact in facts
         if fact not in (None, "")
     ]

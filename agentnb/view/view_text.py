@@ -418,12 +418,9 @@ def cell_words(definition: Doc) -> str:
 
 def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> JsonObject:
     """Return the document with the number of each definition's cell: it stands beside the cell, and its id nowhere."""
-    found = [_with_number(item, numbers.get(str(item.get("cell")))) for item in dicts(doc, "definitions")]
+    known = ((item, numbers.get(str(item.get("cell")))) for item in dicts(doc, "definitions"))
+    found = [dict(item) | ({} if number is None else {"execution": number}) for item, number in known]
     return dict(doc) | ({"definitions": found} if found else {})
-
-
-def _with_number(definition: Doc, execution: int | None) -> JsonObject:
-    return dict(definition) | ({} if execution is None else {"execution": execution})
 
 
 def steps_title(doc: Doc) -> str:
@@ -463,6 +460,12 @@ def plan_now(doc: Doc) -> str:
 def child_lines(doc: Doc) -> list[str]:
     """Say of each child of the run its task, how it stands, its cost and its time: `✓ read the log · $0.004 · 5 s`."""
     return [" · ".join(filter(None, _child_words(child))) for child in dicts(doc, "children")]
+
+
+def child_words(doc: Doc) -> str:
+    """Return `2 parts delegated`; nothing where the run has done all by itself."""
+    found = dicts(doc, "children")
+    return f"{plural(len(found), 'part')} delegated" if found else ""
 
 
 def _child_words(child: Doc) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.models import prices
 from agentnb.models.catalog import lookup
@@ -47,7 +48,7 @@ class Desk:
         """The question, and the pause behind it with the pings that fall into it."""
         self.pause = seconds
         run = self.ask(task)
-        self.session.keepalive.join(30)
+        self.session.keepalive.join(PATIENCE)
         self.clock.advance(self.pause)
         self.pause = 0.0
         return run

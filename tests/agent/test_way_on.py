@@ -68,7 +68,7 @@ def test_a_run_goes_on_with_another_model_in_a_segment_of_its_own(book: Any, oth
     assert done.state == "COMPLETED", done.error
     assert done.model == other
     assert done.usage.calls == 2
-    assert [note for note in done.receipt["notes"] if note.startswith("New segment: The run goes on with")]
+    assert [note for note in done.receipt["notes"] if note.startswith("Prompt begun anew: the run goes on with")]
     sent = str(book.bodies[-1])
     assert "Explain `tax`" in sent, "the turn before goes along"
     assert "result of inspect" in sent, "what the old model's tools gave goes along as text"

@@ -177,7 +177,7 @@ def _asked(day: Day, turns: int, shell: Any, notebook: Any, simulator: Simulator
         named += [number for number in day.lately[:1] if number not in named]
         steps = "inspect probe_{0}_1 then inspect probe_{0}_2" if turn % 2 else "inspect probe_{0}_1"
         done = _ask(notebook, day, named, turn, steps.format(turn))
-        segments += any("New segment" in note for note in done.receipt["notes"])
+        segments += any("Prompt begun anew" in note for note in done.receipt["notes"])
         last = copies(simulator.requests[-1].body)
         old.append(mean(day.revision[number] != revision for number, revision in last) if last else 0.0)
         newest = dict(last)

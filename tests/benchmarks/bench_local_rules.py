@@ -51,6 +51,8 @@ WORDS = [
 ]
 RESTART = 0.02
 """Chance of a call before which the server is killed."""
+LENGTHS = (6, 20, 60)
+"""Tokens that a kernel's replies may have: the server keeps what it wrote too, and the next request begins with it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ def session(number: int, rng: random.Random, home: Path, model: str, server: Loc
                 if agent is not None:
                     agent.close()
                 tools = rng.choice([[], ["inspect"]])
-                agent = agentnb.Agent(model=model, tools=tools, home=home, context="none", max_tokens=6, max_steps=2)
+                length = rng.choice(LENGTHS)
+                agent = agentnb.Agent(
+                    model=model, tools=tools, home=home, context="none", max_tokens=length, max_steps=2
+                )
             thread = f"t{rng.randrange(3)}" if "elsewhere" in action else f"s{number}"
             if action.startswith(("again", "edited")) and cells:
                 thread, cell, task = rng.choice(cells)

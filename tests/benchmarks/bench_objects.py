@@ -59,6 +59,7 @@ def rates_of(model: Model, ttl: str) -> Rates:
 @dataclass(frozen=True)
 class Moment:
     """A call that is about to be made: the pauses seen with its frame, whether that is warm, whether an object stands.
+    Or one stood until the frame changed, and is to be replaced.
 
     `next_pause` and `next_there` are what only the clairvoyant looks at; None where the frame changes meanwhile.
     """
@@ -67,6 +68,7 @@ class Moment:
     seen: Sequence[float]
     warm: bool
     stands: bool
+    replaces: bool
     next_pause: float | None
     next_there: bool
 
@@ -79,9 +81,9 @@ def cost(session: Drawn, rule: Rule) -> float:
     """Go through the session as the agent does: before each call an object is made or extended, or it is not."""
     rates, life = rates_of(session.model, "1h"), life_of(session.model)
     seen: list[float] = []
-    left, total, warm = 0.0, 0.0, False
+    left, total, warm, replaces = 0.0, 0.0, False, False
     for pause, there, changes in zip(session.pauses, session.there, session.changes, strict=True):
-        moment = Moment(session.model, tuple(seen), warm, left > 0, None if changes else pause, there)
+        moment = Moment(session.model, tuple(seen), warm, left > 0, replaces, None if changes else pause, there)
         wanted = rule(moment)
         if wanted and left <= 0:
             total += rates.write  # it is made, and then read
@@ -89,6 +91,7 @@ def cost(session: Drawn, rule: Rule) -> float:
         left = life if wanted else left
         total += rates.storage * min(pause, left) / 3600
         stands, left = left >= pause, max(left - pause, 0.0)
+        replaces = stands and changes
         warm, left = there and not changes, left if stands and not changes else 0.0
         seen = [] if changes else [*seen, pause]
     return total + (rates.read if warm or left > 0 else rates.write) + rates.storage * left / 3600
@@ -147,7 +150,10 @@ def of_long(most: int, *, even_warm: bool = False) -> Rule:
 RULES: dict[str, Rule] = {
     "never": never, "evidence": by_evidence, "clairvoyant": clairvoyant, "as told": as_told,
     **{f"last {most} long": of_long(most) for most in (2, 3, 8, 99)}, "last 5, even warm": of_long(5, even_warm=True),
-    "ours": lambda moment: pays(moment.model, moment.seen) and (moment.stands or not moment.warm),
+    "ours": lambda moment: (
+        moment.replaces or (pays(moment.model, moment.seen) and (moment.stands or not moment.warm))
+    ),
+    "not replaced": lambda moment: pays(moment.model, moment.seen) and (moment.stands or not moment.warm),
 }  # fmt: skip
 
 

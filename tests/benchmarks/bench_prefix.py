@@ -66,7 +66,7 @@ def _replayed(script: pr.Script, limit: float) -> pr.Replay:
 def _row(name: str, replay: pr.Replay, bound: float) -> None:
     first = pr.first_of_turns(replay.sent)
     context = statistics.mean(pr.context_shares(first))
-    segments = sum(any("New segment" in note for note in run.receipt["notes"]) for run in replay.runs)
+    segments = sum(any("Prompt begun anew" in note for note in run.receipt["notes"]) for run in replay.runs)
     cost = pr.billed(replay.sent)
     print(
         f"{name:22} {statistics.mean(pr.prefix_shares(first)):11.3f} / {pr.pooled_share(first):.3f} {context:11.3f} "

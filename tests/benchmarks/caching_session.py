@@ -201,7 +201,7 @@ def by_agentnb(given: Story, address: str, home: Path, **settings: Any) -> Told:
             bodies=[item.body for item in seen],
             answers=[run.text for run in runs],
             chosen=[_chosen(run) for run in runs],
-            segments=sum(any("New segment" in note for note in run.receipt["notes"]) for run in runs),
+            segments=sum(any("Prompt begun anew" in note for note in run.receipt["notes"]) for run in runs),
             pings=session.keepalive.sent,
             cells=[_cells_told(run, session) for run in runs],
         )

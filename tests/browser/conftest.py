@@ -90,11 +90,11 @@ class Lab:
 
     def end_kernels(self) -> None:
         """End every kernel of the server, as a person does who shuts all of them down."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
             running = json.load(answer)
         for kernel in running:
             request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
-            urllib.request.urlopen(request, timeout=30).close()
+            urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
 
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
@@ -250,17 +250,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             yield home
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(PATIENCE / 1000)
 
 
 @contextmanager
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
     """Have the server start kernels that have imported everything."""
     with forked_python.serving(base / "processes", environment) as python:
-        command = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec = base / "jupyter_path" / "kernels" / "python3" / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
+        forked_python.write_kernel_spec(base / "jupyter_path", python)
         yield
 
 

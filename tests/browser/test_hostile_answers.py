@@ -21,7 +21,7 @@ from agentnb.view.render import run_html
 texts = json.load(open({payloads!r}))
 runs = [run_html(dict(run_id="r-1", state="COMPLETED", text=text, task=text, notes=[text])) for text in texts]
 display({{"text/html": "".join(runs), "text/plain": ""}}, raw=True)
-for text in texts[:40]:  # live views that stay open
+for text in texts[::8]:  # live views that stay open
     run = Progress(began=0.0, state=text, stage=text, text="\\n\\n".join(texts))
     run.newest.append(text)
     Dashboard(Widgets(display, None), clock=SystemClock()).update(run)

@@ -29,6 +29,11 @@ front_end.propose_replacement({AFTER!r}, cell='cell-3', digest=digest_of(before)
                               why='rows with some values count too, and the mean was asked for')"""
 ENDS = "[end.outcome for end in ends]"
 ASK = "%%agent\nRun this, please:\n```\nlog.append(1)\nlog\n```"
+ON_KERNEL = """async kernel => {
+    const panel = [...window.jupyterapp.shell.widgets("main")][0];
+    await panel.sessionContext.changeKernel({id: kernel});
+}"""
+KERNEL = "[...window.jupyterapp.shell.widgets('main')][0].sessionContext.session.kernel.id"
 MARKED = {"run": "r-1", "model": "sim:claude-sonnet-4-6", "accepted": True}
 
 
@@ -104,6 +109,25 @@ def test_what_was_not_answered_is_asked_again_after_a_reload(front: Any) -> None
     page.wait_idle()
     assert "rejected" in page.ran(4)
     assert source(page, path, 3) == BEFORE
+
+
+def test_a_copy_on_the_same_kernel_is_shown_nothing_of_what_the_other_was_asked(front: Any, open_page: Any) -> None:
+    cells = [LOAD, CONNECTED, PROPOSE, BEFORE]
+    page, path = front("original", cells, upto=3)
+    page.cell(3).locator(".agentnb-proposal").wait_for()
+    copy = path.with_name(f"copy-{path.name}")
+    copy.write_text(path.read_text())
+    other = open_page(copy.name, in_notebook="notebook" in path.name, fresh=True)
+    other.wait_idle()
+    other.page.evaluate(ON_KERNEL, page.page.evaluate(KERNEL))
+    other.wait_idle()
+    assert "True" in other.ran(1), "the kernel has heard of the copy, and sent what it sends to a page that comes"
+    assert other.page.locator(".agentnb-proposal").count() == 0
+    page.page.bring_to_front()
+    page.reload()
+    page.cell(3).locator(".agentnb-proposal").get_by_role("button", name="Replace").click()
+    assert source(page, path, 3) == AFTER
+    assert json.loads(copy.read_text())["cells"][3]["source"] == BEFORE
 
 
 def test_the_kernel_has_the_notebook_before_the_cell_that_asks_runs(front: Any) -> None:

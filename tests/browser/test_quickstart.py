@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 RUN = "application/vnd.agentnb.run.v1+json"
@@ -125,7 +126,7 @@ def test_an_answer_to_a_question_is_checked(quickstart: Path, open_page: Any, li
 
 def shows_in_html(path: Path, runs: list[dict[str, Any]]) -> None:
     command = [sys.executable, "-m", "nbconvert", "--to", "html", "--stdout", str(path)]
-    html = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    html = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
     assert html.count("What the last request sent") == len(runs)
 
 
@@ -141,7 +142,6 @@ def shows_untrusted_without_kernel(path: Path, notebook: dict[str, Any], open_pa
     page.cell(index).scroll_into_view_if_needed()
     output = page.output(index)
     output.get_by_text("✓", exact=True).wait_for()
-    output.locator("summary").first.press("Enter")
     output.get_by_text("What the last request sent").wait_for()
     page.picture("quickstart-untrusted")
 

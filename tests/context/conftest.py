@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from patience import PATIENCE
 
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.files import FileIndex
 from agentnb.context.resolve.resolution import Resolver
+from agentnb.context.values import description
 
 
 class Notebook:
@@ -43,6 +45,12 @@ class Notebook:
     def cold(self) -> Resolver:
         """The same cells before anything ran: only text to go by."""
         return Resolver(cells=self.cells, namespace={}, project=self.project, index=self.index, patience=60)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object's own words may take long here: the machine may be busy."""
+    monkeypatch.setattr(description, "OWN_WORDS_SECONDS", PATIENCE)
 
 
 @pytest.fixture

@@ -115,8 +115,8 @@ def test_a_backward_slice_brings_what_is_used_and_what_changed_it() -> None:
     cells[30] = "raw.drop(columns='id', inplace=True)" + "\n# padding" * 20
     choice = chosen(log_of(*cells), "Where does `table` come from?")
     why = reasons(choice)
-    assert why[9] == "binds table"
-    assert why[3] == "binds raw, which cell 9 uses"
+    assert why[9] == "sets table"
+    assert why[3] == "sets raw, which cell 9 uses"
     assert why[6] == "changes raw, which cell 9 uses"
 
 
@@ -126,7 +126,7 @@ def test_stale_cells_are_never_taken_for_current_ones() -> None:
     choice = chosen(log, "What is the limit?")
     texts = {item.run.number: item.text for item in choice.picked}
     assert "limit = 99" in texts[41]
-    assert 1 not in texts or choice.picked[0].reason != "binds limit"
+    assert 1 not in texts or choice.picked[0].reason != "sets limit"
 
 
 def test_a_function_that_a_later_cell_defines_anew_is_told_as_past() -> None:
@@ -163,7 +163,7 @@ def test_inflections_share_a_stem() -> None:
 def test_a_follow_up_keeps_what_it_speaks_of() -> None:
     log = log_of(*FILLER)
     choice = chosen(log, "and why is that?", earlier=("Explain `step_12`.",))
-    assert reasons(choice)[12] == "binds step_12"
+    assert reasons(choice)[12] == "sets step_12"
 
 
 def test_nothing_is_sent_twice_and_a_richer_form_says_so() -> None:
@@ -321,7 +321,7 @@ def test_the_other_one_is_what_has_a_part_of_its_name() -> None:
     cells[3], cells[30] = "thin_model = 1" + "\n# padding" * 20, "thick_model = 2" + "\n# padding" * 20
     earlier = ("And why?", "How good is the thick model?")
     why = reasons(chosen(log_of(*cells), "And the other one?", earlier=earlier))
-    assert why[4] == "binds thin_model"
+    assert why[4] == "sets thin_model"
     assert 31 in why
 
 
@@ -384,7 +384,9 @@ def test_an_older_run_that_is_named_first_is_told_as_older_beside_the_newest() -
 
 
 def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
-    cells = [f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station" for i in range(60)]
+    cells = [
+        f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station, up the river" for i in range(60)
+    ]
     log = log_of(*cells)
     vague, clear = chosen(log, "Warum ist das so?"), chosen(log, "Why is `level_7` so high?")
     assert len(vague.picked) == len(cells)

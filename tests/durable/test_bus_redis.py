@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 import agentnb
 from agentnb.doctor import report
@@ -20,7 +21,6 @@ from agentnb.errors import BusRefused, BusUnreachable, SettingsError
 from agentnb.session import Session
 from agentnb.settings import Settings
 
-PATIENCE = 30  # seconds after which a test gives up on what should come at once
 SECRET = "pass-of-the-test"
 pytestmark = pytest.mark.server
 WORKER = """
@@ -258,7 +258,9 @@ def test_without_the_package_one_error_names_the_command(tmp_path):
         "import sys; sys.modules['redis'] = None\nimport agentnb\nagentnb.Agent(bus='redis://h').run('What is a tide?')"
     )
     environment = os.environ | {"AGENTNB_HOME": str(tmp_path), "AGENTNB_MODEL": "sim:claude-sonnet-4-6"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=PATIENCE
+    )
     assert "pip install 'agentnb-jupyter[redis]'" in done.stderr.splitlines()[-1]
     assert "package.missing" in done.stderr.splitlines()[-1]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from patience import PATIENCE
 from pydantic import BaseModel
 
 from agentnb.durable.composition import Branch, parallel, submachine
@@ -69,7 +70,7 @@ def test_a_run_inside_that_waits_pauses_the_parent(machine, child):
 
 
 def test_branches_run_side_by_side_and_join(machine, child):
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=PATIENCE)
 
     def meet(context):
         together.wait()

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.machine import AgentStateMachine
@@ -98,7 +99,7 @@ def test_an_interrupt_at_any_moment_leaves_a_run_that_goes_on(machine, interrupt
         interrupts(0)
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads), "the interrupt left another thread waiting"
     assert hits > rounds / 3
 
@@ -138,5 +139,5 @@ def test_a_package_whose_import_was_interrupted_is_of_use_at_the_next_try(cut_at
     """Python forgets the package then, but keeps those of its modules that were whole: nothing names them any more."""
     pytest.importorskip(cut_at.partition(".")[0])
     code = f"CUT_AT = {cut_at!r}\n{CUT_SHORT}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout in ("journal.unreachable\n", "bus.unreachable\n"), done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Retry
@@ -197,17 +198,17 @@ def test_a_pause_from_another_thread_takes_effect_when_the_step_in_flight_ends(m
     @machine.state("S")
     def slow(context):
         inside.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return "S", {"n": context["n"] + 1}
 
     machine.initialize_run("r", "S", {"n": 0})
     worker = threading.Thread(target=machine.run_to_end, args=("r",))
     worker.start()
-    inside.wait(10)
+    inside.wait(PATIENCE)
     machine.pause("r")
     assert machine.get("r").status == "running"
     go_on.set()
-    worker.join(10)
+    worker.join(PATIENCE)
     assert (machine.get("r").status, machine.get("r").context) == ("paused", {"n": 1})
     assert [e.kind for e in machine.history("r")] == ["created", "step", "paused"]
 
@@ -275,7 +276,7 @@ def test_a_state_that_takes_too_long_fails_and_its_late_answer_is_lost(machine):
 
     def slow(context):
         current = machine.current
-        release.wait(10)
+        release.wait(PATIENCE)
         with pytest.raises(AgentnbError):
             current.action("late").begin()
         return "COMPLETED", {"late": True}

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
+import pytest
+from patience import PATIENCE
+
 from agentnb import AgentStateMachine
+from agentnb.durable import ownership
 
 
-def keepers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "agentnb leases"]
-
-
-def test_it_ends_with_the_last_journal(tmp_path: Path) -> None:
-    machine = AgentStateMachine(tmp_path / "runs", lease=0.06)
-    machine.register_state("BEGIN", lambda context: ("COMPLETED", context))
-    machine.initialize_run("one", "BEGIN", {})
-    machine.run_to_end("one")
-    threads = keepers()
-    machine.close()
-    for thread in threads:
-        thread.join(timeout=20)
-    others = [thread for thread in threads if thread.is_alive()]
-    assert not others or any(not journal.closed for journal in _watched()), "a closed journal keeps no thread"
-
-
-def _watched() -> list[object]:
-    from agentnb.durable import ownership
-
-    return list(ownership._keeper._journals)
+def test_it_ends_with_the_last_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And at once: it would look for itself after a third of a lease."""
+    monkeypatch.setattr(ownership, "_keeper", ownership._Keeper())
+    machines = [AgentStateMachine(tmp_path / name, lease=3600) for name in ("one", "other")]
+    for machine in machines:
+        machine.register_state("BEGIN", lambda context: ("COMPLETED", context))
+        machine.initialize_run("r", "BEGIN", {})
+        machine.run_to_end("r")
+    keeper = ownership._keeper._thread
+    assert keeper is not None
+    for machine in machines:
+        assert keeper.is_alive()
+        machine.close()
+    keeper.join(PATIENCE)
+    assert not keeper.is_alive()

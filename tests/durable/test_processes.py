@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import LeaseHeld
@@ -65,7 +66,7 @@ def test_two_processes_on_one_run_double_nothing(scene):
     workers = [start(home, log, ["a"], 1000, seed) for seed in (1, 2)]
     go(*workers)
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
+        _, errors = worker.communicate(timeout=PATIENCE)
         assert worker.returncode == 0, errors
     seen = executions(log)
     assert len(seen) == 1000
@@ -145,7 +146,7 @@ def test_a_live_worker_is_not_overtaken_unless_somebody_says_so(scene):
         machine.execute_step("a")
     machine.resume("a", take_over=True)
     assert machine.execute_step("a") == "WORK"
-    worker.communicate(timeout=10)
+    worker.communicate(timeout=PATIENCE)
 
 
 def test_a_fork_has_a_connection_and_an_owner_of_its_own(scene):
@@ -189,7 +190,7 @@ def test_another_process_follows_by_cursor_and_misses_and_doubles_nothing(scene)
 LONG_STEP = """
 import sys
 from agentnb.durable.machine import AgentStateMachine
-machine = AgentStateMachine(sys.argv[1], lease=1.5)
+machine = AgentStateMachine(sys.argv[1], lease=4.0)
 
 def work(context):
     print("ready", flush=True)
@@ -212,6 +213,6 @@ def test_a_step_longer_than_its_lease_is_not_taken_by_another(scene):
         with pytest.raises(LeaseHeld):
             machine.execute_step("a")
         time.sleep(0.05)
-    out, _ = worker.communicate("go\n", timeout=10)
+    out, _ = worker.communicate("go\n", timeout=PATIENCE)
     assert out == "COMPLETED\n"
     assert machine.get("a").context == {"done": True}

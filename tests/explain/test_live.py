@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anthropic
 import pytest
+from patience import PATIENCE
 
 DATA = Path(__file__).parent / "data"
 
@@ -46,5 +47,5 @@ def test_the_simulator_says_what_a_client_breaks_while_it_asks() -> None:
 @pytest.mark.slow
 def test_the_command_prints_the_verdicts_of_a_log() -> None:
     command = [sys.executable, "-m", "agentnb", "explain", str(DATA / "litellm-expired.jsonl")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "expired: 7 min since the call before it" in done.stdout

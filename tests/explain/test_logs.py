@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from unfolding import packed
 
 from agentnb.errors import InputError
 from agentnb.explain.judge import Unjudged
@@ -174,7 +175,7 @@ def entry(asked: object, **content: object) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.har", "a.yaml"])
 def test_a_reply_that_unfolds_costs_little(tmp_path: Path, name: str) -> None:
-    bomb = base64.b64encode(gzip.compress(b"\0" * 400_000_000, 1)).decode()
+    bomb = base64.b64encode(packed(b"\0", "gzip")).decode()
     cassette = {"request": {"uri": URL, "body": json.dumps(ASKED)}, "response": {"body": {"base64_string": bomb}}}
     as_har = har(entry(json.dumps(ASKED), encoding="base64", text=bomb))
     log = written(tmp_path / name, as_har if name == "a.har" else yaml.safe_dump({"interactions": [cassette]}))
@@ -243,3 +244,39 @@ def test_nothing_that_a_terminal_obeys_is_told(tmp_path: Path, model: str) -> No
     lines = [{"at": n, "path": "/v1/messages", "request": asked | {"system": f"{n}\x1b[31m"}} for n in range(2)]
     log = written(tmp_path / "a.jsonl", "\n".join(map(json.dumps, [*lines, odd])))
     assert all(line.isprintable() for line in explain(log))
+
+
+def test_what_other_libraries_sent_through_mitmproxy() -> None:
+    """Recorded with mitmdump's `hardump`, two calls each: instructor, OpenAI's agents SDK, smolagents, and httpx alone.
+
+    A reply is JSON or an event stream. What one wire was sent is not compared with another's.
+    """
+    found = of(DATA / "mitmproxy.har")
+    assert [each.goes_on_from for each in found] == [0, 1, 0, 3, 2, 5, 0, 7]
+    field, clock, _, session, attempt = (each for each in found if each.missed)
+    assert '"description": "Number of the order."' in field.cause
+    assert "tool 1 (Order) changed" in field.cause
+    assert "'It is 10:04:11 now.' became 'It is 10:05:52 now.'" in clock.cause
+    assert "'session 5f0c6a1e' became 'session b27d9e44'" in session.cause
+    assert "'Attempt 1. Order 7 is late." in attempt.cause
+    assert (attempt.could, attempt.read) == (4663, 2321)
+    assert [round(each.dollars or 0, 4) for each in (field, clock, session, attempt)] == [
+        0.0037,
+        0.0035,
+        0.0035,
+        0.0081,
+    ]
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    line = json.dumps({"path": "/v1/messages", "request": ASKED})
+    assert len(read_log(written(tmp_path / "a.jsonl", f"{line}\n{line}\n{line[:-20]}"))) == 2
+    with pytest.raises(InputError, match="no JSON"):
+        read_log(written(tmp_path / "b.jsonl", f"{line}\n{line[:-20]}\n{line}\n"))
+
+
+def test_a_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "a.jsonl").open("wb") as file:
+        file.truncate(3_000_000_000)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_log(tmp_path / "a.jsonl")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import agentnb
 
 
 def register(machine):
     def count(context):
-        step = machine.current.step
-        write(context["log"], f"{machine.current.run_id} {step} {os.getpid()}\n")
+        step, log = machine.current.step, Path(context["log"])
+        write(log, f"{machine.current.run_id} {step} {os.getpid()}\n")
+        wanted = context.get("processes", 0)
+        while wanted and len({line.split()[2] for line in log.read_text().splitlines()}) < wanted:
+            time.sleep(0.01)  # they are waited for, however late they come
         time.sleep(context.get("seconds", 0))
         context["n"] += 1
         return ("COMPLETED" if step == context["most"] else "COUNT"), context

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.agent.money.shared_budget import Purse
 from agentnb.durable.bus_redis import RedisBus
@@ -33,7 +34,6 @@ from agentnb.fleet.worker import Order, carry_on, with_password
 from agentnb.settings import without_password
 
 pytestmark = pytest.mark.server
-PATIENCE = 100  # seconds after which a test gives up on what takes a few
 THREADS = 2  # of each worker
 HERE = Path(__file__).parent
 
@@ -112,7 +112,7 @@ def check_whole(fleet, runs, steps):
 @pytest.mark.slow
 def test_runs_are_spread_over_workers_and_each_step_is_made_once(executor, tmp_path):
     log = tmp_path / "log"
-    fleet = executor.start("flows:register", "COUNT", contexts(12, log, seconds=0.01)).wait(PATIENCE)
+    fleet = executor.start("flows:register", "COUNT", contexts(12, log, processes=2)).wait(PATIENCE)
     check_whole(fleet, 12, 5)
     assert set(executions(log).values()) == {1}
     assert len(set(pids(log))) == 2
@@ -377,7 +377,7 @@ import os, sys; sys.modules["distributed"] = None; os.environ["AGENTNB_HOME"] = 
 from agentnb.fleet.dask import DaskExecutor
 {call}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert "pip install 'agentnb-jupyter[dask]'" in done.stderr.splitlines()[-1]
     assert "package.missing" in done.stderr.splitlines()[-1]
 

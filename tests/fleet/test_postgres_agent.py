@@ -8,6 +8,7 @@ import sys
 import psycopg
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from patience import PATIENCE
 
 import agentnb
 from agentnb.__main__ import main
@@ -189,7 +190,7 @@ def test_several_workers_drive_the_free_runs_of_one_journal_and_no_step_runs_twi
         worker.stdin.write("go\n")
         worker.stdin.flush()
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
+        _, errors = worker.communicate(timeout=PATIENCE)
         assert worker.returncode == 0, errors
     lines = log.read_text().splitlines()
     assert len(lines) == len(set(lines)) == 24 * 12

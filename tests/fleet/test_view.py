@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.__main__ import main
 from agentnb.agent.money.shared_budget import Purse
@@ -33,7 +34,7 @@ def test_failures_come_first_with_counts_and_are_tried_again():
     text = fleet._repr_mimebundle_()["text/plain"]
     assert "20 failed: ValueError: no gauge" in text
     assert "/0299" in text, "a late failure is shown"
-    assert f"{300 - MOST_SHOWN} more runs" in text
+    assert f"{300 - MOST_SHOWN} runs more" in text
     faulty[0] = False
     assert fleet.retry() == 30
     assert machine.next_free(fleet="f") == "f/0009"
@@ -61,18 +62,18 @@ def test_thousands_of_queued_runs_are_looked_at_in_one_query(monkeypatch):
     look = machine.journal.snapshot
     monkeypatch.setattr(machine.journal, "snapshot", lambda run_id: asked.append(run_id) or look(run_id))
     assert fleet.counts == {"queued": 3000}
-    assert f"{3000 - MOST_SHOWN} more runs" in fleet._repr_mimebundle_()["text/plain"]
+    assert f"{3000 - MOST_SHOWN:,} runs more" in fleet._repr_mimebundle_()["text/plain"]
     assert set(asked) == {"f/purse"}, "no run is looked at that nobody has begun"
 
 
 def test_the_line_tells_what_counts_and_the_time_that_is_left():
     machine, fleet, _ = begun(100)
     first = fleet.progress()
-    assert first.line() == "0 of 100 completed"
+    assert first.line() == "0 of 100 completed · 100 queued"
     for row in fleet.rows[:20]:
         machine.run_to_end(row.summary.run_id)
     now = fleet.progress().since(first, 4.0)
-    assert now.line() == "18 of 100 completed · 2 failed · 4.5 steps/s · ≈ 16 s left"
+    assert now.line() == "18 of 100 completed · 2 failed · 80 queued · 4.5 steps/s · ≈ 16 s left"
     assert "2 failed: ValueError: no gauge" in now.bundle()["text/html"]
     assert now.bundle()["text/plain"].startswith("[█████▒░░░")
 
@@ -91,7 +92,7 @@ def test_cost_and_cached_share_are_added_up_from_the_steps_that_called():
     fleet = Fleet(machine.journal, "f")
     for name in ("f/0", "f/1", "g/0"):
         machine.run_to_end(name)
-    assert fleet.progress().line() == "2 of 4 completed · $0.50 of $5.00 · 75 % read from the cache"
+    assert fleet.progress().line() == "2 of 4 completed · 2 queued · $0.50 of $5.00 · 75 % read from the cache"
     machine.run_to_end("f/2")
     assert fleet.progress().spent.dollars == 0.75, "what was read before is not counted again"
 
@@ -102,7 +103,7 @@ def test_waiting_shows_how_far_it_is_on_a_terminal_and_leaves_nothing(monkeypatc
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.write", told.append, raising=False)
     fleet.on_wait(lambda: [machine.run_to_end(row.summary.run_id) for row in fleet.rows])
-    fleet.wait(60)
+    fleet.wait(PATIENCE)
     assert "3 of 3 completed" in "".join(told)
     assert told[-1] == "\r\x1b[K"
 

@@ -8,6 +8,7 @@ a bare kernel, and one that changes agentnb puts back what it changed.
 
 from __future__ import annotations
 
+import ast
 import os
 import queue
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 from jupyter_client.manager import KernelManager
+from patience import PATIENCE
 
 RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -71,13 +73,15 @@ class Process:
         self.manager.start_kernel(cwd=str(directory), env=environment | {"IPYTHONDIR": str(directory / "ipython")})
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=PATIENCE)
 
     def is_as_new(self, directory: Path, environment: dict[str, str]) -> bool:
         """Make it as new, in this directory and environment; False where the test before has left it beyond that."""
         code = AS_NEW.format(directory=str(directory), environment=environment, tests=str(directory.parents[1]))
         try:
-            reply = self.client.execute_interactive(code, silent=True, timeout=30, output_hook=lambda message: None)
+            reply = self.client.execute_interactive(
+                code, silent=True, timeout=PATIENCE, output_hook=lambda message: None
+            )
         except TimeoutError:
             return False
         return bool(reply["content"]["status"] == "ok")
@@ -134,11 +138,10 @@ class Kernel:
         *,
         until: Callable[[Result], bool] | None = None,
         into: Result | None = None,
-        timeout: float = 60,
     ) -> Result:
         """Everything that the request gave, up to its end or until `until` holds; added to `into` where given."""
         result = into or Result()
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             message = self._next(deadline)
             if message is None:
@@ -193,6 +196,15 @@ class Kernel:
 
         out = self.ok(f"import json as _j; print(_j.dumps({expression}))").stdout
         return json.loads(out)
+
+    def silently(self, expression: str) -> Any:
+        """A literal's value in the kernel; no cell is run for it."""
+        reply = self.client.execute(
+            "", silent=True, store_history=False, user_expressions={"it": expression}, reply=True, timeout=PATIENCE
+        )
+        found = reply["content"]["user_expressions"]["it"]
+        assert found["status"] == "ok", found
+        return ast.literal_eval(found["data"]["text/plain"])
 
     def stop(self) -> None:
         self._process.stop()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import scripted
 import shown as views
+from patience import PATIENCE
 
 RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -41,9 +42,9 @@ class Desk:
         elif kind == "comm_close":
             self.models.pop(content["comm_id"], None)
 
-    def until(self, holds: Callable[[], bool], timeout: float = 120) -> None:
+    def until(self, holds: Callable[[], bool]) -> None:
         """Read what the kernel says until `holds`."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < deadline, list(self.models.values())
             message = self.kernel._next(min(deadline, time.monotonic() + 1))
@@ -250,7 +251,7 @@ def test_a_question_waits_across_a_restart_and_is_answered(start: Callable[..., 
     asked = first.ok('%agent --tools ask_user Ask me "Which column?"').run
     assert asked["state"] == "WAITING"
     first.manager.restart_kernel(now=True)
-    first.client.wait_for_ready(timeout=60)
+    first.client.wait_for_ready(timeout=PATIENCE)
     first.ok("%load_ext agentnb")
     assert "Waiting" in first.ok("%agent_runs").text
     shown = first.ok(f"%agent_runs show {asked['run_id']}")
@@ -477,7 +478,7 @@ def test_a_click_counts_though_the_page_of_before_took_its_subshell_along(desk: 
     spoken = client.session.msg("comm_info_request", {})
     spoken["header"]["subshell_id"] = name
     client.shell_channel.send(spoken)
-    while client.get_shell_msg(timeout=60)["parent_header"].get("msg_id") != spoken["msg_id"]:
+    while client.get_shell_msg(timeout=PATIENCE)["parent_header"].get("msg_id") != spoken["msg_id"]:
         pass
     assert on_control(client, "delete_subshell_request", {"subshell_id": name})["status"] == "ok"
     (desk.kernel.directory / "go").touch()
@@ -493,7 +494,7 @@ def on_control(client: Any, kind: str, content: dict[str, Any]) -> dict[str, Any
     message = client.session.msg(kind, content)
     client.control_channel.send(message)
     while True:
-        reply = client.get_control_msg(timeout=60)
+        reply = client.get_control_msg(timeout=PATIENCE)
         if reply["parent_header"].get("msg_id") == message["msg_id"]:
             return dict(reply["content"])
 

@@ -6,9 +6,8 @@ import os
 import re
 import select
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import nbformat
 import pytest
 import scripted
 import shown as views
-from nbclient import NotebookClient
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -26,18 +25,18 @@ RUN = "application/vnd.agentnb.run.v1+json"
 class Terminal:
     """IPython on a pseudo-terminal."""
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, python: list[str], directory: Path, environment: dict[str, str]) -> None:
         self._master, slave = os.openpty()
-        command = [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit"]
+        command = [*python, "-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit"]
         self._process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, cwd=directory, env=environment | {"TERM": "dumb"}
         )
         os.close(slave)
         self.seen = ""
 
-    def wait(self, pattern: str, timeout: float = 120) -> str:
+    def wait(self, pattern: str) -> str:
         """What came up to the pattern; the next wait begins after it."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while (found := re.search(pattern, self.seen)) is None:
             assert time.monotonic() < deadline, self.seen[-2000:]
             if select.select([self._master], [], [], 1)[0]:
@@ -58,14 +57,14 @@ class Terminal:
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait(timeout=30)
+        self._process.wait(PATIENCE)
         os.close(self._master)
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, environment: dict[str, str]) -> Iterator[Terminal]:
+def terminal(tmp_path: Path, environment: dict[str, str], warm_python: list[str]) -> Iterator[Terminal]:
     pytest.importorskip("pty")
-    made = Terminal(tmp_path, environment)
+    made = Terminal(warm_python, tmp_path, environment)
     made.wait(r"In \[1\]: ")
     made.run("%load_ext agentnb")
     made.run("log = []")
@@ -118,13 +117,18 @@ def test_a_terminal_shows_what_runs(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize(("setting", "state"), [("", "COMPLETED"), ("ask", "WAITING")])
 def test_a_program_that_runs_the_notebook_is_not_asked(
-    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, setting: str, state: str
+    tmp_path: Path,
+    environment: dict[str, str],
+    run_all: Callable[[Any, Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    state: str,
 ) -> None:
     for name, value in (environment | {"AGENTNB_APPROVAL": setting}).items():
         monkeypatch.setenv(name, value)
     cells = ["%load_ext agentnb\nlog = []", "%agent Run `log.append(1)` please", "print(log)"]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    run_all(book, tmp_path)
     (output,) = book.cells[1].outputs
     run: dict[str, Any] = output["data"][RUN]
     assert run["state"] == state

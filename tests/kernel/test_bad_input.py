@@ -142,7 +142,7 @@ def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> Non
     )
     assert streaming.messages
     kernel.manager.interrupt_kernel()
-    result = kernel.collect(request, into=streaming, timeout=20)
+    result = kernel.collect(request, into=streaming)
     assert result.error == (
         "Stopped by you. %agent_runs resume goes on from there; running the cell again asks anew."
     ), "one line, no traceback"
@@ -252,7 +252,7 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
         request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
     )
     kernel.manager.interrupt_kernel()
-    result = kernel.collect(request, into=streaming, timeout=20)
+    result = kernel.collect(request, into=streaming)
     assert "resume" in message_of(result)
     assert result.run["state"] == "PAUSED", "the view was painted to its end"
     kernel.ok(f"{place} = ending")
@@ -304,7 +304,7 @@ def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: 
     request = kernel.send("%agent --allow run_code Run `display('begun')` and `while True: pass` please")
     running = kernel.collect(request, until=lambda r: "'begun'" in r.text)
     kernel.manager.interrupt_kernel()
-    assert "Stopped by you" in kernel.collect(request, into=running, timeout=20).error
+    assert "Stopped by you" in kernel.collect(request, into=running).error
     run_id = kernel.value("_agent.run_id")
     assert "--unsure" in message_of(kernel.run(f"%agent_runs resume {run_id}"))
     assert kernel.ok(f"%agent_runs resume {run_id} --unsure skip").run["state"] == "COMPLETED"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from typing import Any
 
@@ -26,12 +25,7 @@ _SENT = """\
 
 def sent(kernel: Any) -> str:
     """The last run's own blocks, as they are journaled and were sent; no cell is run for it."""
-    reply = kernel.client.execute(
-        "", silent=True, store_history=False, user_expressions={"sent": _SENT}, reply=True, timeout=30
-    )
-    found = reply["content"]["user_expressions"]["sent"]
-    assert found["status"] == "ok", found
-    return "\n".join(ast.literal_eval(found["data"]["text/plain"]))
+    return "\n".join(kernel.silently(_SENT))
 
 
 @pytest.mark.parametrize(
@@ -47,12 +41,8 @@ def sent(kernel: Any) -> str:
 )
 def test_what_a_new_user_asks_first_has_the_notebook_with_it(kernel: Any, task: str, wanted: list[str]) -> None:
     kernel.ok(SALES, cell="sales")
-    number = (
-        kernel.ok(GROWTH, cell="growth")
-        and kernel.client.execute(
-            "", silent=True, store_history=False, user_expressions={"n": "len(In) - 2"}, reply=True, timeout=30
-        )["content"]["user_expressions"]["n"]["data"]["text/plain"]
-    )
+    kernel.ok(GROWTH, cell="growth")
+    number = kernel.silently("len(In) - 2")
     result = kernel.ok("%%agent\n" + task.format(sales=number), cell="ask")
     text = sent(kernel)
     for part in wanted:
@@ -136,9 +126,7 @@ def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> N
     told = kernel.ok("%agent_context hide private", cell="hide").text
     assert "Kept out with it is every cell that says private: [" in told
     assert "my own business" not in kernel.ok("%agent_context prompt What is shared?", cell="before").text
-    number = kernel.client.execute(
-        "", silent=True, store_history=False, user_expressions={"n": "len(In) - 4"}, reply=True, timeout=30
-    )["content"]["user_expressions"]["n"]["data"]["text/plain"]
+    number = kernel.silently("len(In) - 4")
     kernel.ok(f"%agent_context hide {number}", cell="hide 2")
     planned = kernel.ok("%agent_context prompt What is shared?", cell="next").text
     assert "shared words" in planned

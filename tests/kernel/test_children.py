@@ -13,8 +13,13 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
 def test_children_stand_as_lines_below_their_parent_and_are_shown_by_their_ids(start: Callable[..., Any]) -> None:
-    kernel = start(AGENTNB_SIM_SPEED="4")
+    kernel = start()
     kernel.ok("%load_ext agentnb")
+    # The parent's reply passes; those of the children stand still for some seconds, in which the view is painted.
+    kernel.ok(
+        "sim = get_ipython()._agentnb_notebook.session.simulator()\n"
+        "sim.inject(kind='stall', seconds=0)\nsim.inject(kind='stall', after_events=12, seconds=4, times=2)"
+    )
     result = kernel.ok("%agent --tools inspect,delegate Delegate “Explain tides”, “Explain moons”.")
     live = [json.dumps(message["content"], ensure_ascii=False) for message in result.messages]
     painted = [text for text in live if "Explain moons" in text and "comm_id" in text and "● Explain tides" in text]

@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -54,7 +55,7 @@ class FakePage:
         return self._until_idle(message["header"]["msg_id"])
 
     def _until_idle(self, request: str) -> list[dict[str, Any]]:
-        before, deadline = len(self.received), time.monotonic() + 60
+        before, deadline = len(self.received), time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
                 message = self.kernel.client.get_iopub_msg(timeout=1)
@@ -80,9 +81,9 @@ def ready(kernel: Any) -> Any:
 def targets(kernel: Any) -> set[str]:
     """The targets of the comms that the kernel lists: how a page learns that the extension is there."""
     kernel.client.comm_info()
-    reply = kernel.client.get_shell_msg(timeout=30)
+    reply = kernel.client.get_shell_msg(timeout=PATIENCE)
     while reply["header"]["msg_type"] != "comm_info_reply":
-        reply = kernel.client.get_shell_msg(timeout=30)
+        reply = kernel.client.get_shell_msg(timeout=PATIENCE)
     return {each["target_name"] for each in reply["content"]["comms"].values()}
 
 
@@ -181,6 +182,27 @@ def test_what_was_not_answered_is_asked_again_of_the_page_that_has_the_cell(read
     assert again.received == [sent]
     again.send(type="done", id=sent["id"], outcome="inserted", cell="b")
     assert FakePage(ready, order=lines(("a", "code", "1"))).received == []
+
+
+def test_a_copy_on_the_same_kernel_is_shown_nothing_of_what_the_other_notebook_was_asked(ready: Any) -> None:
+    cells = lines(("a", "code", "x = 1"))
+    page = FakePage(ready, order=cells, session="first")
+    given = f"cell='a', digest={digest('x = 1')!r}, why='w', mark=mark, on_done=ends.append"
+    (sent,) = page.run(f"front_end.propose_replacement('x = 2', {given})")
+    assert FakePage(ready, order=cells, session="copy").received == []
+    assert FakePage(ready, order=cells, session="first").received == [sent], "its own page, loaded anew"
+
+
+def test_a_press_is_answered_where_it_was_though_a_copy_asked(kernel: Any) -> None:
+    task = ("c", "code", "%%agent --tools inspect\nWrite a function called `mean` of values, please.")
+    page = FakePage(kernel, order=lines(task), session="first")
+    page.tell([task], asking="c")
+    run = kernel.ok(task[2], "c").run["run_id"]
+    copy = FakePage(kernel, order=lines(task), session="copy")
+    insert, said = copy.send(type="code", run=run, block=1, use="insert", cell="c")
+    assert (insert["type"], said["type"]) == ("insert", "said")
+    page.send(type="steps", run=run, before=None)
+    assert page.received[-1]["type"] == "steps"
 
 
 def test_the_page_that_spoke_last_is_asked(ready: Any) -> None:

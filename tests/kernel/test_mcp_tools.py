@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from typing import Any
 
 import pytest
+from patience import is_there, wait_until_gone
 
 pytest.importorskip("mcp")
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -48,14 +47,4 @@ def test_a_server_of_the_project(kernel: Any) -> None:
     pid = int((kernel.directory / "pid").read_text())
     assert is_there(pid)
     kernel.ok("%unload_ext agentnb")
-    deadline = time.monotonic() + 10
-    while is_there(pid):
-        assert time.monotonic() < deadline, "the server outlives the extension"
-
-
-def is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    wait_until_gone(pid)

@@ -48,7 +48,7 @@ def test_a_run_of_another_kernel_is_watched_to_its_end(two_kernels: tuple[Any, A
     request = here.send("%agent_runs watch")
     begun = here.collect(request, until=lambda result: bool(result.displays))
     assert any("widget-view" in kind for kind in begun.displays[0])
-    there.ok("pathlib.Path('go').touch(); thread.join(60)")
+    there.ok("pathlib.Path('go').touch(); thread.join(150)")
     done = here.collect(request, into=begun)
     assert done.status == "ok", done.error
     assert done.run["state"] == "COMPLETED"
@@ -66,7 +66,7 @@ def test_an_interrupt_ends_the_watching_and_not_the_run(two_kernels: tuple[Any, 
     assert stopped.status == "error"
     assert "no longer watching run long-run" in stopped.error
     assert there.value("machine.get('long-run').status") == "running"
-    there.ok("pathlib.Path('go').touch(); thread.join(60)")
+    there.ok("pathlib.Path('go').touch(); thread.join(150)")
     assert there.value("machine.get('long-run').status") == "completed"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.__main__ import main
 from agentnb.doctor import online
@@ -195,7 +196,7 @@ def applied(patch: str, place: Path) -> str:
     file = place / "agentnb/models/catalog.toml"
     file.parent.mkdir(parents=True)
     file.write_text(catalog.text())
-    subprocess.run(["git", "apply", "-p1"], cwd=place, input=f"{patch}\n", text=True, check=True, timeout=30)
+    subprocess.run(["git", "apply", "-p1"], cwd=place, input=f"{patch}\n", text=True, check=True, timeout=PATIENCE)
     return file.read_text()
 
 

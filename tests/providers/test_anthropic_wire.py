@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
+from wires import INSPECT, cancelled
 
 from agentnb.canonical import SystemClock
 from agentnb.errors import (
@@ -16,13 +16,12 @@ from agentnb.errors import (
     ProviderError,
     RateLimited,
     RequestRefused,
-    RunInterrupted,
     ServerFault,
     StreamBroken,
 )
 from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
-from agentnb.models.messages import Role, StopReason, Text, ToolResult, ToolSpec
+from agentnb.models.messages import Role, StopReason, Text, ToolResult
 from agentnb.providers import latency
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import CallAnswer
@@ -31,11 +30,6 @@ from agentnb.simulator import Simulator
 
 MODEL = lookup("sim:claude-sonnet-4-6")
 LONG = "The harbour's tide tables, read aloud: " + "high water, low water, " * 600
-INSPECT = ToolSpec(
-    "inspect",
-    "Look a definition up.",
-    {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
-)
 
 
 @pytest.fixture
@@ -208,20 +202,7 @@ def test_a_missing_key_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_interrupt_wakes_a_call_that_waits(simulator: Simulator, provider: AnthropicProvider) -> None:
     """The stalled server would keep the call waiting for ever: only the cancel can end it."""
     simulator.inject(kind="stall")
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            ask(provider, prompt_of(block("Hello?")))
-        except RunInterrupted as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    while thread.is_alive():
-        provider.cancel()
-        thread.join(timeout=0.05)
-    assert len(failed) == 1
+    cancelled(provider, lambda: ask(provider, prompt_of(block("Hello?"))))
 
 
 def test_a_wrong_key_is_named(simulator: Simulator) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from loopback import Answer, Loopback
-from wires import INSPECT, SIMULATED, WIRES, adapter_at, said, simulated
+from wires import INSPECT, SIMULATED, WIRES, adapter_at, cancelled, said, simulated
 
 from agentnb.canonical import SystemClock
 from agentnb.errors import (
@@ -20,7 +19,6 @@ from agentnb.errors import (
     ProviderError,
     RateLimited,
     RequestRefused,
-    RunInterrupted,
     ServerFault,
     StreamBroken,
 )
@@ -161,39 +159,15 @@ def test_a_refused_request_carries_the_providers_words(line: Line) -> None:
 
 def test_an_interrupt_wakes_a_call_that_waits(line: Line) -> None:
     line.simulator.inject(kind="stall")
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            line.ask(line.prompt(said("Hello?")))
-        except RunInterrupted as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    while thread.is_alive():
-        line.provider.cancel()
-        thread.join(timeout=0.05)
-    assert len(failed) == 1
+    cancelled(line.provider, lambda: line.ask(line.prompt(said("Hello?"))))
 
 
 def test_an_interrupted_call_is_not_sent_again(line: Line) -> None:
     """An SDK takes a connection that was cut for a bad one, and asks (and pays) once more unless it is stopped."""
-    line.simulator.inject("slow_headers", seconds=2.0, times=5)
-    attempts: list[int] = []
-
-    def work() -> None:
-        with pytest.raises(RunInterrupted):
-            line.ask(line.prompt(said("Hello?")))
-        attempts.append(line.provider._require_transport().trace.attempts)
-
+    line.simulator.inject("slow_headers", times=5)
     line.provider.connect()
-    thread = threading.Thread(target=work)
-    thread.start()
-    while thread.is_alive():
-        line.provider.cancel()
-        thread.join(timeout=0.05)
-    assert attempts in ([0], [1])
+    cancelled(line.provider, lambda: line.ask(line.prompt(said("Hello?"))))
+    assert line.provider._require_transport().trace.attempts <= 1
     line.simulator._engine.faults.clear()
     assert line.ask(line.prompt(said("Hello?")))[0].reply.text, "the connection serves the next call"
 

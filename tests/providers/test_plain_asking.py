@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wires import INSPECT, SIMULATED, said, simulated
+from patience import PATIENCE
+from wires import INSPECT, SIMULATED, cancelled, said, simulated
 
 from agentnb.errors import (
     CallTimeout,
@@ -205,9 +206,9 @@ def test_a_wait_can_be_interrupted(line: Line) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert waiting.wait(20)
+    assert waiting.wait(PATIENCE)
     line.provider.cancel()
-    thread.join(timeout=20)
+    thread.join(PATIENCE)
     assert len(failed) == 1
 
 
@@ -228,7 +229,7 @@ def test_the_pause_after_a_refused_connection_can_be_interrupted(line: Line, str
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(PATIENCE)
     assert len(failed) == 1
     assert line.provider._require_transport().trace.attempts == 1
 
@@ -250,22 +251,9 @@ def test_a_connection_that_is_refused_is_tried_three_times_and_said(
 
 
 def test_a_plain_call_that_waits_for_its_reply_can_be_interrupted(line: Line) -> None:
-    line.simulator.inject(kind="slow_headers", seconds=2.0, times=5)
+    line.simulator.inject(kind="slow_headers", times=5)
     line.provider.connect()
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            line.ask(line.wire(said("Hello?")))
-        except RunInterrupted as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    while thread.is_alive():
-        line.provider.cancel()
-        thread.join(timeout=0.05)
-    assert len(failed) == 1
+    cancelled(line.provider, lambda: line.ask(line.wire(said("Hello?"))))
     assert line.provider._require_transport().trace.attempts <= 1, "what was interrupted is not sent again"
 
 

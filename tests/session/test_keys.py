@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from loopback import Answer, Loopback
+from patience import PATIENCE
 
 from agentnb.errors import AccessRefused, KeyMissing
 from agentnb.script import Agent
@@ -25,7 +28,8 @@ WIRES = {
 
 
 class Gate(Loopback):
-    """A server that lets nothing but the right key through to a simulator, and counts what it let through."""
+    """A server that lets nothing but the right key through to a simulator, and counts what it let through. Its refusal
+    repeats what it was sent."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._behind = simulator.url.removeprefix("http://")
@@ -34,9 +38,13 @@ class Gate(Loopback):
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         if RIGHT not in str(headers):
             self.refused += 1
-            return 401, {"content-type": "application/json"}, b'{"error": {"message": "invalid key", "code": 401}}'
+            sent = [
+                headers[name] for name in headers if name.lower() in ("x-api-key", "authorization", "x-goog-api-key")
+            ]
+            said = {"error": {"message": f"invalid key {sent}", "code": 401}}
+            return 401, {"content-type": "application/json"}, json.dumps(said).encode()
         self.passed += 1
-        behind = http.client.HTTPConnection(self._behind, timeout=20)
+        behind = http.client.HTTPConnection(self._behind, timeout=PATIENCE)
         behind.request("POST", path, body, dict(headers))
         came = behind.getresponse()
         return came.status, {"content-type": came.headers["content-type"]}, came.read()
@@ -66,8 +74,9 @@ def test_keys_and_addresses_count_at_the_next_call(
     with pytest.raises(AccessRefused) as refused:
         agent.run("Hello?")
     assert f"Check {key}" in str(refused.value)
+    assert "invalid key" in str(refused.value)
 
-    monkeypatch.setenv(key, RIGHT)
+    monkeypatch.setenv(key, f"{RIGHT}\n")  # as a file has it
     assert agent.run("Hello?").state == "COMPLETED"
     before = session.provider(model)
 
@@ -80,3 +89,6 @@ def test_keys_and_addresses_count_at_the_next_call(
     assert RIGHT not in shown
     assert WRONG not in shown
     session.close()
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
+    for text in (RIGHT, WRONG):
+        assert text.encode() not in kept + pickle.dumps(refused.value)

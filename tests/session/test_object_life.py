@@ -134,6 +134,28 @@ def test_one_made_by_hand_is_read_by_every_call_that_follows(slow: Slow, tmp_pat
     assert slow.made == 1
 
 
+def test_one_made_by_hand_is_replaced_at_once_when_its_source_changes(slow: Slow, tmp_path: Path) -> None:
+    """No pause that pays was seen: the person wants one, and the budget has room. Without room there is none."""
+    rules = tmp_path / "rules.md"
+    rules.write_text("Answer every question about tides in two sentences. " * 900)
+    slow.session.keep_pins(Pins(files=(str(rules),)))
+    slow.ask("Hello?", pause=20)
+    agent_cache(slow.session, "warm")
+    (before,) = slow.listed()
+    rules.write_text("Answer every question about tides in three sentences. " * 900)
+    slow.ask("And now?", pause=20)
+    (after,) = slow.listed()
+    assert after != before
+    assert slow.last_body["cachedContent"] == after
+    run = slow.ask("And again?", pause=20)
+    assert run.cache.read >= run.cache.expected > 9_000
+
+    slow.session.settings = slow.session.settings.with_changes(cache_budget=0.0)
+    rules.write_text("Answer every question about tides in four sentences. " * 900)
+    slow.ask("And now?", pause=20)
+    assert (slow.listed(), slow.made) == ([], 2)
+
+
 def test_one_is_left_aside_where_what_is_cached_unasked_is_worth_more(slow: Slow) -> None:
     """Many hits were seen, and the conversation is by far the most of the prompt."""
     slow.session.extra_tools["long"] = described("Answer questions about tides. " * 300)
@@ -184,7 +206,7 @@ def test_old_and_new_cells_in_turn_use_one_object_each(slow: Slow) -> None:
     slow.ask("Hello?", cell="first")
     slow.ask("Explain `tide`.", cell="old")
     slow.cell(f"def tide(x):\n    '''{text}'''\n    return x * 2")
-    assert "New segment" in notes_of(slow.ask("And now?", cell="new"))
+    assert "Prompt begun anew" in notes_of(slow.ask("And now?", cell="new"))
     frames = set()
     for _ in range(8):
         for cell in ("old", "new"):
@@ -225,7 +247,8 @@ def test_an_overlay_keeps_the_object_and_a_changed_schema_replaces_it(slow: Slow
     assert overlaid.cache.read > 2048
     large.write_text(large.read_text().replace("TEXT", "VARCHAR"))
     slow.ask("And after that?")
-    assert slow.listed() == [], "its segment is over at once, the new one has yet to show its pauses"
+    (other,) = slow.listed()
+    assert other != made, "its segment is over at once, and another takes its place"
     slow.ask("Still?")
     replaced = slow.ask("Still?")
     (new,) = slow.listed()

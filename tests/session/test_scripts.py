@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 import agentnb
 from agentnb.doctor import report
@@ -106,7 +107,7 @@ def test_doctor_says_who_would_be_asked_and_what_can_be_reached(
 @pytest.mark.slow
 def test_doctor_sees_a_file_in_the_way(home: Path) -> None:
     home.write_text("")
-    done = subprocess.run([sys.executable, "-m", "agentnb", "doctor"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "agentnb", "doctor"], capture_output=True, text=True, timeout=PATIENCE)
     assert "a file stands there" in done.stdout
 
 
@@ -119,7 +120,7 @@ def test_a_scripts_header_is_told_with_the_project(tmp_path: Path) -> None:
         "for block in agent.session.agent().last_request(run.run_id).blocks:\n"
         "    print(block.layer.name, getattr(block.content, 'text', ''))\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     project = done.stdout.partition("SEMI_STATIC")[2].partition("DYNAMIC")[0]
     assert 'requires-python = ">=3.11"\ndependencies = ["pandas<4"]\n</header>' in project

@@ -56,6 +56,14 @@ def serving(place: Path, environment: dict[str, str]) -> Iterator[list[str]]:
         yield [sys.executable, "-ISE", __file__, str(place)]
 
 
+def write_kernel_spec(jupyter_path: Path, python: list[str]) -> None:
+    """Have whoever starts a kernel of Python start it by this command."""
+    command = [*python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = jupyter_path / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}))
+
+
 def ask(place: str, arguments: list[str]) -> int:
     """Have a process made, hand on signals, and end as it ends."""
     with socket.socket(socket.AF_UNIX) as asked:
@@ -85,6 +93,7 @@ def serve(place: str) -> None:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
+    os._exit(0)  # to take each module apart takes a second
 
 
 def watch(asked: socket.socket) -> None:

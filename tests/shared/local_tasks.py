@@ -6,11 +6,14 @@ Nothing of the notebook is sent along (`context="none"`), so that what the task 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import agentnb
 from agentnb.agent.tools.run_code import run_in
@@ -101,6 +104,18 @@ def home_with_weights(home: Path) -> Path:
     for file in fetched.glob("*.gguf"):
         (weights.directory(home) / file.name).symlink_to(file)
     return home
+
+
+def home_with(model: str, home: Path) -> Path:
+    """The same, where these weights were fetched. Elsewhere the test is skipped, in CI it fails."""
+    said = f"the weights are not here: python -m agentnb local get {model}"
+    if importlib.util.find_spec("xllamacpp") is None:
+        said = "a model on this machine needs xllamacpp: make test"
+    elif weights.path_of(weights.named(model), home_with_weights(home)) is not None:
+        return home
+    if os.environ.get("CI"):
+        pytest.fail(said)
+    pytest.skip(said)
 
 
 def first_replies(model: str, home: Path, *, tasks: tuple[tuple[str, Judge], ...] = TASKS) -> list[tuple[str, Reply]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from agentnb.canonical import SystemClock
+from agentnb.errors import RunInterrupted
 from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, Text, ToolSpec
@@ -66,3 +68,21 @@ def said(text: str, *, layer: Layer = Layer.DYNAMIC, role: Role = Role.USER) -> 
 
 def hello(adapter: Calling) -> Prompt:
     return Prompt(model=adapter.model.name, blocks=(said("Hello?"),), max_tokens=99)
+
+
+def cancelled(provider: Calling, ask: Callable[[], object]) -> None:
+    """Ask in a thread, and cancel the call until it has ended: by an interrupt, or the test fails."""
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            ask()
+        except RunInterrupted as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        provider.cancel()
+        thread.join(timeout=0.05)
+    assert len(failed) == 1

@@ -19,6 +19,7 @@ import anthropic
 import openai
 import pytest
 from google import genai
+from patience import PATIENCE
 
 from agentnb.errors import InputError
 from agentnb.models.catalog import find
@@ -281,7 +282,7 @@ def test_a_client_that_leaves_in_mid_request_is_forgotten(make_sim: Callable[...
         assert line.recv(1) == b""
     sim.stop()
     for thread in running() - threads:
-        thread.join(10)  # it had closed its socket, and was about to end
+        thread.join(PATIENCE)  # it had closed its socket, and was about to end
         assert not thread.is_alive()
 
 
@@ -305,8 +306,9 @@ def test_stopping_leaves_nothing_behind() -> None:
     address = ("127.0.0.1", int(sim.url.rpartition(":")[2]))
     idle = socket.create_connection(address)
     client = anthropic.Anthropic(api_key="any", base_url=sim.url, max_retries=0)
+    sim.inject("stall", after_events=3)
     with client.messages.stream(**ASK) as stream:
-        next(iter(stream))  # real time: most of the reply is still to come
+        next(iter(stream))  # most of the reply is still to come
         sim.stop()
         with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
             stream.get_final_message()
@@ -372,7 +374,7 @@ def test_serving_any_client_until_interrupted(get: Callable[[str], Any], http: A
         assert sum(state["requests"].values()) == 4
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().endswith("stopped\n")
-        assert process.wait(timeout=60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_in_the_background_where_interrupts_are_ignored_sigterm_ends_it() -> None:
@@ -382,13 +384,13 @@ def test_in_the_background_where_interrupts_are_ignored_sigterm_ends_it() -> Non
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read().endswith("stopped\n")
-        assert process.wait(timeout=60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_port_that_is_taken_is_a_clear_error(sim: Simulator) -> None:
     port = sim.url.rpartition(":")[2]
     command = [sys.executable, "-m", "agentnb", "simulator", "--port", port]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"port {port} cannot be used" in done.stderr
     assert "--port" in done.stderr

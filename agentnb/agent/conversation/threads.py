@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agentnb.agent.conversation.turn_blocks import plain
+from agentnb.agent.conversation.turn_blocks import block_weight, plain
 from agentnb.agent.state import AgentState, Base, is_agents
 from agentnb.durable.journal.records import COMPLETED
 from agentnb.durable.machine import AgentStateMachine
@@ -31,7 +31,7 @@ from agentnb.errors import JournalError, RunUnknown
 from agentnb.models import catalog
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Text, ToolResult
-from agentnb.prompt.thread import Turn, path_to
+from agentnb.prompt.thread import ReadBlocks, Turn, path_to
 from agentnb.providers.promptcache import Sent
 
 STEADY = 8
@@ -48,6 +48,15 @@ class Threads:
         self._machine = machine
         self._finished: dict[str, AgentState] = {}
         self._paths: dict[str, tuple[Turn, ...]] = {}
+        self._read = ReadBlocks()
+
+    def read(self, blocks: Sequence[Block]) -> ReadBlocks:
+        """Return what these blocks hold, and what is out of date. Of a prompt that grew, only the end is read."""
+        known, blocks = self._read, tuple(blocks)
+        known = known if blocks[: len(known.blocks)] == known.blocks else ReadBlocks()
+        new = blocks[len(known.blocks) :]
+        self._read = read = known.then(new, [block_weight(block.content) for block in new]) if new else known
+        return read
 
     def _state(self, run_id: str) -> AgentState:
         """Return the state of a turn as it stands. Raises RunUnknown."""

@@ -101,7 +101,8 @@ class NotebookContext:
             clean=self.clean,
         )
         written = [text for text in written if text not in changes]
-        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked), *changes]
+        framed = [item.text for item in choice.picked if not item.listed]
+        texts = [names, *written, choice.outline_text, *framed, *changes]
         picked = (self._entry(item) for item in choice.picked if not item.older)
         holds = [*entries, *parts, *self._outlined(choice), *picked]
         return Additions(

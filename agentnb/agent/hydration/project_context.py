@@ -137,7 +137,8 @@ class ProjectContext:
 
     def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
         known = lines_held(held)
-        found = [self._outline(name) for name in sorted({*self._own_modules(), *known})]
+        own = modules_in_use(self.cells, self.namespace, self.is_own) if self.project is not None else ()
+        found = [self._outline(name) for name in sorted({*own, *known})]
         present = [outline for outline in found if outline is not None]
         for outline in fitted(present, room=OUTLINE_ROOM, wanted=words_of(self.cells.code()), held=known):
             self.seen.add(f"{OUTLINE}{outline.module}")
@@ -172,9 +173,6 @@ class ProjectContext:
             Part(kind="schema", file=name, text=text, tokens=count(text))
             for name, text in sorted(self.pins.schemas.items())
         ]
-
-    def _own_modules(self) -> Iterable[str]:
-        return modules_in_use(self.cells, self.namespace, self.is_own) if self.project is not None else ()
 
     def is_own(self, module: ModuleType) -> bool:
         """Tell whether a module is one of the project's."""

@@ -34,7 +34,7 @@ from agentnb.models.catalog import CacheKind
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
-from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
+from agentnb.prompt.thread import ReadBlocks, Turn, segment_for
 from agentnb.providers.promptcache import TTL_SECONDS, Trust, salt_of
 
 CERTAIN = 0.95
@@ -61,7 +61,7 @@ class ChosenSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Holds a path as a segment sends it: its turns, its weighed blocks, and what became of what they hold.
+    """Holds a path as a segment sends it: its turns, its blocks as they were read, and their state.
 
     Weights are pieces of text (see tokens.pieces).
     """
@@ -69,8 +69,12 @@ class Path:
     root: str
     kind: str
     turns: Sequence[Turn]
-    blocks: Sequence[Block]
+    read: ReadBlocks
     fresh: Freshness
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        return self.read.blocks
 
     @property
     def current(self) -> Mapping[str, str]:
@@ -78,15 +82,14 @@ class Path:
         return self.fresh.current
 
     @property
-    def weights(self) -> list[int]:
-        return weights_of(self.blocks)
+    def weights(self) -> Sequence[float]:
+        return self.read.weights
 
     def stale_shares(self) -> tuple[float, float]:
         """Return the shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
-        weights = self.weights
-        each = stale_weights(self.blocks, weights, self.current)
+        each = self.read.stale_weights(self.current)
         frozen = sum(w for w, block in zip(each, self.blocks, strict=True) if block.layer is Layer.SEMI_STATIC)
-        total = sum(weights) or 1
+        total = sum(self.weights) or 1
         return sum(each) / total, frozen / total
 
 
@@ -137,7 +140,7 @@ class Segments:
         """Return the segment for a new turn on this path."""
         root = segment_for(turns, path, kind)
         if root is None:
-            changed = "New segment: The model or the tools changed, so the prompt is written anew."
+            changed = "Prompt begun anew: the model or the tools changed."
             return ChosenSegment(root=None, why=changed if path else "")
         return self._go_on(self._as_sent(path, root, kind, self._services.counter(request.model)), request)
 
@@ -172,12 +175,13 @@ class Segments:
             return ""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
+        if not 0 < end <= len(sent.blocks) or self._may_be_warm(sent, request, end):
+            return ""
         total = tokens_of(sent.blocks, model, counter)
-        known = 0 < end <= len(sent.blocks) and total >= model.cache.minimum
-        if not known or self._may_be_warm(sent, request, end):
+        if total < model.cache.minimum:
             return ""
         return (
-            f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date. "
+            f"Prompt begun anew: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date. "
             "The prompt cache had let the conversation go, so all of it is paid for anyway."
         )
 
@@ -199,18 +203,18 @@ class Segments:
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
     ) -> Path:
         threads = self._threads
-        blocks = [*threads.segment(root), *threads.as_sent(path, root=root, kind=kind), *then]
-        fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
-        return Path(root=root, kind=kind, turns=path, blocks=blocks, fresh=fresh)
+        read = threads.read([*threads.segment(root), *threads.as_sent(path, root=root, kind=kind), *then])
+        fresh = self._services.hydrator.refresh(read.held, counter.count)
+        return Path(root=root, kind=kind, turns=path, read=read, fresh=fresh)
 
     def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
         """Return the possible cuts: all anew; where every definition is known as it is now, also behind each warm
         turn."""
         weights = sent.weights
-        fresh = (1 - stale_share(sent.blocks, weights, sent.current)) * sum(weights)
+        fresh = sum(weights) - sum(sent.read.stale_weights(sent.current))
         frame = sum(w for w, b in zip(weights, sent.blocks, strict=True) if b.layer is Layer.STATIC)
         out = [Cut(kept=None, rewritten=fresh - frame, room=limit * fresh)]
-        held = held_definitions(sent.blocks)
+        held = sent.read.held
         if all(name in sent.current for name in held):
             warm = self._warm(sent, request)
             out += [self._behind(number, sent, held, limit) for number in warm]
@@ -240,10 +244,11 @@ class Segments:
         kept = (*threads.segment(sent.root), *kept)
         weights = weights_of(kept)
         later = sum(weights_of(folded(sent.blocks[len(kept) :])))
-        known = held_definitions(kept)
+        read = ReadBlocks().then(kept, weights)
+        known = read.held
         missing = [item for name, item in held.items() if known.get(name, {}).get("digest") != sent.current[name]]
         again = sum(tokens for item in missing if isinstance(tokens := item.get("tokens"), int))
-        stale = stale_share(kept, weights, sent.current) * sum(weights)
+        stale = sum(read.stale_weights(sent.current))
         return Cut(
             kept=sent.turns[number].run_id,
             rewritten=later + again,
@@ -265,8 +270,8 @@ class Segments:
             else f" Keeping it would cost ≈ ${keep:.4f} a call; {what} written anew for ≈ ${write:.4f} once."
         )
         return (
-            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
-            f"{passed.limit:.0%}).{cost}"
+            f"Prompt begun anew: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}"
+            f"({passed.share:.0%}, limit {passed.limit:.0%}).{cost}"
         )
 
 

@@ -20,7 +20,6 @@ from agentnb.models import prices
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text, Usage
 from agentnb.prompt.thread import held_definitions
-from agentnb.providers.promptcache import Call
 
 FIRST = "Condensed "
 """Beginning of the sentence that tells of it; a run keeps the newest one in its notes."""
@@ -59,10 +58,10 @@ class Condensing:
             blocks = with_summary(sized, cut, text)
         else:
             blocks = memory.with_stubs(sized.blocks, cut.gone)
-        state = self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
+        state = self._told(self._onward(state, sized, blocks), sized, cut, blocks)
         return StepEvent.CONDENSED, told_again(state)
 
-    def _onward(self, state: AgentState, call: Call, sized: Sized, blocks: Sequence[Block]) -> AgentState:
+    def _onward(self, state: AgentState, sized: Sized, blocks: Sequence[Block]) -> AgentState:
         """Return the state in a segment that this run begins here: the same frame, then these blocks alone."""
         whole = (*self._services.threads.before(state), *state.blocks)
         frame = whole[: len(whole) - len(sized.blocks)]

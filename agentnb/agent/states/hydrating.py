@@ -171,7 +171,7 @@ class Hydrating:
             inherited = folded(inherited)
         before = [*self._threads.before(state), *inherited]
         pictures = self._pictures(state, before)
-        held, hydrator = held_definitions(before), services.hydrator
+        held, hydrator = self._threads.read(before).held, services.hydrator
         fresh = hydrator.kept(run_id, held) or hydrator.refresh(held, self._counter(state).count)
         parts = self._parts(state, path, before, fresh, pictures, hot)
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, held)]

@@ -33,7 +33,7 @@ def with_model(state: AgentState, address: str, run_id: str, services: Services)
         previous_end=0,
         previous_message=None,
     ).noted(
-        f"New segment: The run goes on with {model.label}, so the prompt is written anew.",
+        f"Prompt begun anew: the run goes on with {model.label}.",
         catalog.refused_effort(model, state.options.effort),
     )
 

@@ -57,6 +57,7 @@ from agentnb.providers.promptcache import (
     last_frame_index,
     layer_totals,
     observed_hit,
+    reply_entries,
     sent_record,
     settle_tokens,
     span,
@@ -451,8 +452,10 @@ class Thinking:
             vanished=vanished,
             cut=services.ledger.last_cut(state.thread),
         )
-        services.ledger.record(warm_entries(call, reply.usage), call.at)
-        replied = reply_tokens(reply_blocks(reply), reply.usage, self._services.counter(state.address), call.model)
+        blocks = reply_blocks(reply)
+        warm = [*warm_entries(call, reply.usage), *reply_entries(call, reply, blocks)]
+        services.ledger.record(warm, call.at)
+        replied = reply_tokens(blocks, reply.usage, self._services.counter(state.address), call.model)
         sent = sent_record(call, run_id=self._machine.current.run_id, replied=replied)
         services.ledger.remember_sent(state.thread, sent)
         learn_call(services.samples, call.prompt, thread=state.thread, at=call.at)

@@ -125,7 +125,7 @@ class ProjectFiles:
 
     def _edited(self, path: str, version: str, old: str, new: str) -> tuple[Path, str | None, str]:
         """Return the file, its text before (None: there is none yet), and after the change."""
-        if path.endswith(".ipynb"):
+        if path.lower().endswith(".ipynb"):
             raise Unable("A notebook is open in an editor: propose cells instead.")
         if version == NEW:
             if old:
@@ -136,9 +136,11 @@ class ProjectFiles:
         if version != found.version:
             raise Unable(f"{path} has version {found.version} now, not {version[:VERSION]}: read it again.")
         old, new = found.with_its_line_ends(old), found.with_its_line_ends(new)
-        if not old or (count := found.text.count(old)) != 1:
+        if not old or (count := _times(found.text, old)) != 1:
             why = "is empty" if not old else f"stands in {path} {count} times"
             raise Unable(f"`old` {why}; it must stand there exactly once.")
+        if old == new:
+            raise Unable("`new` is the same as `old`: nothing would change.")
         return found.path, found.text, found.text.replace(old, new)
 
     # --- which files there are -------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ def _listed(root: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         ignored = _ignores(root, here)
-        folders[:] = sorted(name for name in folders if not _is_skipped(root, here / name, ignored))
+        folders[:] = sorted(name for name in folders if not _is_skipped(here / name, ignored))
         for name in sorted(names):
             file = here / name
             if _is_wanted(root, file, ignored):
@@ -226,7 +228,7 @@ def _listed(root: Path) -> Iterator[str]:
                 return
 
 
-def _is_skipped(root: Path, folder: Path, ignored: Ignores) -> bool:
+def _is_skipped(folder: Path, ignored: Ignores) -> bool:
     name = folder.name
     return (
         name in SKIPPED
@@ -284,7 +286,7 @@ def _spec(folder: Path) -> GitIgnoreSpec | None:
 def _may_be_listed(root: Path, file: Path) -> bool:
     """Tell whether a file at this place would be listed."""
     for folder in (root / part for part in _steps(file.parent.relative_to(root))):
-        if _is_skipped(root, folder, _ignores(root, folder.parent)):
+        if _is_skipped(folder, _ignores(root, folder.parent)):
             return False
     return file.name.isprintable() and not _is_secret(file.name) and not _ignores(root, file.parent).has(file)
 
@@ -305,6 +307,11 @@ def _text_of(file: Path, called: str) -> str:
     if "\0" in text:
         raise Unable(f"{called} is no text.")
     return text
+
+
+def _times(text: str, part: str) -> int:
+    """Count the places where the part stands, those that overlap too."""
+    return len(re.findall(f"(?={re.escape(part)})", text))
 
 
 def _fitting(lines: list[str]) -> tuple[str, int]:

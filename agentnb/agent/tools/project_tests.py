@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,13 +14,18 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.models.framing import unframed
 
 LIMIT = 300.0
 """Seconds that the tests may take."""
+MOST_PRINTED = 1_000_000
+"""Bytes that are kept of what the tests print, of its beginning and of its end each."""
 _POLL = 0.1
+_LAST_WORDS = 5.0
+"""Seconds that the end of the output may take to be read. What has left the group may print on."""
 _KEYS = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)(_|$)", re.IGNORECASE)
 
 
@@ -116,23 +122,44 @@ def _finished(words: list[str], root: Path, limit: float, cancelled: Callable[[]
         )
     except OSError as error:
         return f"{words[0]} cannot be started: {error.strerror}", "not started"
-    printed: list[bytes] = []
-    reader = threading.Thread(target=lambda: printed.extend(process.stdout or ()), daemon=True)
+    printed = _Printed()
+    reader = threading.Thread(target=printed.take_all, args=(process.stdout,), daemon=True)
     reader.start()
     ends, how = time.monotonic() + limit, ""
     while process.poll() is None and not how:
         reader.join(_POLL)
         how = "stopped by the person" if cancelled() else ""
         how = how or (f"stopped after {limit:.0f} s" if time.monotonic() > ends else "")
-    if how:
-        _end(process)
-    reader.join(1.0)
-    return b"".join(printed).decode("utf-8", "replace"), how or f"exit {process.returncode}"
+    _end(process)
+    reader.join(_LAST_WORDS)
+    return printed.text(), how or f"exit {process.returncode}"
+
+
+class _Printed:
+    """Holds what a process prints, its beginning and its end, however much that is."""
+
+    def __init__(self) -> None:
+        self._head, self._tail, self._left_out = bytearray(), bytearray(), 0
+
+    def take_all(self, stream: IO[bytes]) -> None:
+        while part := os.read(stream.fileno(), 1 << 16):
+            room = MOST_PRINTED - len(self._head)
+            self._head += part[:room]
+            self._tail += part[room:]
+            if len(self._tail) > 2 * MOST_PRINTED:
+                self._left_out += len(self._tail) - MOST_PRINTED
+                del self._tail[:-MOST_PRINTED]
+
+    def text(self) -> str:
+        gap = f"\n[… {self._left_out:,} bytes left out …]\n".encode() if self._left_out else b""
+        return (self._head + gap + self._tail).decode("utf-8", "replace")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the command where it still runs, and what it has left running."""
     if os.name == "posix":
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left
+            os.killpg(process.pid, signal.SIGKILL)
+    elif process.poll() is None:
         process.kill()
     process.wait()

@@ -27,15 +27,12 @@ def content_of(run: CellRun) -> str:
 @lru_cache(256)
 def _meaning(source: str) -> str:
     code = python_part(source)
+    has_magic = LINE_MAGIC.search(code or "") or ASSIGNED_MAGIC.search(code or "")
     try:
         tree = parse(ASSIGNED_MAGIC.sub(r"\1...", LINE_MAGIC.sub(r"\1pass", code))) if code else None
-        return ast.dump(tree) if tree is not None and not _has_magic(code or "") else source.strip()
+        return ast.dump(tree) if tree is not None and not has_magic else source.strip()
     except PARSE_ERRORS:
         return source.strip()
-
-
-def _has_magic(code: str) -> bool:
-    return bool(LINE_MAGIC.search(code) or ASSIGNED_MAGIC.search(code))
 
 
 def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | None], session: str) -> list[str]:

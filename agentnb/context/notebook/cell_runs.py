@@ -1,17 +1,20 @@
 """Hold the cells that ran: source, number, outputs. Each run is a frozen value, recorded once when its cell has
-ended."""
+ended. [home of Stemmer]"""
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 from agentnb.context.notebook.cells import AGENT
 from agentnb.context.notebook.dataflow import Dataflow, dataflow, references_of
 from agentnb.context.notebook.outputs import Output, joined
+from agentnb.context.static.english_words import GRAMMAR
 
 _OURS = re.compile(
     r"(?:\s*(?:%(?:load_ext|reload_ext|unload_ext)[ \t]+agentnb|%config[ \t]+AgentNB|%agent_?\w*)\b"
@@ -68,11 +71,11 @@ class CellRun:
 
     @cached_property
     def stems(self) -> frozenset[str]:
-        return frozenset(map(stem, self.words))
+        return frozenset(map(stem, self.words - GRAMMAR))
 
     @cached_property
     def code_stems(self) -> frozenset[str]:
-        return frozenset(map(stem, words_of(self.source[:40_000])))
+        return frozenset(map(stem, words_of(self.source[:40_000]) - GRAMMAR))
 
     @cached_property
     def letters(self) -> frozenset[str]:
@@ -85,7 +88,14 @@ class CellRun:
 
 def words_of(text: str) -> set[str]:
     """Return the words in lower case, numbers as written; `thick_model` and `ThickModel` are two words each."""
-    return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
+    return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", plain_letters(text)).replace("_", " "))}
+
+
+def plain_letters(text: str) -> str:
+    """Return the text with letters without their accents: "mélodie" as "melodie"."""
+    if text.isascii():
+        return text
+    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
 
 
 _VERBS = """
@@ -96,20 +106,19 @@ saw=see seen=see sent=send sold=sell spent=spend taken=take took=take taught=tea
 went=go won=win wrote=write written=write
 """
 _PAST = dict(pair.split("=") for pair in _VERBS.split())
-_ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
 @lru_cache(1 << 14)
 def stem(word: str) -> str:
-    """Return a word without its usual English endings, a verb in the present; a number as it is."""
-    word = _PAST.get(word.lower(), word.lower())
-    if not word.isascii() or not word.isalpha():
-        return word
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
-            break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+    """Return a word without its English endings, a verb in the present: "orders" and "ordered" are "order"."""
+    return str(_stemmer().stemWord(_PAST.get(word.lower(), word.lower())))
+
+
+@cache
+def _stemmer() -> Any:  # it comes without types
+    import Stemmer
+
+    return Stemmer.Stemmer("english")
 
 
 @dataclass(kw_only=True)
@@ -170,12 +179,18 @@ class CellLog:
     @property
     def runs(self) -> tuple[CellRun, ...]:
         """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
-        return tuple(run for run in self._runs.values() if not self.is_hidden(run))
+        found = tuple(self._runs.values())
+        return found if self._tells_all else tuple(run for run in found if not self.is_hidden(run))
 
     @property
     def told_by_number(self) -> dict[int, CellRun]:
         """Return every run by its number, hidden ones left out."""
-        return {number: run for number, run in self.by_number.items() if not self.is_hidden(run)}
+        found = dict(self.by_number)
+        return found if self._tells_all else {number: run for number, run in found.items() if not self.is_hidden(run)}
+
+    @property
+    def _tells_all(self) -> bool:
+        return not (self.hidden or self.hidden_names)
 
     def is_hidden(self, run: CellRun) -> bool:
         return self.keeps_out(run.cell, run.source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentnb.context.notebook.cells import ASSIGNED_MAGIC, LINE_MAGIC, python_part
@@ -23,6 +24,8 @@ _FIRST_CHANGED = frozenset({"heappush", "heappop", "heapify", "shuffle", "setatt
 """Functions that change their first argument."""
 
 
+_MAKING = frozenset({"assign", "agg", "aggregate", "with_columns"})
+"""Methods whose keywords are columns of what they return."""
 CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(kind))
 """Methods of what everybody uses: their names lead to no class of the user's."""
 
@@ -34,6 +37,7 @@ class Dataflow:
     `defines` are its functions and classes, or those of the module that it writes. `methods` are those of its classes,
     and `calls` the methods that it calls.
     `changes` are names whose object is changed in place; `uses` are names read before the cell binds them.
+    `parts` are the columns, keys and attributes that it gives a value.
     """
 
     binds: frozenset[str] = frozenset()
@@ -43,6 +47,7 @@ class Dataflow:
     calls: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
+    parts: frozenset[str] = frozenset()
     shows_only: bool = False
     """It binds and changes nothing: it only looks."""
 
@@ -74,6 +79,7 @@ def dataflow(source: str) -> Dataflow:
         calls=frozenset(found.calls - CONTAINERS),
         changes=changes,
         uses=frozenset(found.uses - _BUILTINS),
+        parts=frozenset(found.parts),
         shows_only=not (binds or changes),
     )
 
@@ -101,6 +107,7 @@ class _Names(ast.NodeVisitor):
         self.changes: set[str] = set()
         self.fresh: set[str] = set()  # changed only after the cell itself made them
         self.uses: set[str] = set()
+        self.parts: set[str] = set()
         self._local: list[set[str]] = []
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -157,7 +164,23 @@ class _Names(ast.NodeVisitor):
             self._target(node.value)
         else:
             self._change(node)
+            self._part(node)
             self.generic_visit(node)
+
+    def _part(self, node: ast.expr) -> None:
+        """Note `b` of `a.b`, `a["b"]` and `a.loc[rows, "b"]`, to which a value is given."""
+        if isinstance(node, ast.Attribute):
+            self.parts.add(node.attr)
+        elif isinstance(node, ast.Subscript):
+            self._texts(node.slice.elts if isinstance(node.slice, ast.Tuple | ast.List) else [node.slice])
+
+    def _texts(self, nodes: Iterable[ast.expr | None]) -> None:
+        found = (node.value for node in nodes if isinstance(node, ast.Constant))
+        self.parts.update(value for value in found if isinstance(value, str) and value.isidentifier())
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        self._texts(node.keys)
+        self.generic_visit(node)
 
     def _change(self, node: ast.expr) -> None:
         root = root_of(node)
@@ -174,6 +197,8 @@ class _Names(ast.NodeVisitor):
         )
         if isinstance(function, ast.Attribute):
             self.calls.add(function.attr)
+            if function.attr in _MAKING:
+                self.parts.update(word.arg for word in node.keywords if word.arg)
             in_torch = function.attr.endswith("_") and not function.attr.startswith("_")
             if inplace or in_torch or function.attr in CHANGING:
                 self._change(function.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -89,15 +89,16 @@ def _size(value: Any) -> str:
         return ""
 
 
-def ran_into(namespace: JsonMapping, modules: Iterable[str]) -> list[str]:
-    """Return the names that no cell's code binds and that are the user's all the same: by `%run`, `%%capture`, `exec`.
+def ran_into(namespace: JsonMapping, bound: Container[str], modules: Iterable[str]) -> list[str]:
+    """Return the user's names that no cell's code has bound: `%run`, `exec` or a magic did.
 
     A name that one of `modules` has with the same value came from there, by a star.
     """
     stars = [static_inspect.module_dict(found) for one in modules if (found := sys.modules.get(one)) is not None]
+    others = ((name, value) for name, value in static_inspect.public(namespace) if name not in bound)
     return [
         name
-        for name, value in static_inspect.public(namespace)
+        for name, value in others
         if name not in _SHELL and _is_own(value) and not any(star.get(name, namespace) is value for star in stars)
     ]
 

@@ -21,6 +21,8 @@ WIDGET_WORDS = 160
 OutputKind = Literal["printed", "warnings", "result", "shown", "table", "figure", "widget", "error"]
 
 HEAD_SHARE = 0.6
+UNTOLD = "<Figure size"
+"""Begins matplotlib's words for a figure that nobody described: they tell its size alone."""
 LINE = 500
 """Characters of one line; of a longer one the beginning and the end are kept."""
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
@@ -48,7 +50,7 @@ class Output:
         if self.kind == "error":
             return f"error {first_line(self.text, 60)}"
         if self.kind in ("figure", "widget"):
-            return first_line(self.text, 60) or self.kind
+            return self.kind if self.text.startswith(UNTOLD) else first_line(self.text, 60) or self.kind
         lines = self.text.count("\n") + 1
         if lines == 1:
             return first_line(self.text, 40)

@@ -1,4 +1,4 @@
-"""Judge by its letters whether a value is a secret: a password, a key, made by a generator, or words. Pure."""
+"""Judge by its letters whether a value is a secret: a password, a key, a generated text or plain words. Pure."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def excerpt(lines: Sequence[str], start: int, line: int, *, most: int = LINES) -
         top = parse(textwrap.dedent(block)).body[0]
     except (*PARSE_ERRORS, tokenize.TokenError, IndexError):
         return ()
-    return _moved(_around(lines[start - 1 :], top, line - start + 1, most), start - 1)
+    before = start - 1
+    return tuple((first + before, last + before) for first, last in _around(lines[before:], top, line - before, most))
 
 
 def excerpt_of_cell(lines: Sequence[str], line: int, *, most: int) -> Spans:
@@ -66,10 +67,6 @@ def _cut(first: int, last: int, line: int, most: int) -> Spans:
         else:
             merged.append(one)
     return tuple(merged)
-
-
-def _moved(spans: Spans, lines: int) -> Spans:
-    return tuple((first + lines, last + lines) for first, last in spans)
 
 
 def _way_to(top: ast.AST, line: int) -> list[tuple[list[ast.stmt], int]]:

@@ -50,7 +50,7 @@ def draw(value: object, *, text: str, patience: float = SECONDS) -> Drawn | None
 
 def draw_shown(data: str | bytes, *, text: str, patience: float = SECONDS) -> Drawn:
     """Return a picture that a cell has shown (PNG or JPEG, bytes or base64), within our bounds, without metadata."""
-    return _drawn(lambda: _opened(base64.b64decode(data) if isinstance(data, str) else data), text, patience)
+    return _drawn(lambda: opened(base64.b64decode(data) if isinstance(data, str) else data), text, patience)
 
 
 def is_drawable(value: object) -> bool:
@@ -65,7 +65,8 @@ def open_in_pyplot() -> Any:
     return manager.canvas.figure if manager is not None else None
 
 
-def _opened(data: bytes) -> Any:
+def opened(data: bytes) -> Any:
+    """Return a picture of these bytes, unread. Raises OSError where they are none, ImportError without Pillow."""
     from PIL import Image as Pillow
 
     return Pillow.open(io.BytesIO(data))

@@ -56,14 +56,12 @@ class ShownEvents:
         if told > self.told:
             self.told, self._looks = told, 0
         signals = [message for message in messages if isinstance(message, Event)]
-        if not messages or self.told > self.seq or any(map(self._is_ahead, signals)):
+        ahead = (signal.step - 1 > self._steps.get(signal.run_id, -1) for signal in signals)
+        if not messages or self.told > self.seq or any(ahead):
             yield from self._events()
         for signal in signals:
             if self._steps.setdefault(signal.run_id, signal.step - 1) == signal.step - 1:
                 yield signal
-
-    def _is_ahead(self, signal: Event) -> bool:
-        return signal.step - 1 > self._steps.get(signal.run_id, -1)
 
     def _events(self) -> Iterator[Event]:
         while batch := self._read(self.seq):

@@ -105,7 +105,8 @@ def _next_call(outlook: Outlook) -> tuple[str, list[str]]:
     """Return what the next call is expected to read, as a headline; why, and when its first token should come."""
     call, _, prediction, first, _ = outlook
     headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next question's ≈ {call.total:,} tokens should be read"
-    return headline, [f"Next question: {prediction.reason}.", f"First token expected in {first}."]
+    why = "" if prediction.reason == f"warm prefix of {prediction.tokens:,} tokens" else f"Why: {prediction.reason}."
+    return headline, [*filter(None, (why,)), f"First token expected in {first}."]
 
 
 def _warm_notes(shorter: int) -> list[str]:
@@ -276,20 +277,22 @@ def _list(session: Session) -> None:
     now = session.clock.now()
     entries = session.ledger.entries()
     known = sorted((e for e in entries if session.reaches(e.scope)), key=lambda e: (e.model, -e.tokens))
-    rows = [_ledger_row(entry, now) for entry in known]
+    models = sorted({name_of(entry) for entry in known})
+    rows = [_ledger_row(entry, now, named=len(models) > 1) for entry in known]
     objects, notes = _listed_objects(session, now)
     elsewhere = len(entries) - len(known)
     notes += [
         f"{number_format.plural(elsewhere, 'entry', 'entries')} of other simulators left out: they ended with them."
     ] * (elsewhere > 0)
-    show_table("Prompt cache: what was sent", ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
+    title = f"What was sent to {_named(models)}" if models else "Nothing was sent that a prompt cache could hold"
+    show_table(title, ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
     if objects:
         titles = ("used by", "tokens", "lives for")
         show_table("Prompt cache: cache objects at the provider", titles, objects)
 
 
-def _ledger_row(entry: Warm, now: float) -> tuple[object, ...]:
-    prefix = Stacked(_in_words(entry.why), (name_of(entry), Code(entry.prefix)))
+def _ledger_row(entry: Warm, now: float, *, named: bool) -> tuple[object, ...]:
+    prefix = Stacked(_in_words(entry.why), (name_of(entry),) if named else ())
     left = span(entry.until - now) if entry.until > now else "expired"
     return (prefix, Figure(f"≈ {entry.tokens:,}"), entry.ttl, left)
 
@@ -356,7 +359,8 @@ def _explain(session: Session, rest: str) -> None:
         raise InputError("there is no call to explain yet", todo="Run %%agent first.")
     title = f"Prompt cache: run {run.run_id}"
     if run.state == "DRY_RUN":
-        row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
+        why = str(run.cache.reason).removeprefix("expected: ")
+        row = (why, Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
         expected, told = ("what to expect, and why", "read", "of input"), _layer_notes(run, "Expected to be read")
         notes = ["Nothing was sent: this is what a call now should read."]
         show_table(title, expected, [row], notes, figure=prefix_html(run.receipt), told=told)
@@ -377,10 +381,6 @@ def _no_call(run: AgentRun) -> str:
     return f"Its call was stopped in mid-reply, after ≈ {total:,} input and ≈ {used['output']:,} output tokens."
 
 
-def _forecast(run: AgentRun) -> str:
-    return str(run.cache.reason).removeprefix("expected: ")
-
-
 def _loss_notes(run: AgentRun) -> list[str]:
     """Return what it cost that a call read less than it could have."""
     lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
@@ -397,7 +397,7 @@ def _dollars(sum_: float | None) -> str:
 
 def _segment_notes(run: AgentRun) -> list[str]:
     """Tell why the run's prompt was written anew, where it was."""
-    return [note for note in run.receipt["notes"] if note.startswith("New segment:")]
+    return [note for note in run.receipt["notes"] if note.startswith("Prompt begun anew:")]
 
 
 def _call_row(step: JsonObject) -> tuple[object, ...]:

@@ -130,7 +130,7 @@ def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]
         call.model.label,
         Figure(f"{usage.cache_read:,}"),
         Figure(f"{usage.cache_write:,}"),
-        "unknown" if cost is None else f"${cost:.6f}",
+        Figure("unknown" if cost is None else number_format.short_dollars(cost)),
         span(until - now),
     )
     pretended = f" {_PRETENDED}" if call.scope.startswith("sim:") else ""

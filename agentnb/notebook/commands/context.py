@@ -28,7 +28,7 @@ from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.prompt.project_parts import OutlinePart
 from agentnb.session import working_directory
-from agentnb.view.number_format import dollars
+from agentnb.view.number_format import plural, short_dollars
 from agentnb.view.prompt_view import PromptPart, cached_shares, prompt_bundle
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
@@ -65,19 +65,15 @@ def _show(session: Session, run: AgentRun | None) -> None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
     pictures = [f"Picture: {image_line(item)}." for item in run.receipt.get("images", ())]
     redacted = [f"Redacted: {item['kind']} as {item['mark']}." for item in run.receipt["redactions"]]
-    cells = run.receipt.get("cells", ())
-    if cells:
-        show_table(
-            f"Cells in the conversation ({run.thread})",
-            ("cell", "tokens", "this turn"),
-            [_cell_row(item) for item in cells],
-        )
-    rows = [_definition_row(item) for item in _numbered(session, run)["definitions"]]
+    numbered = _numbered(session, run)
+    cells, definitions = run.receipt.get("cells", ()), numbered["definitions"]
+    tokens = sum(int(item["tokens"]) for item in (*cells, *definitions))
+    held = f"{plural(len(cells), 'cell')} and {plural(len(definitions), 'definition')}, ≈ {tokens:,} tokens"
     show_table(
-        f"{'Definitions' if rows else 'No definition'} in the conversation ({run.thread})",
-        ("definition", "tokens", "this turn"),
-        rows,
-        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"]],
+        f"The model was given {held}",
+        ("what", "tokens"),
+        [*map(_cell_row, cells), *map(_definition_row, definitions)],
+        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], f"Conversation: {run.thread}."],
     )
 
 
@@ -97,14 +93,19 @@ def _kept_lines(session: Session) -> list[str]:
 
 
 def _cell_row(item: JsonMapping) -> tuple[object, ...]:
-    tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
     form = {"cell": "in full", "whole": "at length", "brief": "outputs cut", "outline": "one line"}[item["form"]]
-    return (Stacked(Code(f"[{item['execution_count']}]"), (form, item["reason"])), tokens, turn)
+    return _held_row(f"[{item['execution_count']}]", item, form)
 
 
 def _definition_row(item: JsonObject) -> tuple[object, ...]:
-    tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
-    return (Stacked(Code(item["name"]), (_place(item), item["form"], item["reason"])), tokens, turn)
+    return _held_row(item["name"], item, _place(item), item["form"])
+
+
+def _held_row(name: str, item: JsonMapping, *facts: str) -> tuple[object, ...]:
+    """Return the row of what the conversation holds. A definition within a cell that was sent has no tokens of its
+    own."""
+    told = (*facts, item["reason"], "new" if item.get("new") else "")
+    return (Stacked(Code(name), told), Figure(f"≈ {item['tokens']:,}" if item["tokens"] else ""))
 
 
 def _left_out(run: AgentRun) -> list[str]:
@@ -186,7 +187,7 @@ def _why_cell(session: Session, run: AgentRun | None, number: int) -> None:
     cells = run.receipt.get("cells", ()) if run is not None else ()
     rows = [_cell_row(item) for item in cells if item["execution_count"] == number]
     if rows:
-        show_table(f"Why cell [{number}]", ("cell", "tokens", "this turn"), rows)
+        show_table(f"Why cell [{number}]", ("cell", "tokens"), rows)
         return
     known = session.log.by_number.get(number)
     if known is None:
@@ -230,12 +231,13 @@ def _stale(session: Session) -> None:
     """Show the answers of this notebook that rest on something older, with the price of asking again."""
     found = list(stale_among(session.hydrator(), _answers(session)))
     rows = [
-        (Stacked(Code(one.run_id), (one.task[:60], one.note)), Figure(f"≈ {dollars(one.cost)}"))
+        (Stacked(one.task, (one.note.rstrip("."), Code(one.run_id))), Figure(f"≈ {short_dollars(one.cost)}"))
         for one in reversed(found)
     ]
-    total = f" All of them: ≈ {dollars(sum(one.cost or 0 for one in found))}." if len(found) > 1 else ""
-    notes = [f"Run an answer's cell again to ask anew.{total}"] if rows else ["No answer rests on anything older."]
-    show_table("Stale answers", ("answer", "asking again"), rows, notes)
+    total = f" All of them: ≈ {short_dollars(sum(one.cost or 0 for one in found))}." if len(found) > 1 else ""
+    notes = [f"Run an answer's cell again to ask anew.{total}"] if rows else []
+    title = f"{plural(len(rows), 'answer')} to ask again" if rows else "No answer rests on anything older"
+    show_table(title, ("question", "asking again"), rows, notes)
 
 
 def _answers(session: Session) -> Iterator[tuple[str, AgentState]]:
@@ -418,11 +420,11 @@ def _wanted(rest: str, command: str, example: str) -> str:
 
 def _show_pins(session: Session, pins: Pins, notes: Sequence[str] = ()) -> None:
     session.keep_pins(pins)
-    rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
+    rows = [("pinned", Code(name)) for name in pins.names] + [("added", Code(_nearby(name))) for name in pins.files]
     rows += [("schema", Code(name)) for name in pins.schemas] + [("allowed", Code(name)) for name in pins.allow]
     rows += [("hidden", Code(_hidden_word(session, name))) for name in pins.hidden]
-    notes = notes if rows else ["Nothing is pinned, added, allowed or hidden."]
-    show_table(f"What you chose for the conversation {session.thread}", ("kind", "name"), rows, notes)
+    title = "Your choices for this conversation" if rows else "Nothing is pinned, added, allowed or hidden"
+    show_table(title, ("kind", "name"), rows, notes if rows else [])
 
 
 def _hidden_word(session: Session, name: str) -> str:

@@ -37,16 +37,18 @@ def list_runs(notebook: Notebook, rest: str) -> None:
     ours = [run for run in shown if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
     others = [run for run in shown if run not in ours]
     documents = {run.run_id: notebook.session.find_run(run.run_id).receipt for run in shown}
+    models = {run.tags.get("model", "") for run in shown}
 
     def show(title: str, runs: list[RunSummary], notes: list[str], *, last: bool) -> None:
-        rows = [_row(run, documents[run.run_id]) for run in runs]
+        rows = [_row(run, documents[run.run_id], named=len(models) > 1) for run in runs]
         first = sum(run in found[:wanted] for run in runs)
         asked = [documents[run.run_id] for run in runs] if runs is ours else []
+        notes = notes + [f"Model: {model}." for model in models if model and len(models) == 1] * last
         notes, told_too = [*notes, *(more if last else [])], told if last else []
         show_table(title, COLUMNS, rows, notes, figure=_figure(asked), told=told_too, first=first)
 
     if ours:
-        account = _account([documents[run.run_id] for run in ours])
+        account = _account([documents[run.run_id] for run in ours if not _is_only_forked(run)])
         show("This notebook, since its kernel began", ours, [account], last=not others)
     if others or not ours:
         title = "Earlier runs" if ours else "Runs, newest first"
@@ -68,11 +70,12 @@ def _asked(doc: Doc) -> Bar:
     return Bar(cached=cached, new=new, stored=stored, cost=number(part(doc, "cost").get("total")) or 0.0)
 
 
-def _row(run: RunSummary, doc: Doc) -> tuple[object, ...]:
+def _row(run: RunSummary, doc: Doc, *, named: bool) -> tuple[object, ...]:
     usage, cost = part(doc, "usage"), number(part(doc, "cost").get("total"))
     tokens, taken = input_tokens(usage), run_seconds(doc)
     mark, word, _ = state_words({"state": _standing(run)})
-    facts = (Code(run.run_id), word if mark != "✓" else "", run.tags.get("model", ""))
+    word = "Forked, not begun" if _is_only_forked(run) else word if mark != "✓" else ""
+    facts = (Code(run.run_id), word, run.tags.get("model", "") if named else "")
     return (
         _when(run.created),
         Stacked(f"{mark} {run.tags.get('task', '')}", facts),
@@ -86,6 +89,10 @@ def _standing(run: RunSummary) -> str:
     """Return how a run stands; a paused or failed one is in a state, but that it stopped comes first."""
     stopped = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status)
     return "FAILED" if run.failed_in else stopped or run.state
+
+
+def _is_only_forked(run: RunSummary) -> bool:
+    return run.origin is not None and run.step == 0
 
 
 def _when(created: float) -> str:

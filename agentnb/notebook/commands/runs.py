@@ -25,7 +25,9 @@ from agentnb.notebook.flags import ANSWER_FLAGS, RESUME_FLAGS
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.run_task import show_run
 from agentnb.view.exact_text import exact
+from agentnb.view.number_format import plural
 from agentnb.view.tables import Code
+from agentnb.view.view_text import state_word
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
@@ -49,7 +51,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "replay": lambda rest: _replay(session, rest),
         "export": lambda rest: _export(session, rest),
     }
-    dispatch("agent_runs", table, line if line.strip() else "list")
+    dispatch("agent_runs", table, line)
 
 
 def _show(session: Session, rest: str) -> None:
@@ -223,8 +225,16 @@ def _replay(session: Session, rest: str) -> None:
     agent = session.agent()
     last = agent.machine.get(run_id).step
     rows = [_replay_row(agent.machine.replay(run_id, step), step) for step in range(1, last + 1)]
-    notes = ["Replayed from the journal: no model was asked. A difference means that the notebook or agentnb changed."]
-    show_table(f"Replay of {run_id}", ("step", "leads to", "recorded", "result"), rows, notes)
+    differ = sum(row[-1] != SAME for row in rows)
+    title = f"{plural(last, 'step')} replayed, {f'{differ} of them otherwise' if differ else 'all as recorded'}"
+    notes = ["No model was asked: replies came from the journal."] * bool(last)
+    notes += ["A difference means that the notebook or agentnb has changed since."] * bool(differ)
+    show_table(
+        title if last else "Nothing to replay: the run has made no step yet", ("step", "leads to", ""), rows, notes
+    )
+
+
+SAME = "as recorded"
 
 
 def _replay_row(replay: Replay, step: int) -> tuple[object, ...]:
@@ -233,8 +243,9 @@ def _replay_row(replay: Replay, step: int) -> tuple[object, ...]:
         for name in sorted({*replay.context, *replay.recorded_context})
         if replay.context.get(name) != replay.recorded_context.get(name)
     ]
-    same = "same" if replay.same else f"differs in {', '.join(differing) or 'the state'}"
-    return step, replay.next_state, replay.recorded_state, same
+    was = f"recorded: {state_word(replay.recorded_state)}" if replay.next_state != replay.recorded_state else ""
+    otherwise = f"differs in {', '.join(differing)}" if differing else ""
+    return step, state_word(replay.next_state), "; ".join(filter(None, (was, otherwise))) or SAME
 
 
 def _wanted_run(rest: str, command: str) -> str:

@@ -42,10 +42,12 @@ def show_guide() -> None:
 
 
 def dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:
-    """Call the subcommand that the line begins with, with what stands after it. Raises InputError on any other."""
-    name, _, rest = line.strip().partition(" ")
+    """Call the subcommand that the line begins with, with what stands after it; the first one where it is empty.
+
+    Raises InputError on any other.
+    """
+    name, _, rest = (line.strip() or next(iter(table))).partition(" ")
     if name not in table:
-        hint = nearest(name, list(table)) if name else ""
-        what = f"%{magic} has no subcommand {name!r}" if name else f"%{magic} wants a subcommand"
-        raise InputError(what, todo=f"{hint} Known: {', '.join(table)}.".strip())
+        hint = nearest(name, list(table))
+        raise InputError(f"%{magic} has no subcommand {name!r}", todo=f"{hint} Known: {', '.join(table)}.".strip())
     table[name](rest.strip())

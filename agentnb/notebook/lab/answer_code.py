@@ -31,7 +31,7 @@ def take(front_end: FrontEnd, pressed: CodePress, session: Session) -> None:
     if not source:
         front_end.tell_code(pressed, f"The answer's run has no such block. {COPY}")
     elif pressed.use == "insert":
-        front_end.insert_cell(source, below=pressed.cell, mark=CellMark(run=run.run_id, model=run.model))
+        front_end.insert_cell(source, below=pressed.cell, mark=CellMark(run=run.run_id, model=run.model), here=True)
         front_end.tell_code(pressed, "")
     else:
         _propose(front_end, pressed, run, source)

@@ -55,6 +55,7 @@ class CellMark:
 @dataclass(slots=True)
 class _Page:
     channel: Channel
+    session: str
     notebook: PageText
     texts: dict[str, str] = field(default_factory=dict)
     has_texts: bool = False
@@ -65,6 +66,7 @@ class _Page:
 @dataclass(frozen=True, slots=True)
 class _PageRequest:
     message: JsonObject
+    session: str
     cell: str
     on_done: Callable[[Done], None]
 
@@ -137,18 +139,20 @@ class FrontEnd:
         below: str,
         mark: CellMark,
         kind: str = "code",
+        here: bool = False,
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
-        """Put a cell below another, for a person who asked for it. It does not run."""
+        """Put a cell below another, for a person who asked for it: `here`, in the notebook that spoke last. It does not
+        run."""
         wanted = {"type": "insert", "below": below, "kind": kind, "source": source, "mark": _plain(mark)}
-        return self._request(wanted, below, on_done)
+        return self._request(wanted, below, on_done, of=None if here else below)
 
     def propose_cell(
         self, source: str, *, below: str, why: str, mark: CellMark, on_done: Callable[[Done], None] = _nothing
     ) -> bool:
         """Show a new cell's text below another, for a person to insert or reject."""
         wanted = {"type": "propose", "cell": below, "digest": None, "source": source, "why": why, "mark": _plain(mark)}
-        return self._request(wanted, below, on_done)
+        return self._request(wanted, below, on_done, of=below)
 
     def propose_replacement(
         self,
@@ -161,7 +165,9 @@ class FrontEnd:
         asking: str | None = None,
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
-        """Show the difference to a cell's text, for a person to accept or reject, in the notebook where `asking` is.
+        """Show the difference to a cell's text, for a person to accept or reject.
+
+        It is shown in the notebook where the cell `asking` asked, else in the one that spoke last.
 
         `digest` names the text that the replacement was written for. When the cell has another, it is not replaced.
         """
@@ -185,14 +191,16 @@ class FrontEnd:
         """Show a button below a cell, by which a person runs these cells."""
         return self._send({"type": "offer", "cell": below, "run": cells})
 
-    def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None], of: str | None = None) -> bool:
+    def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None], of: str | None) -> bool:
         name = secrets.token_hex(8)
         message = message | {"id": name}
         with self._lock:
-            if not self._pages:
+            page = self._page(of)
+            if page is None:
                 return False
-            self._requests[name] = _PageRequest(message, cell, on_done)
-        return self._send(message, of=of or cell)
+            self._requests[name] = _PageRequest(message, page.session, cell, on_done)
+        page.channel.send(message)
+        return True
 
     def _send(self, message: JsonObject, *, of: str | None = None) -> bool:
         with self._lock:
@@ -217,9 +225,11 @@ class FrontEnd:
         channel.on_close(lambda _: self._closed(channel))
         with self._lock:
             # It may be a page that was loaded anew: what its former self asked is its own.
-            asked = {cell.id for cell in hello.notebook.cells} & set().union(*(p.asked for p in self._pages.values()))
-            self._pages[channel.comm_id] = _Page(channel, hello.notebook, asked=asked)
-            again = [each.message for each in self._requests.values() if hello.notebook.index(each.cell) is not None]
+            former = [page.asked for page in self._pages.values() if page.session == hello.session]
+            asked = {cell.id for cell in hello.notebook.cells} & set().union(*former)
+            self._pages[channel.comm_id] = _Page(channel, hello.session, hello.notebook, asked=asked)
+            own = [each for each in self._requests.values() if each.session == hello.session]
+            again = [each.message for each in own if hello.notebook.index(each.cell) is not None]
             left = [self._pages.popitem(last=False)[1] for _ in range(len(self._pages) - MOST_PAGES)]
         for page in left:
             page.channel.close()
@@ -228,6 +238,9 @@ class FrontEnd:
         self.on_page(hello)
 
     def _heard(self, channel: Channel, message: JsonObject) -> None:
+        with self._lock:
+            if channel.comm_id in self._pages:
+                self._pages.move_to_end(channel.comm_id)
         told = message_from(message["content"]["data"])
         if isinstance(told, Cells):
             self._told(channel, told)
@@ -246,7 +259,6 @@ class FrontEnd:
             page = self._pages.get(channel.comm_id)
             if page is None:
                 return
-            self._pages.move_to_end(channel.comm_id)
             known = page.texts | dict(told.texts)
             page.texts = {cell.digest: known[cell.digest] for cell in told.notebook.cells if cell.digest in known}
             page.notebook, page.has_texts = told.notebook, True

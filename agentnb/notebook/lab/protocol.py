@@ -5,8 +5,9 @@ kernel for its comms of that target when it connects, and after a loading cell. 
 comm of its own. It also opens one right before it sends the first cell that asks. All of its messages go to the
 kernel's main shell, so that they arrive before the cell that follows them.
 
-From the page. `comm_open` brings `{order, runs, since}`. These are the cells without texts, the runs whose views
-the page shows, and its age in seconds. Then come messages with a `type`:
+From the page. `comm_open` brings `{order, runs, since, session}`. These are the cells without texts, the runs whose
+views the page shows, its age in seconds, and its session. The session's id stays when the page is loaded anew. Another
+notebook on the kernel has another. Then come messages with a `type`:
 
 - `cells {asking, order, texts}`: right before a cell that asks, and on `read`. `order` lists each cell's
   `{id, kind, count, digest}` in the notebook's order. `texts` maps digests to texts that this comm has not brought yet.
@@ -19,7 +20,7 @@ the page shows, and its age in seconds. Then come messages with a `type`:
 - `steps {run, before}`: a person asked for steps of a run that its output does not keep. They end before the place
   `before`; where that is null, they are the last ones.
 
-To the page. Requests have an `id`. One that is not `done` is sent again to the next page that has its cell.
+To the page. Requests have an `id`. One that is not `done` is sent again to the next page of its notebook.
 
 - `read {}`: asks for `cells`.
 - `insert {id, below, kind, source, mark}`: puts a cell below another, at once: a person asked for it.
@@ -100,6 +101,7 @@ class Hello:
     notebook: PageText
     runs: tuple[ShownRun, ...]
     since: float
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,8 @@ def hello_from(data: object) -> Hello | None:
         since = fields.get("since")
         if not isinstance(since, int | float):
             raise NoMessage
-        return Hello(notebook=PageText(cells=_order(fields.get("order"))), runs=runs, since=float(since))
+        order, session = _order(fields.get("order")), _text(fields.get("session", ""))
+        return Hello(notebook=PageText(cells=order), runs=runs, since=float(since), session=session)
     except NoMessage:
         return None
 

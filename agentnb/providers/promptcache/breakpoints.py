@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from agentnb.models.catalog import CacheKind, Model
 from agentnb.models.layers import Layer, Prompt
 from agentnb.models.messages import Role
@@ -11,19 +9,16 @@ from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.policy import Plan, plan_for
 
 
-def place_marks(
-    prompt: Prompt, model: Model, *, pauses: Sequence[float] = (), notebook: bool = False, plan: Plan | None = None
-) -> tuple[Mark, ...]:
+def place_marks(prompt: Prompt, model: Model, *, plan: Plan | None = None) -> tuple[Mark, ...]:
     """Return the four breakpoints: end of static, end of semi-static, where the previous request ended, and the tail.
 
     A mark each few blocks would not do better: the lookback starts at the third mark, which moves along. Where a
     provider caches prefixes unasked, the marks are sent nowhere: they are the prefixes that the ledger remembers.
-    Longer TTLs stand before shorter ones, as Anthropic demands. `pauses` are the seconds between the calls so far;
-    `notebook` says whether a person sits between the turns. `plan` overrides what they ask for.
+    Longer TTLs stand before shorter ones, as Anthropic demands. `plan` is by default that of a first call.
     """
     if model.cache.kind is CacheKind.NONE or not prompt.blocks:
         return ()
-    chosen = plan or plan_for(model, pauses, notebook=notebook)
+    chosen = plan or plan_for(model, ())
     wanted = (
         (_first_rules(prompt) if model.small else -1, chosen.static, "end of the instructions"),
         (_last_index(prompt, Layer.STATIC), chosen.static, "end of static"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from agentnb import canonical
 from agentnb.canonical import JsonObject
-from agentnb.models.catalog import Model
-from agentnb.models.layers import Block, Layer, Prompt, Salt
-from agentnb.models.messages import Image, Usage
+from agentnb.models.catalog import LOCAL, Model
+from agentnb.models.layers import Block, Layer, Prompt, Salt, chain_digests
+from agentnb.models.messages import Image, Opaque, Reply, Usage
 from agentnb.models.tokens import scale_to_total
 from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import frame_ends
@@ -82,6 +82,27 @@ def warm_entries(call: Call, usage: Usage) -> list[Warm]:
             )
         )
     return out
+
+
+def reply_entries(call: Call, reply: Reply, blocks: Sequence[Block]) -> list[Warm]:
+    """Return what a server on this machine keeps of its own reply: all but the last token.
+
+    `blocks` are the reply as the next request sends it. Only where that is what the model wrote does it hit.
+    """
+    as_written = tuple(block.content for block in blocks) == reply.content
+    if call.model.provider != LOCAL or not as_written or any(isinstance(each, Opaque) for each in reply.content):
+        return []
+    return [
+        Warm(
+            scope=call.scope,
+            model=call.model.name,
+            prefix=chain_digests((*call.prompt.blocks, *blocks), call.prompt.salt)[-1],
+            tokens=reply.usage.input_total + reply.usage.output - 1,
+            ttl="1h",
+            until=call.at + TTL_SECONDS["1h"],
+            why="end of the reply",
+        )
+    ]
 
 
 def salt_of(model: Model, blocks: Iterable[Block], effort: str) -> Salt:

@@ -132,15 +132,15 @@ class CacheObjects:
         self, provider: object, call: Call, *, thread: str, worth: bool, warm: bool = False, replaced: bool = False
     ) -> HeldObject | None:
         """Return the object for this call, made or extended as the budget allows. `worth`: by RULE it pays. None is
-        made of what is `warm`, since this call reads that anyway. `replaced`: this thread's frame changed for good, and
-        its earlier objects are deleted.
+        made of what is `warm`, since this call reads that anyway. `replaced`: this thread's frame changed for good. Its
+        earlier objects are deleted, and where one was in use, another takes its place.
 
         None where there is none and none pays. A provider that refuses costs the object, not the call.
         """
         if not isinstance(provider, ObjectProvider) or call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
             return None
-        if replaced:
-            self._leave_replaced(provider, call, thread)
+        if replaced and self._leave_replaced(provider, call, thread):
+            worth = True
         held = self.find(call.prompt, call.model, call.scope)
         if held is not None:
             return self._use(provider, held, call.model, thread, longer=worth)
@@ -226,17 +226,20 @@ class CacheObjects:
         self._ledger.hold(longer, now)
         return longer
 
-    def _leave_replaced(self, provider: ObjectProvider, call: Call, thread: str) -> None:
-        """Let go of what this thread used before its frame changed for good, whichever kernel made it.
+    def _leave_replaced(self, provider: ObjectProvider, call: Call, thread: str) -> bool:
+        """Let go of what this thread used before its frame changed for good, whichever kernel made it. Tell whether one
+        of these was still live.
 
         Any other frame of the thread may be asked with again, by an older cell: its object lapses by itself.
         """
-        prefix = call.prompt.chain[last_frame_index(call.prompt)]
+        prefix, live = call.prompt.chain[last_frame_index(call.prompt)], False
         for held in self._ledger.held(call.scope):
             own = [user for user in held.users if user.thread == thread]
             if own and held.model == call.model.name and held.prefix != prefix:
+                live = live or held.until > self._clock.now()
                 with contextlib.suppress(ProviderError):  # it is still in the ledger: the next call tries again
                     self._leave(provider, held, own)
+        return live
 
     def _leave(self, provider: ObjectProvider, held: HeldObject, users: Sequence[User], *, stays: bool = False) -> bool:
         """Take users off an object; where nobody else uses it and it does not `stay`, delete it, and say so."""

@@ -189,7 +189,7 @@ class Ledger:
 
         What the simulator counted is no count of the real model's.
         """
-        newest = _read(self._storage.get(_newest_key(model, simulated)), _thread_of)
+        newest = _read(self._storage.get(_newest_key(model, simulated)), lambda row: str(row["thread"]))
         for name in (thread, newest):
             found = None if name is None else self.last_sent(name)
             if found is not None and (found.model, found.simulated) == (model, simulated):
@@ -240,10 +240,6 @@ def _held(value: JsonObject) -> HeldObject:
 
 def _warm_key(scope: str, model: str, prefix: str) -> str:
     return f"warm/{canonical.digest(scope)}/{model}/{prefix}"
-
-
-def _thread_of(value: JsonObject) -> str:
-    return str(value["thread"])
 
 
 def _page_key(thread: str, name: str) -> str:

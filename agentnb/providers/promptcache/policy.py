@@ -264,7 +264,7 @@ def _name(option: CachingOption) -> str:
 def _why(best: CachingOption, gaps: Sequence[float], *, guessed: int) -> str:
     short = sum(gap <= TTL_SECONDS["5m"] for gap in gaps)
     lasted = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
-    supposed = f"; {guessed} of them are assumed" if guessed else ""
+    supposed = f"; until more are seen, {guessed} are assumed" if guessed else ""
     return f"{_name(best)}: {lasted}, the longest {span(max(gaps, default=0.0))}{supposed}"
 
 

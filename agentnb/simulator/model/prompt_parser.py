@@ -25,7 +25,7 @@ _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)[ \t]*[(:]", re.MULTILINE)
 _VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
 _CODE = re.compile(r": (?:function|class)$")  # such names are told as definitions
-_LINE = re.compile(r"^\[(\d{1,6})\] (.*?)(?: -> (.*))?$", re.MULTILINE)  # of a notebook's outline
+_ENTRY = re.compile(r"^(\d{1,6}): (.*(?:\n .*)*)", re.MULTILINE)  # of a notebook's outline
 _UNKNOWN = re.compile(r"(?:NameError: name|AttributeError: .*? has no attribute) '([A-Za-z_]\w*)'")
 _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
 
@@ -147,7 +147,9 @@ def _take(held: Conversation, item: Said) -> None:
         elif name == "outline":
             _take_code(held, body, given.get("file", ""), full=False)
         elif name == "notebook":
-            for number, does, shown in _LINE.findall(body):
+            for number, told in _ENTRY.findall(body):
+                does, _, shown = told.partition("\n -> " if "\n" in told else " -> ")
+                does, shown = does.replace("\n ", "\n"), shown.replace("\n ", "\n")
                 held.cells.setdefault(int(number), Cell(number=int(number), source=does, output=shown))
         elif name in ("names", "values", "variables"):
             _take_values(held, given, body)

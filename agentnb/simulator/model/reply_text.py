@@ -102,7 +102,7 @@ def _named(held: Conversation) -> list[str]:
 
 
 def _all(held: Conversation, named: Sequence[str] = ()) -> str:
-    """Return `the cells 1 and 2 (with output), the definition `clean` (cell 1) and the values `df` and `x``"""
+    """Return `cells 1 and 2 (with output), the definition `clean` (cell 1) and the values `df` and `x``"""
     cells = [f"{cell.number}{' (with output)' if cell.output else ''}" for cell in held.cells.values()]
     places = {name: f" ({found.place})" if found.place else "" for name, found in held.definitions.items()}
     definitions = [f"`{name}`{places[name]}" for name in sorted(places, key=lambda name: name not in named)]
@@ -114,7 +114,8 @@ def _all(held: Conversation, named: Sequence[str] = ()) -> str:
 
 def _group(thing: str, shown: Sequence[str], count: int) -> str:
     more = [f"{count - len(shown)} more"] if count > len(shown) else []
-    return f"the {thing}{'' if count == 1 else 's'} {_listing([*shown, *more])}"
+    article = "" if thing == "cell" else "the "
+    return f"{article}{thing}{'' if count == 1 else 's'} {_listing([*shown, *more])}"
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
@@ -145,7 +146,7 @@ def _shows(cell: Cell) -> str:
 
 
 def _cited(before: str, line: str) -> str:
-    return f"{before} {_code_span(line)}." if line.strip() else ""
+    return f"{before} {_code_span(line.rstrip().removesuffix('.'))}." if line.strip() else ""
 
 
 def _code_span(line: str) -> str:

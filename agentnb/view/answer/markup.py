@@ -202,7 +202,7 @@ def _code(token: Token) -> str:
     language = language_of(token)
     number = token.meta.get("number", 0)
     name = f"agentnb-code agentnb-code-{number}" if number else "agentnb-code"
-    return f'<pre class="{name}" style="{PRE}">{code_html(token.content.rstrip(chr(10)), language)}</pre>'
+    return f'<pre class="{name}" style="{PRE}">\n{code_html(token.content.rstrip(chr(10)), language)}</pre>'
 
 
 def _task(token: Token) -> str:

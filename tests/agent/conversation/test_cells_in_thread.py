@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule
+from thread_machine import ThreadMachine, search
 
 from agentnb.agent.kernel_context import Observed
 from agentnb.context.notebook.notebook_text import NotebookText, TextCell
 from agentnb.context.notebook.outputs import Output
-from agentnb.session import Session
-from agentnb.settings import Settings
-from agentnb.simulator import Simulator
 
 CELLS = tuple(f"cell{i}" for i in range(20))
 TASKS = (
@@ -34,25 +27,12 @@ TASKS = (
 )
 
 
-class CellSearch(RuleBasedStateMachine):
+class CellSearch(ThreadMachine):
     """One thread over cells that run, run again and change; each request is compared with what ran."""
-
-    wire: ModuleType
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.simulator = Simulator(speed=0, record=True).start()
-        self.session = Session(
-            settings=Settings(model="sim:claude-sonnet-4-6", home=self.folder / "home", sim_speed=0),
-            simulated=self.simulator,
-            environment={},
-        )
-        self.number = 0
-        self.asked: list[str] = []
         self.newest: dict[str, int] = {}
-        self.last: dict[str, Any] = {}
-        self.seen = 0
 
     @initialize(cells=st.integers(0, 20))
     def begin(self, cells: int) -> None:
@@ -85,22 +65,8 @@ class CellSearch(RuleBasedStateMachine):
         self.newest[cell] = self.number
 
     def _ask(self, task: str, cell: str | None = None, **changes: Any) -> None:
-        self.number += 1
-        cell = cell or f"ask-{self.number}"
-        self.asked = [*(known for known in self.asked if known != cell), cell]
-        request = self.session.request(task, cell=cell, execution=str(self.number), **changes)
-        agent = self.session.agent()
-        run_id = self.session.new_run_id()
-        agent.begin(request, run_id)
-        run = agent.drive(run_id)
-        assert agent.raised is None
-        assert run.state == "COMPLETED"
-        self._check(run_id, run)
-
-    def _check(self, run_id: str, run: Any) -> None:
-        new = self.simulator.requests[self.seen :]
-        self.seen += len(new)
-        sent = [self.wire.sent_of(0, item.body, item.usage or {}) for item in new]
+        run_id, run = self.complete(task, cell, **changes)
+        _, sent = self.received()
         context = self.session.machine().get(run_id).context
         parent = context["parent"]
         before = [self.last[parent]] if parent and context["segment_root"] != run_id else []
@@ -115,7 +81,7 @@ class CellSearch(RuleBasedStateMachine):
         lined = {
             int(n)
             for part in re.findall(r'<notebook form="outline">\n(.*?)\n</notebook>', text, re.DOTALL)
-            for group in re.findall(r"^\[([\d, ]+)\]", part, re.MULTILINE)
+            for group in re.findall(r"^([\d, ]+): ", part, re.MULTILINE)
             for n in group.split(", ")
         }
         for cell, number in self.newest.items():
@@ -128,27 +94,10 @@ class CellSearch(RuleBasedStateMachine):
         listed = {item["cell"]: item["execution_count"] for item in run.receipt["cells"]}
         assert listed == self.newest
 
-    def teardown(self) -> None:
-        self.session.close()
-        self.simulator.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 @pytest.mark.slow
 def test_no_order_of_runs_breaks_a_thread(wire: ModuleType) -> None:
-    machine: Callable[[], RuleBasedStateMachine] = type("Searching", (CellSearch,), {"wire": wire})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=15,
-            stateful_step_count=8,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.explicit, Phase.generate),
-            report_multiple_bugs=False,
-        ),
-    )
+    search(CellSearch, wire, examples=15, steps=8)
 
 
 def test_an_edit_that_is_told_and_taken_back_is_told_as_taken_back_once(book: Any) -> None:

@@ -81,7 +81,7 @@ def test_what_was_found_early_is_at_hand_late(book: Any) -> None:
 
     book.session.extra_tools["look"] = look
     script = ScriptedModel(reply, summary=lambda _: "Found: many pages were read, and nothing of note.")
-    options = {"context": "none", "max_steps": 5_000}
+    options = {"context": "none", "max_steps": 5_000, "stream": False}
     with script.installed():
         for fact in wishes:
             assert book.ask(fact.text, **options).state == "COMPLETED"

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,35 @@ def test_the_journal_holds_a_picture_about_once(book: Any, tmp_path: Path) -> No
     book.session.machine().journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     stored = sum(file.stat().st_size for file in (tmp_path / "home").rglob("*") if file.is_file())
     assert 0.7 <= stored / len(data) <= 3
+
+
+@pytest.mark.slow
+def test_thirty_pictures_of_a_long_conversation_are_condensed_sent_again_and_recalled(book: Any) -> None:
+    """Beyond the ceiling old ones go, priced and told. One that is named again comes again, and recall knows them."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+    from scripted_model import ScriptedModel
+
+    for number in range(30):
+        made = Figure(dpi=200)
+        made.subplots().plot([1, number, 2])
+        made.axes[0].set_title(f"Basin B{number} of the northern harbour")
+        book.session.namespace[f"fig{number}"] = made
+    script = ScriptedModel(
+        lambda n: ("Again.", [("recall", {"words": "Basin B4 northern"})]) if n == 32 else (f"It shows {n}.", []),
+        summary=lambda text: "Found: pictures were looked at.",
+    )
+    with script.installed():
+        runs = [book.ask(f"What does `fig{number}` show?", compact_at=12_000) for number in range(30)]
+        again = book.ask("And `fig2` once more?", compact_at=12_000)
+        last = book.ask("Which basin was the fourth?", compact_at=12_000)
+    assert not book.errors
+    sizes = [run.cache.prefix for run in runs]
+    told = [step.what for run in runs for step in run.steps if step.what.startswith("Condensed ")]
+    assert max(sizes) <= 12_000
+    assert len(told) >= 1
+    assert re.fullmatch(r"Condensed \d+ steps: [\d,]+ tokens became [\d,]+; saves ≈ \$0\.\d+ a call\.", told[0])
+    assert 15 < max(pictures_in(body) for body in book.bodies) < 20
+    assert [item["new"] for item in again.receipt["images"]] == [True]
+    (found,) = [tool.result for step in last.steps for tool in step.tools]
+    assert "Basin B4 of the northern harbour" in found

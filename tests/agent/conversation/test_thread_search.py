@@ -6,22 +6,15 @@ What must hold is read from the requests that the simulator received, and compar
 from __future__ import annotations
 
 import itertools
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-
-from agentnb.session import Session
-from agentnb.settings import Settings
-from agentnb.simulator import Simulator
+from hypothesis.stateful import initialize, precondition, rule
+from thread_machine import ThreadMachine, search
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 MODULE = "thread_search_rates"
@@ -29,8 +22,6 @@ MODELS = ("sim:claude-sonnet-4-6", "sim:claude-haiku-4-5")
 TOOLS: tuple[tuple[str, ...], ...] = (("inspect",), ("inspect", "run_code"), ())
 names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
 edits = st.lists(st.tuples(st.sampled_from(NAMES), st.none() | st.integers(0, 3)), max_size=3)
-PHASES = (Phase.explicit, Phase.generate)
-"""No shrinking: a failing search ends at once, and its steps are few enough to be read."""
 
 
 def source_of(name: str, version: int) -> str:
@@ -38,26 +29,12 @@ def source_of(name: str, version: int) -> str:
     return "\n".join([f"def {name}(x):", *(f"    x = x + {version} * {i}" for i in range(12)), "    return x"])
 
 
-class Search(RuleBasedStateMachine):
+class Search(ThreadMachine):
     """One thread. `truth` is the version of each function that exists, None after a deletion."""
-
-    wire: ModuleType
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.simulator = Simulator(speed=0, record=True).start()
-        self.session = Session(
-            settings=Settings(model=MODELS[0], home=self.folder / "home", sim_speed=0),
-            simulated=self.simulator,
-            environment={},
-            project=self.folder,
-        )
-        self.number = 0
-        self.cells: list[str] = []
         self.truth: dict[str, int | None] = {}
-        self.last: dict[str, Any] = {}  # by run: the last request it sent
-        self.seen = 0
 
     @initialize(limit=st.sampled_from([0.0, 0.1, 0.25]), outline=st.booleans())
     def begin(self, limit: float, outline: bool) -> None:
@@ -90,11 +67,11 @@ class Search(RuleBasedStateMachine):
         self._edit(edits)
         self._ask(f"Inspect `{name}`.", context="none")
 
-    @precondition(lambda self: self.cells)
+    @precondition(lambda self: self.asked)
     @rule(edits=edits, data=st.data(), asked=names)
     def run_again(self, edits: list[tuple[str, int | None]], data: st.DataObject, asked: list[str]) -> None:
         self._edit(edits)
-        self._ask(f"Explain {self._listed(asked)} again.", cell=data.draw(st.sampled_from(self.cells)))
+        self._ask(f"Explain {self._listed(asked)} again.", cell=data.draw(st.sampled_from(self.asked)))
 
     @rule(version=st.integers(0, 3))
     def edit_module(self, version: int) -> None:
@@ -124,30 +101,13 @@ class Search(RuleBasedStateMachine):
         return " and ".join(f"`{name}`" for name in asked)
 
     def _ask(self, task: str, cell: str | None = None, **changes: Any) -> None:
-        self.number += 1
-        cell = cell or f"ask-{self.number}"
-        self.cells = [*(known for known in self.cells if known != cell), cell]
-        request = self.session.request(
-            task,
-            cell=cell,
-            execution=str(self.number),
-            thread_stale_limit=self.limit,
-            **({"tools": ("inspect",)} | changes),
-        )
-        agent = self.session.agent()
-        run_id = self.session.new_run_id()
-        agent.begin(request, run_id)
-        run = agent.drive(run_id)
-        assert agent.raised is None
-        assert run.state == "COMPLETED"
+        run_id, _ = self.complete(task, cell, thread_stale_limit=self.limit, **({"tools": ("inspect",)} | changes))
         self._check(run_id)
 
     # --- what must hold ---
 
     def _check(self, run_id: str) -> None:
-        new = self.simulator.requests[self.seen :]
-        self.seen += len(new)
-        sent = [self.wire.sent_of(0, item.body, item.usage or {}) for item in new]
+        new, sent = self.received()
         assert all(item.status == 200 for item in new)
         for item in new:
             self._check_marks(item.body)
@@ -198,24 +158,11 @@ class Search(RuleBasedStateMachine):
             assert source_of(name, known) in version.text
 
     def teardown(self) -> None:
-        self.session.close()
+        super().teardown()
         sys.modules.pop(MODULE, None)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @pytest.mark.slow
 @pytest.mark.hypothesis
 def test_no_order_of_events_breaks_a_thread(wire: ModuleType) -> None:
-    machine: Callable[[], RuleBasedStateMachine] = type("Searching", (Search,), {"wire": wire})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=max(1, settings.default.max_examples // 4),
-            stateful_step_count=10,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=PHASES,
-            report_multiple_bugs=False,
-        ),
-    )
+    search(Search, wire, examples=max(1, settings.default.max_examples // 4), steps=10)

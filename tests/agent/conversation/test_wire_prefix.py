@@ -102,7 +102,7 @@ def test_five_reruns_put_no_stale_turn_into_the_prompt(book: Any) -> None:
 def test_another_model_begins_a_segment_and_says_so(book: Any) -> None:
     book.ask("First question")
     other = book.ask("Second question", model="sim:claude-haiku-4-5")
-    assert any("New segment" in note for note in other.receipt["notes"])
+    assert any("Prompt begun anew" in note for note in other.receipt["notes"])
     text = " ".join(blocks_of(book.bodies[-1]))
     assert "First question" in text, "the conversation goes on"
     assert other.cache.read == 0

@@ -371,7 +371,7 @@ def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: An
     later = book.ask("And now?", stale_limit=1.0, thread_stale_limit=1.0)
     assert not later.receipt["notes"], "within the limits new text goes to the end"
     run = book.ask("And then?", thread_stale_limit=1.0)
-    note = next(note for note in run.receipt["notes"] if "New segment" in note)
+    note = next(note for note in run.receipt["notes"] if "Prompt begun anew" in note)
     assert "in the project section" in note
     assert "limit 10%" in note
     body = book.bodies[-1]

@@ -56,5 +56,5 @@ def test_the_prefix_stays_while_the_course_does_and_a_changed_one_begins_a_segme
     assert book.bodies[1]["system"][: len(book.bodies[0]["system"])][0]["text"] == book.bodies[0]["system"][0]["text"]
     (course / "TUTOR.md").write_text("Exercise 4.")
     third = book.ask("And now?", style="tutor")
-    assert any(note.startswith("New segment") for note in third.receipt["notes"])
+    assert any(note.startswith("Prompt begun anew") for note in third.receipt["notes"])
     assert "Exercise 4." in system_of(book.bodies[2])

@@ -9,6 +9,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 from agentnb.agent.money.budget import Quote
 from agentnb.agent.money.shared_budget import MOST, Purse, set_aside, settled
@@ -117,7 +118,7 @@ def test_two_processes_spend_one_sum_to_the_last_call_and_no_further(tmp_path):
     Purse(open_journal(home), "p").make(0.2)
     command = [sys.executable, "-c", WORKER, str(home)]
     workers = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "ab"]
-    made = [int(worker.communicate(timeout=120)[0]) for worker in workers]
+    made = [int(worker.communicate(timeout=PATIENCE)[0]) for worker in workers]
     purse = Purse(open_journal(home), "p").state
     assert sum(made) == 24, "24 calls of 0.008 leave 0.008, and the next could cost 0.01"
     assert purse["spent"] == pytest.approx(0.192)

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from patience import PATIENCE
 
 from agentnb.agent.receipt.spans import NAMES
 
@@ -118,5 +119,5 @@ def test_nothing_is_imported_while_it_is_off() -> None:
         "session.machine(); session.close()\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry') or name.endswith('.spans')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "[]"

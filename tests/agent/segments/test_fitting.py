@@ -42,7 +42,7 @@ def test_before_the_window_is_full_the_oldest_turns_become_a_summary(book: Any) 
     assert "The plane came" in sent
     assert "recall(step=N)" in sent, "the model is told how to read it whole"
     again = book.ask("And `tax`?")
-    assert not any("New segment" in note for note in again.receipt["notes"])
+    assert not any("Prompt begun anew" in note for note in again.receipt["notes"])
     assert again.cache.read == run.cache.read + run.cache.written, "the shorter conversation is a prefix like any other"
     assert "x * 0.2" in said(book.bodies[-1]), "what is touched again is sent again"
 

@@ -76,7 +76,7 @@ def edited_then_asked(desk: Desk, model: str, pause: float, **changes: Any) -> s
 )
 def test_stale_text_goes_where_everything_is_paid_for_anyway(desk: Desk, model: str, pause: float, anew: bool) -> None:
     notes = edited_then_asked(desk, model, pause)
-    assert ("New segment" in notes) == anew
+    assert ("Prompt begun anew" in notes) == anew
     if anew:
         assert "out of date" in notes
         assert "The prompt cache had let the conversation go" in notes
@@ -88,14 +88,14 @@ def test_a_limit_of_one_never_begins_a_segment(desk: Desk) -> None:
     desk.ask("What does `bill` do?", "sim:gpt-4.1")
     desk.define(0.25)
     desk.clock.advance(4000.0)
-    assert "New segment" not in " ".join(desk.ask("And now?", "sim:gpt-4.1").receipt["notes"])
+    assert "Prompt begun anew" not in " ".join(desk.ask("And now?", "sim:gpt-4.1").receipt["notes"])
 
 
 def test_without_stale_text_nothing_is_written_anew(desk: Desk) -> None:
     desk.define(0.2)
     desk.ask(f"What does `bill` do? {WATER}", "sim:gpt-4.1")
     desk.clock.advance(4000.0)
-    assert "New segment" not in " ".join(desk.ask("And now?", "sim:gpt-4.1").receipt["notes"])
+    assert "Prompt begun anew" not in " ".join(desk.ask("And now?", "sim:gpt-4.1").receipt["notes"])
 
 
 def test_what_was_edited_lately_stays_in_the_thread_and_what_stood_still_is_folded(desk: Desk) -> None:

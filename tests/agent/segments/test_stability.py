@@ -23,7 +23,9 @@ def test_stale_text_stays_below_the_limit_and_the_prefix_above_its_floor(
     assert all(run.state == "COMPLETED" for run in done.runs)
     assert wire.worst_stale(done.sent) <= limit
     assert statistics.mean(wire.prefix_shares(wire.first_of_turns(done.sent))) >= floor
-    begun = {number for number, run in enumerate(done.runs) if any("New segment" in n for n in run.receipt["notes"])}
+    begun = {
+        number for number, run in enumerate(done.runs) if any("Prompt begun anew" in n for n in run.receipt["notes"])
+    }
     for before, after in itertools.pairwise(done.sent):
         extends = wire.kept(before, after) == len(before.blocks)
         assert extends or (after.turn in begun and after.turn != before.turn), "only a new segment may begin anew"

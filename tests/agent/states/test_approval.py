@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 import agentnb
 from agentnb.agent.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer, call_digest
@@ -307,7 +308,7 @@ def test_a_kernel_that_is_killed_loses_no_word_and_repeats_no_call(
     log = tmp_path / "log"
     script = [*warm_python, "-c", WORKER, str(tmp_path / "home"), str(log), moment]
     environment = {name: value for name, value in os.environ.items() if not name.endswith("API_KEY")}
-    died = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=120)
+    died = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert died.returncode == 9, died.stderr
     assert log.exists() == (moment == "run")
     settings = Settings(model="sim:claude-sonnet-4-6", home=tmp_path / "home", sim_speed=0)

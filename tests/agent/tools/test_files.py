@@ -237,6 +237,16 @@ def test_an_old_text_that_does_not_stand_there_once_is_refused_before_anybody_is
     assert said in problem.text
 
 
+def test_a_place_that_is_not_the_only_one_and_a_change_that_changes_nothing_are_refused(root: Path) -> None:
+    (root / "src" / "model.py").write_text("aaa b")
+    tools = Tools(root)
+    given = {"path": "src/model.py", "version": version_of(tools("read_file", path="src/model.py").text)}
+    assert "2 times" in tools("edit_file", old="aa", new="c", **given).text, "places may overlap"
+    assert "nothing would change" in tools("edit_file", old="b", new="b", **given).text
+    assert "propose" in tools("edit_file", path="src/n.IPYNB", version="new", old="", new="{}").text
+    assert (root / "src" / "model.py").read_text() == "aaa b"
+
+
 def test_a_new_file_is_made_where_the_list_would_show_it(root: Path) -> None:
     tools = Tools(root)
     made = tools("edit_file", path="src/new.py", version="new", old="", new="a = 1\n")

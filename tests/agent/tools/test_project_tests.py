@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import resource
+import sys
 from pathlib import Path
 
 import pytest
+from patience import wait_until
 
 from agentnb.agent.tools.project_tests import ProjectTests, commands_of
 
@@ -57,12 +59,29 @@ def test_a_failing_test_is_told_with_what_was_printed(root: Path, monkeypatch: p
     assert outcome.text.endswith("[exit 1]")
 
 
+def test_of_endless_output_the_beginning_and_the_end_are_kept_in_little_memory(root: Path) -> None:
+    words = "print('first'); [print('x' * 999_999) for _ in range(50)]; print('last')"
+    (root / "Makefile").write_text(f'test:\n\t@{sys.executable} -c "{words}"\n')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = ProjectTests(root).run_tests("make test").text
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000, "KB, of 50 MB that were printed"
+    assert said.startswith("first")
+    assert said.endswith("last\n\n[exit 0]")
+
+
+def test_what_the_tests_leave_running_ends_with_them(root: Path) -> None:
+    (root / "Makefile").write_text("test:\n\t@sleep 600 & echo $$! > left; echo done\n")
+    assert ProjectTests(root).run_tests("make test").text == "done\n\n[exit 0]"
+    left = Path(f"/proc/{(root / 'left').read_text().strip()}/status")
+    assert not left.exists() or "State:\tZ" in left.read_text()
+
+
 def test_tests_that_take_too_long_or_are_stopped_end_with_what_they_had_printed(root: Path) -> None:
-    (root / "Makefile").write_text("test:\n\t@echo begun; sleep 60 & sleep 60\n")
-    begun = time.monotonic()
-    late = ProjectTests(root, limit=0.5).run_tests("make test")
-    stopped = ProjectTests(root, cancelled=lambda: time.monotonic() - begun > 1).run_tests("make test")
-    assert time.monotonic() - begun < 50
+    (root / "Makefile").write_text("test:\n\t@echo begun; touch begun; sleep 3600 & sleep 3600\n")
+    begun = root / "begun"
+    late = ProjectTests(root, limit=0.1, cancelled=lambda: wait_until(begun.exists)).run_tests("make test")
+    begun.unlink()
+    stopped = ProjectTests(root, cancelled=begun.exists).run_tests("make test")
     assert "begun" in late.text
     assert "stopped after" in late.text
     assert "stopped by the person" in stopped.text

@@ -69,7 +69,7 @@ def test_where_a_variable_is_named_only_a_pointed_figure_is_meant() -> None:
 def test_any_task_is_judged_in_time(words: str) -> None:
     started = time.process_time()
     speaks_of_figure(words * (20_000 // len(words)), names_data=False)
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < 10, "a pattern that goes back and forth takes minutes"
 
 
 def test_figures_of_front_ends_in_words() -> None:

@@ -141,7 +141,7 @@ def test_rows_that_do_not_fit_are_counted_with_those_between_them() -> None:
 
 
 def test_a_table_in_short_has_its_columns_rows_of_both_ends_and_its_shape() -> None:
-    rows = "\n".join(f"{number:<5}{number * 2:>9}" for number in [*range(5), *range(995, 1000)])
+    rows = "\n".join(f"{number:<5}{number * 2:>9}" for number in [*range(9), *range(991, 1000)])
     table = Output(kind="table", text=f"          price\n{rows}\n\n[1000 rows x 1 columns]")
     run = CellRun(cell="a", number=1, source="prices", outputs=(table,))
     told = cell_body(run, BRIEF)

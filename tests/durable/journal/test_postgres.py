@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 from agentnb.canonical import SystemClock
 from agentnb.durable.journal import deltas
@@ -222,7 +223,7 @@ def test_several_processes_that_come_first_make_the_tables_once(postgres):
         opener.stdin.write("go\n")
         opener.stdin.flush()
     for opener in openers:
-        _, errors = opener.communicate(timeout=60)
+        _, errors = opener.communicate(timeout=PATIENCE)
         assert opener.returncode == 0, errors
     with psycopg.connect(postgres) as connection:
         assert connection.execute("SELECT name, value FROM agentnb.meta").fetchall() == [("format", len(MIGRATIONS))]
@@ -559,7 +560,7 @@ def test_threads_share_a_few_connections(postgres):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
         assert all(machine.get(f"r{number}").context["n"] == 30 for number in range(8))
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         assert journal._server.read(query)[0][0] <= connecting.MOST

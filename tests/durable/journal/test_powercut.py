@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import sqlite_trace
+from patience import PATIENCE
 
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.durable.machine import AgentStateMachine
@@ -72,7 +73,7 @@ def test_runs_in_parallel_share_flushes(layer, tmp_path):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
         flushes = sum(trace.flushes.values()) - before
         assert all(machine.get(f"r{index}").context["n"] == steps for index in range(runs))
         machine.close()

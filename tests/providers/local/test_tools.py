@@ -1,31 +1,23 @@
-"""A real model uses the notebook's tools: by the schema that it is held to, through the agent, to the answer."""
+"""A real model uses the notebook's tools: by the schema that it is held to, through the agent, to the answer.
+
+In `make test` it is the model of half a billion parameters; the larger one is asked by hand: `make test-tools`.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
-from local_tasks import TASKS, first_replies, home_with_weights
+from local_tasks import TASKS, first_replies, home_with
 
 import agentnb
 from agentnb.agent.run_document import AgentRun
-from agentnb.providers.local import weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(3600)]
-
-
-def home_of(model: str, place: Path) -> Path:
-    if importlib.util.find_spec("xllamacpp") is None:
-        pytest.skip("a model on this machine needs xllamacpp: make test")
-    home = home_with_weights(place / "home")
-    if weights.path_of(weights.named(model), home) is None:
-        pytest.skip(f"the weights are not here: python -m agentnb local get {model}")
-    return home
+pytestmark = [pytest.mark.model, pytest.mark.timeout(3600)]
 
 
 def test_the_half_billion_model_inspects_runs_approved_code_and_answers(tmp_path: Path) -> None:
-    home = home_of("qwen2.5-coder-0.5b", tmp_path)
+    home = home_with("qwen2.5-coder-0.5b", tmp_path / "home")
     task = "First inspect `prices`. Then run code that computes sum(prices). Then tell me the sum."
     with agentnb.Agent(
         model="local:qwen2.5-coder-0.5b",
@@ -52,7 +44,9 @@ def test_the_half_billion_model_inspects_runs_approved_code_and_answers(tmp_path
     assert run.latency.on_server.decode > 0
 
 
+@pytest.mark.slow
 def test_the_larger_model_begins_nine_of_twelve_tasks_rightly(tmp_path: Path) -> None:
-    replies = first_replies("local:qwen2.5-coder-1.5b", home_of("qwen2.5-coder-1.5b", tmp_path))
+    home = home_with("qwen2.5-coder-1.5b", tmp_path / "home")
+    replies = first_replies("local:qwen2.5-coder-1.5b", home)
     right = [judge(reply) for (_, judge), (_, reply) in zip(TASKS, replies, strict=True)]
     assert sum(right) >= 9, [task for (task, _), good in zip(TASKS, right, strict=True) if not good]

@@ -32,9 +32,10 @@ def test_a_later_run_of_a_cell_takes_the_place_of_the_run_that_it_names() -> Non
 
 
 def test_cells_that_are_told_in_a_line() -> None:
-    lines = "[1] df, limit -> table 5 x 2\n[2] look at\n[… 3 more]"
+    lines = "1: df limit -> table 5 x 2\n2: look at\n3: def f():\n     return 1\n -> 1\n 2"
     held = user(f'<notebook form="outline">\n{lines}\n</notebook>', '<cell number="2">\ndf.head()\n</cell>')
     assert (held.cells[1].output, held.cells[2].source) == ("table 5 x 2", "df.head()")
+    assert (held.cells[3].source, held.cells[3].output) == ("def f():\n    return 1", "1\n2")
 
 
 def test_the_list_of_names_grows_and_shrinks() -> None:

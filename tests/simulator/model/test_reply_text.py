@@ -29,7 +29,7 @@ def result(name: str, words: str, **options: Any) -> Said:
 def test_it_names_cells_definitions_and_values_and_quotes_one_line(ask: Asker, tides: str, cells: str) -> None:
     said = ask(f"{tides}\n{cells}", "<task>Explain the result above.</task>").text
     assert said.count("Simulated") == 1
-    assert "the cells 1 and 2 (with output)" in said
+    assert "I was given cells 1 and 2 (with output)" in said
     assert "the definitions `tides.harmonic` (tides.py), `tides.omega` (tides.py) and `growth` (cell 2)" in said
     assert "the values `sales` and `table`" in said
     assert "Cell 2 shows `7.5`." in said

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
 
 LARGE = 50_000_000
 """Bytes that the copies of a name's arrays and tables have at most."""
 MANY = 100_000
-"""Items that the copies of a name's lists, dicts and sets have at most."""
+"""Items that the copies of a name's lists, dicts, sets and own objects have at most."""
+_CONTAINERS = (list, dict, set, OrderedDict, defaultdict, Counter)
 _SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _TABLES = (("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"))
 _FIXED = (
@@ -24,6 +26,7 @@ _FIXED = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameHeld:
     """Holds what a name was bound to. `parts` are the containers, arrays and tables in it, each with a shallow copy.
+    The attributes of an object whose class the notebook defines are one of them.
 
     It is `whole` where nothing else in it can be changed in place.
     """
@@ -157,10 +160,13 @@ def _with_copies(value: object) -> NameHeld:
         match each:
             case tuple() | frozenset():
                 waiting.extend(each)
-            case list() | dict() | set() if type(each) in (list, dict, set) and len(each) <= items:
+            case list() | dict() | set() if type(each) in _CONTAINERS and len(each) <= items:
                 items -= len(each)
                 parts.append((each, each.copy()))
                 waiting.extend(each.values() if isinstance(each, dict) else each)
+            case _ if (attributes := _attributes(each)) is not None:
+                waiting.append(attributes)
+                whole = whole and not _has_more(each)
             case _ if _is_table(each) and (needs := _size(each)) <= size:
                 size -= needs
                 parts.append((each, each.copy()))  # type: ignore[attr-defined]
@@ -171,6 +177,22 @@ def _with_copies(value: object) -> NameHeld:
 
 def _is_table(value: object) -> bool:
     return (type(value).__module__.partition(".")[0], type(value).__name__) in _TABLES
+
+
+def _attributes(value: object) -> dict[str, object] | None:
+    """Return the attributes of an object whose class the notebook defines. A library's may hold threads and files."""
+    if type(value) is not SimpleNamespace and type(value).__module__ != "__main__":
+        return None
+    with contextlib.suppress(AttributeError):  # its class has slots alone
+        found = object.__getattribute__(value, "__dict__")
+        return found if type(found) is dict else None
+    return None
+
+
+def _has_more(value: object) -> bool:
+    """Tell whether the object holds more than its attributes: slots, or what a base class in C keeps."""
+    bases = type(value).__mro__[:-1]
+    return any("__slots__" in vars(base) or base.__module__ == "builtins" for base in bases)
 
 
 def _size(value: object) -> int:

@@ -82,7 +82,7 @@ class Undo:
             namespace[name] = restored(ran.was[name])
         back = sorted(({*ran.left} | {*ran.was}) - {*since})
         if back:
-            self._notes.append(f"The person took back what run_code did to {listed(back)}: as it was before that code.")
+            self._notes.append(f"What run_code did to {listed(back)} was taken back: it is as before that code.")
         return Undone(code=ran.code, did=ran.did, since=tuple(sorted(since)), more=len(self._ran))
 
     def take_notes(self) -> tuple[str, ...]:

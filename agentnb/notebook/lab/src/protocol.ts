@@ -46,7 +46,7 @@ export type Outcome = 'inserted' | 'accepted' | 'rejected' | 'changed' | 'gone';
 
 /** A run whose view is on the page, the cell that it stands under, and whether it is shown as ended. */
 export type Shown = { run: string; cell: string; over: boolean };
-export type Hello = { order: CellLine[]; runs: Shown[]; since: number };
+export type Hello = { order: CellLine[]; runs: Shown[]; since: number; session: string };
 
 type Check = (value: unknown) => boolean;
 const text: Check = value => typeof value === 'string';

@@ -49,7 +49,8 @@ export class Side {
       () => {
         this._cells.reset();
         const since = (performance.now() - this._begun) / 1000;
-        return { order: this._cells.order(), runs: this._outputs.shown(), since };
+        const session = sessionContext.session?.id ?? '';
+        return { order: this._cells.order(), runs: this._outputs.shown(), since, session };
       },
       message => this._take(message)
     );

@@ -6,13 +6,13 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.running.rehearsal import NOT_HERE, Rehearsal
@@ -175,9 +175,7 @@ def test_memory_that_is_shared_with_a_file_stays(tried: Any, space: dict[str, An
 
 
 def test_time_and_memory_are_limited(tried: Any) -> None:
-    began = time.monotonic()
     assert "did not end within 0.3 s" in tried("while True: pass", seconds=0.3)
-    assert time.monotonic() - began < 60, "and not for ever"
     assert "MemoryError" in tried("held = bytearray(1 << 28)", memory=1 << 26)
     assert "died" in tried("os._exit(3)")
     assert "died" in tried("import ctypes; ctypes.string_at(0)")
@@ -194,7 +192,7 @@ def test_it_works_while_other_threads_hold_locks(tried: Any, space: dict[str, An
 
     def busy() -> None:
         with lock:
-            stop.wait(20)
+            stop.wait(PATIENCE)
 
     threads = [threading.Thread(target=busy) for _ in range(4)]
     for thread in threads:

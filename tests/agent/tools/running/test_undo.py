@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections import Counter, defaultdict
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,25 @@ def space() -> dict[str, Any]:
         "config": {"deep": {"a": 1}},
         "pair": ([1, 2], "x"),
         "held": {"table": pd.DataFrame({"a": [1, 2]}), "array": np.arange(3)},
-        "model": type("Model", (), {})(),
+        "model": Library(),
+        "account": made("class Account:\n    def __init__(self): self.owner, self.items = 'Ada', [1]"),
+        "point": made("import dataclasses\n@dataclasses.dataclass\nclass Point:\n    x: int = 1"),
+        "slotted": made("import dataclasses\n@dataclasses.dataclass(slots=True)\nclass Slotted:\n    x: int = 1"),
+        "settings": SimpleNamespace(rate=1, deep={"a": 1}),
+        "counts": Counter("aab"),
+        "groups": defaultdict(list, {"a": [1]}),
     }
+
+
+class Library:
+    """An object whose class no notebook defines."""
+
+
+def made(source: str) -> Any:
+    """An object of the class that a cell defines."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(source, space)
+    return next(kind() for kind in space.values() if isinstance(kind, type))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +70,10 @@ def space() -> dict[str, Any]:
         ("config['deep']['a'] = 2", "It changes `config`."),
         ("pair[0].append(3)", "It changes `pair`."),
         ("held['table']['b'] = held['array'][0] = 9", "It changes `held`."),
+        ("account.owner = 'Bob'; account.items.append(2); account.new = 1", "It changes `account`."),
+        ("point.x = 2", "It changes `point`."),
+        ("del settings.rate; settings.deep['b'] = 1", "It changes `settings`."),
+        ("counts['c'] += 1; groups['b'].append(1)", "It changes `counts`, `groups`."),
         ("x", "It makes, changes and deletes no name."),
         ("_hidden = 1", "It makes, changes and deletes no name."),
         ("y = 1; 1/0", "It makes `y`."),
@@ -58,9 +81,9 @@ def space() -> dict[str, Any]:
     ],
 )
 def test_all_is_as_it_was(space: dict[str, Any], code: str, told: str) -> None:
-    before = copy.deepcopy({name: value for name, value in space.items() if name != "model"}) | {
-        "model": space["model"]
-    }
+    kept_as_they_are = ("model", "slotted")
+    before = copy.deepcopy({name: value for name, value in space.items() if name not in kept_as_they_are})
+    before |= {name: space[name] for name in kept_as_they_are}
     objects = dict(space)
     undone = run(space, code).undo(space)
     assert undone is not None
@@ -75,6 +98,8 @@ def test_all_is_as_it_was(space: dict[str, Any], code: str, told: str) -> None:
         elif name == "held":
             assert space[name]["table"].equals(value["table"])
             assert (space[name]["array"] == value["array"]).all()
+        elif name == "account":
+            assert vars(space[name]) == vars(value)
         else:
             assert space[name] == value
         assert space[name] is objects[name], "the object is the same, for other names of it"
@@ -127,9 +152,9 @@ def test_what_was_changed_since_is_left_as_it_is(space: dict[str, Any]) -> None:
 
 def test_what_no_copy_is_kept_of_is_said(space: dict[str, Any]) -> None:
     space["long"] = list(range(MANY + 1))
-    undone = run(space, "long.append(1); model.fitted = True; x").undo(space)
+    undone = run(space, "long.append(1); model.fitted = True; slotted.x = 2; account; point; x").undo(space)
     assert undone is not None
-    assert undone.did.unseen == ("long", "model")
+    assert undone.did.unseen == ("long", "model", "slotted")
 
 
 def test_code_that_a_person_stops_can_be_taken_back_too(space: dict[str, Any]) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scripted
+from patience import PATIENCE, wait_until
 
 from agentnb.agent.approvals import COMMAND, Answer
 from agentnb.agent.run_document import AgentRun
@@ -152,15 +153,13 @@ def free_port() -> int:
 
 
 def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            threading.Event().wait(0.05)
-        else:
-            return
-    raise AssertionError("the server did not come up")
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+            return True
+        return False
+
+    wait_until(answers, "the server did not come up")
 
 
 @pytest.fixture
@@ -249,10 +248,8 @@ def test_a_server_that_ends_in_mid_call_is_one_error_and_starts_anew(opened: Any
 
 def test_a_slow_server_is_not_waited_for(opened: Any) -> None:
     servers = opened(call_seconds=0.5)
-    began = time.monotonic()
-    late = call(servers, "slow", seconds=30)
+    late = call(servers, "slow", seconds=3600)
     assert "did not answer within 0.5 s" in late.text
-    assert time.monotonic() - began < 29
     assert threading.active_count() < 30
 
 
@@ -261,10 +258,8 @@ def test_a_person_who_stops_need_not_wait(opened: Any) -> None:
     servers = opened(stopped=stop.is_set)
     tool = tool_of(servers, "slow")
     threading.Timer(0.3, stop.set).start()
-    began = time.monotonic()
     with pytest.raises(RunInterrupted):
-        carry_out(tool, ToolCall("c", tool.name, {"seconds": 30}))
-    assert time.monotonic() - began < 29
+        carry_out(tool, ToolCall("c", tool.name, {"seconds": 3600}))
 
 
 def test_the_list_stays_until_it_is_wanted_anew(opened: Any) -> None:
@@ -333,11 +328,9 @@ def test_a_server_that_does_not_answer_at_all_is_not_waited_for(
     opened: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentnb.agent.tools.servers.mcp.CONNECT_SECONDS", 1.0)
-    write(project, notes={"command": sys.executable, "args": ["-c", "import time; time.sleep(60)"]})
-    began = time.monotonic()
+    write(project, notes={"command": sys.executable, "args": ["-c", "import time; time.sleep(3600)"]})
     with pytest.raises(ToolServerFailed, match="did not answer within 1 s"):
         opened().expanded(["mcp:notes"])
-    assert time.monotonic() - began < 50
 
 
 def test_two_servers_of_one_name_are_refused(opened: Any, project: Path, tmp_path: Path) -> None:
