@@ -26,7 +26,7 @@ LONG_LINE = 200
 """Characters of a line that is said to be long: some views scroll it instead of breaking it."""
 _TAB = 8
 MOST_MARKS = 3
-"""Accents on one letter that are drawn; of more, each is written out: a pile of them covers the lines around."""
+"""Accents on one letter that are drawn. More are written out: a pile of them covers the lines around."""
 
 _SPACES = r"[0-9,]+ (?:spaces?|tabs?)"
 _LIKE_A_MARK = re.compile(rf"⟨(?=(?:U\+[0-9A-F]{{4,6}}|{_SPACES})⟩)")

@@ -121,7 +121,7 @@ _ON_CHAIN = re.compile(
     rf"0x[0-9a-fA-F]{{40}}(?:[0-9a-fA-F]{{24}})?|[{_BASE58}]{{43,44}}|[13DLTXr][{_BASE58}]{{32,34}}"
     rf"|(?:\w+/)?[a-z]{{2,12}}1[{_BECH32}]{{38,58}}(?:/\w+)?|ibc/[0-9A-Fa-f]{{64}}|0014[0-9a-f]{{40}}|[0-9a-f]{{64}}i\d+|[0-9a-f]{{15,16}}"
 )
-"""An address, a script or a hash of a chain, and a cell of a globe's grid: `token` names these too."""
+"""An address, a script or a hash of a chain; a cell of a grid. `token` names these too."""
 _RUN = re.compile(r"[A-Za-z0-9]{8,}")
 _PIECE = re.compile(r"[A-Za-z]+|\d+")
 _ELEMENT = (
