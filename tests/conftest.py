@@ -67,6 +67,18 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for what a person would not wait for: the machine may be busy."""
+    from agentnb.context.resolve import inference
+    from agentnb.context.values import description, pictures
+
+    monkeypatch.setattr(description, "OWN_WORDS_SECONDS", PATIENCE)
+    monkeypatch.setattr(inference.SHARED, "_limit", PATIENCE)
+    for drawing in (pictures.draw, pictures.draw_shown):
+        monkeypatch.setitem(drawing.__kwdefaults__, "patience", PATIENCE)
+
+
+@pytest.fixture
 def server() -> Iterator[Any]:
     """A model that proposes what it is told to, as `scripted.py` has it; the simulator takes it from the task."""
     import scripted

@@ -99,6 +99,8 @@ FILLING = 6
 
 VAGUE = 4_000
 """Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
+VALUE = 40
+"""Tokens that the value of a name in the question, or what its definition uses, takes beside the task."""
 NO_ROOM = 10
 """Tokens that no cell goes into."""
 
@@ -128,6 +130,7 @@ def choose(
     task = taken_up(question)
     means = pointed(task, runs, by_number=by_number, placed=question.placed, above=question.above)
     named = names_in(question, runs, means)
+    beside += VALUE * len(named)
     wants = _wanted(question, runs, means, named)
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
@@ -137,9 +140,10 @@ def choose(
     known = {run.identity: run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
     lines = {} if everything else {run.identity: count(outline_line(clean(run))) for run in unsent}
-    limit = budget if means.entire or everything else _pasted(brief, count) * SHARE - beside - sum(lines.values())
+    limit = _pasted(brief, count) * SHARE - beside - sum(lines.values())
     if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
-        limit = max(limit, min(budget, VAGUE))
+        limit = max(limit, VAGUE)
+    limit = budget if means.entire or everything else min(limit, budget)
     newest = {run.cell: run.number for run in runs}
     filling = _Filling(
         lines=lines, held=held, newest=newest, count=count, clean=clean, limit=limit, budget=budget, past=_past(runs)
@@ -219,10 +223,10 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (1, FULL, bound),
         (2, FULL, _raised_in(meant, runs)),
         (2, FULL, _mended(meant, runs)),
-        (2, FULL, _called(meant, runs)),
         (2, spoken, [] if clear else last),
         (MADE, FULL, _making(question.task, runs)),
         (3, FULL, worded),
+        (4, FULL, _called(meant, runs)),
         (4, BRIEF, _called([run for run, _ in worded], runs)),
         (4, BRIEF, since),
         (4, BRIEF, _last_uses(named, runs)),
@@ -238,9 +242,15 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     for priority, form, found in offers:
         for place, (run, reason) in enumerate(found):
             wants.setdefault(run.identity, _Want(form, reason, priority + place / 1000))
-    for place, run in enumerate(sorted(_by_use(runs), key=lambda run: -matched[run.identity].weight)):
+    spare = sorted(_by_use(runs), key=lambda run: -matched[run.identity].weight / _size(run))
+    for place, run in enumerate(spare):
         wants.setdefault(run.identity, _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
+
+
+def _size(run: CellRun) -> int:
+    """Return about how many characters the run takes where it is told."""
+    return 80 + len(run.source) + sum(len(output.text) for output in run.outputs[:3])
 
 
 LAST = "the last cell"
@@ -465,8 +475,8 @@ class _Filling:
         return None
 
 
-LISTED = 2
-"""From this priority on the outline tells a cell: the question does not point at or name it."""
+LISTED = 1
+"""From this priority on the outline tells a cell: the question does not point at it."""
 
 
 def _listed(run: CellRun, form: Form, reason: str, count: Callable[[str], int]) -> Picked:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from keyword import iskeyword
 from operator import attrgetter
 
-from agentnb.context.notebook.cell_runs import CellRun, plain_letters, stem, words_of
+from agentnb.context.notebook.cell_runs import CellRun, pairs_of, plain_letters, stem, words_of
 from agentnb.context.notebook.pointing import Pointed, kind_words
 from agentnb.context.static.english_words import GRAMMAR
 
@@ -131,6 +131,7 @@ def match_words(question: CellQuestion, runs: Sequence[CellRun]) -> dict[str, Wo
     if _goes_on(question) and not _spoken_stems(task):
         task = next((earlier for earlier in question.earlier if _spoken_stems(earlier)), task)
     ways = _ways(task, runs) | {name: {name: _LETTERS} for name in _LETTER.findall(question.task)}
+    ways |= {pair: {pair: _SIDE_BY_SIDE} for pair in pairs_of(task[:20_000])}
     usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
     length = {run.identity: 0.5 + 0.5 * min(len(run.stems) / usual, 2.0) for run in runs if usual}
     matched = {run.identity: WordMatch() for run in runs}
@@ -172,6 +173,7 @@ _Part = Callable[[CellRun], frozenset[str]]
 _EVERYWHERE: _Part = attrgetter("stems")
 _IN_CODE: _Part = attrgetter("code_stems")
 _LETTERS: _Part = attrgetter("letters")
+_SIDE_BY_SIDE: _Part = attrgetter("pairs")
 
 
 def _ways(task: str, runs: Sequence[CellRun]) -> dict[str, dict[str, _Part]]:

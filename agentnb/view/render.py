@@ -236,13 +236,13 @@ def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
         answer_text(text, width=width) if isinstance(text, str) else "",
         answer_text(str(say.part(doc, "stopped").get("text") or ""), width=width),
         proposals_text(doc),
-        *(wrapped(line) for line in say.error_lines(doc)),
-        *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
-        wrapped(outcome_line(doc)),
-        wrapped(say.go_on_line(doc)),
+        *(wrapped(line, width=width) for line in say.error_lines(doc)),
+        *(wrapped(f"Note: {line}", width=width) for line in say.remark_lines(doc)),
+        wrapped(outcome_line(doc), width=width),
+        wrapped(say.go_on_line(doc), width=width),
         details_text(doc) if full else "",
         questions_text(doc),
-        wrapped(say.answer_line(doc)) if doc.get("state") == "WAITING" else "",
+        wrapped(say.answer_line(doc), width=width) if doc.get("state") == "WAITING" else "",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
 

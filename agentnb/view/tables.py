@@ -220,10 +220,27 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) 
     last = len(columns) - 1
     wraps = [i == last or any(isinstance(row[i], Stacked) for row in rows if i < len(row)) for i in range(len(columns))]
     names = [any(isinstance(row[i], Code) for row in rows if i < len(row)) for i in range(len(columns))]
-    widths = _fit(_natural(columns, rows), wraps, names, width)
+    natural = _natural(columns, rows)
+    least = [min(wanted, LAST) if wrapping else wanted for wanted, wrapping in zip(natural, wraps, strict=True)]
+    if width < WIDTH and sum(least) + 2 * last > width:
+        return "\n".join(line for row in rows for line in _record(columns, row, width))
+    widths = _fit(natural, wraps, names, width)
     lines = [_row_lines(row, widths, right, wraps) for row in (columns, *rows)]
     rule = "-" * min(width, sum(widths) + 2 * last)
     return "\n".join([*lines[0], rule, *(line for row in lines[1:] for line in row)])
+
+
+def _record(columns: Sequence[str], row: Sequence[object], width: int) -> list[str]:
+    """Return one row in lines, where the columns have no room: what counts, then the others with their names."""
+    at = next((i for i, value in enumerate(row) if isinstance(value, Stacked)), 0)
+    main = row[at]
+    others = (
+        f"{name} {_cell_text(value)}".strip()
+        for i, (name, value) in enumerate(zip(columns, row, strict=False))
+        if i != at and value not in (None, "")
+    )
+    facts = main.facts if isinstance(main, Stacked) else ()
+    return Stacked(_cell_text(main), (*facts, *others)).lines(width)
 
 
 def _natural(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[int]:

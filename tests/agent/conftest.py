@@ -47,7 +47,7 @@ class Book:
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
+def book(tmp_path: Path, patient: None) -> Iterator[Book]:
     with Simulator(speed=0, record=True) as simulator:
         settings = Settings(model="sim:claude-sonnet-4-6", home=tmp_path / "home", sim_speed=0)
         session = Session(settings=settings, simulated=simulator, environment={})

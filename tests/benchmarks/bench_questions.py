@@ -27,6 +27,7 @@ from statistics import mean, median
 from typing import Any
 
 DATA = Path(__file__).parent / "data" / "questions"
+WORKERS = 2
 MANY = 15
 """Cells from which on at most half of the whole notebook's tokens may be added."""
 
@@ -127,10 +128,11 @@ def asked(written: Written) -> Iterator[Outcome]:
         os.chdir("/")
 
 
-def apart(written: Written) -> list[Outcome]:
-    """In a process of its own: IPython keeps outputs for all the shells of a process together."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_all, written).result()
+def apart(books: Sequence[Written]) -> Iterator[Outcome]:
+    """Each notebook in a process of its own: IPython keeps outputs for all the shells of a process together."""
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for outcomes in pool.map(_all, books):
+            yield from outcomes
 
 
 def _all(written: Written) -> list[Outcome]:
@@ -159,7 +161,7 @@ def outcome(written: Written, question: Asked, notebook: Any, thread: str) -> Ou
     known = "\n".join(getattr(block.content, "text", "") for block in before if question.follows)
     told = [whole_cell(run) for run in session.log.runs]
     whole, three = "\n".join(told), "\n".join(told[-3:])
-    library = sum(item["tokens"] for item in state.definitions if item["file"])
+    library = sum(item["tokens"] for item in state.definitions if item["file"] and item["form"] == "signature")
     return Outcome(
         notebook=written.name,
         develop=written.develop,
@@ -209,12 +211,8 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     books = [read(path) for path in sorted(DATA.glob("*.txt"))]
-    outcomes = [
-        each
-        for book in books
-        if (book.develop or not given.develop) and given.only in book.name
-        for each in apart(book)
-    ]
+    chosen = [book for book in books if (book.develop or not given.develop) and given.only in book.name]
+    outcomes = list(apart(chosen))
     for each in outcomes if given.missing else ():
         if each.missing:
             print(f"{each.notebook}: {each.question}  lacks {list(each.missing)}")

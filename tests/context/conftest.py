@@ -16,7 +16,6 @@ from patience import PATIENCE
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.files import FileIndex
 from agentnb.context.resolve.resolution import Resolver
-from agentnb.context.values import description
 
 
 class Notebook:
@@ -44,13 +43,12 @@ class Notebook:
     @property
     def cold(self) -> Resolver:
         """The same cells before anything ran: only text to go by."""
-        return Resolver(cells=self.cells, namespace={}, project=self.project, index=self.index, patience=60)
+        return Resolver(cells=self.cells, namespace={}, project=self.project, index=self.index, patience=PATIENCE)
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An object's own words may take long here: the machine may be busy."""
-    monkeypatch.setattr(description, "OWN_WORDS_SECONDS", PATIENCE)
+def always_patient(patient: None) -> None:
+    """In every test here."""
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from patience import PATIENCE
+from processes import go, run_together, started
 
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import LeaseHeld
@@ -24,18 +24,12 @@ pytestmark = [
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def start(home, log, runs, steps, seed):
-    command = [sys.executable, str(WORKER), str(home), str(log), ",".join(runs), str(steps), str(seed)]
-    pipe = subprocess.PIPE
-    worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    assert worker.stdout.readline() == "ready\n"
-    return worker
+def command(home, log, runs, steps, seed):
+    return [sys.executable, str(WORKER), str(home), str(log), ",".join(runs), str(steps), str(seed)]
 
 
-def go(*workers):
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
+def start(*what):
+    return started(command(*what))
 
 
 @pytest.fixture
@@ -63,11 +57,7 @@ def check_whole(machine, run_id, steps):
 
 def test_two_processes_on_one_run_double_nothing(scene):
     machine, home, log = scene
-    workers = [start(home, log, ["a"], 1000, seed) for seed in (1, 2)]
-    go(*workers)
-    for worker in workers:
-        _, errors = worker.communicate(timeout=PATIENCE)
-        assert worker.returncode == 0, errors
+    run_together(*(command(home, log, ["a"], 1000, seed) for seed in (1, 2)))
     seen = executions(log)
     assert len(seen) == 1000
     assert set(seen.values()) == {1}
@@ -139,9 +129,7 @@ sys.stdin.read()
 
 def test_a_live_worker_is_not_overtaken_unless_somebody_says_so(scene):
     machine, home, _ = scene
-    command = [sys.executable, "-c", IDLE_HOLDER, str(home)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout.readline() == "ready\n"
+    worker = started([sys.executable, "-c", IDLE_HOLDER, str(home)])
     with pytest.raises(LeaseHeld, match=f"process {worker.pid} on this machine"):
         machine.execute_step("a")
     machine.resume("a", take_over=True)
@@ -205,9 +193,7 @@ print(machine.execute_step("a"), flush=True)
 def test_a_step_longer_than_its_lease_is_not_taken_by_another(scene):
     """The one test that waits in real time: it is about a thread that wakes by itself."""
     machine, home, _ = scene
-    command = [sys.executable, "-c", LONG_STEP, str(home)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout.readline() == "ready\n"
+    worker = started([sys.executable, "-c", LONG_STEP, str(home)])
     end = machine.journal.row("a").lease_until + 1.5
     while machine.journal.row("a").lease_until < end:  # it has been renewed until past the end it had
         with pytest.raises(LeaseHeld):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import psycopg
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from patience import PATIENCE
+from processes import run_together
 
 import agentnb
 from agentnb.__main__ import main
@@ -181,17 +180,8 @@ def test_several_workers_drive_the_free_runs_of_one_journal_and_no_step_runs_twi
     for number in range(24):
         machine.initialize_run(f"r{number}", "WORK", {"n": 0}, tags={"team": "tides"})
     machine.initialize_run("not theirs", "WORK", {"n": 0})
-    log, pipe = tmp_path / "log", subprocess.PIPE
-    command = [sys.executable, "-c", SHARED, postgres, str(log)]
-    workers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    for worker in workers:
-        _, errors = worker.communicate(timeout=PATIENCE)
-        assert worker.returncode == 0, errors
+    log = tmp_path / "log"
+    run_together(*[[sys.executable, "-c", SHARED, postgres, str(log)]] * 3)
     lines = log.read_text().splitlines()
     assert len(lines) == len(set(lines)) == 24 * 12
     assert {machine.get(f"r{number}").status for number in range(24)} == {"completed"}

@@ -142,7 +142,7 @@ def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> N
     kernel.ok("%%agent -t new\nWhat is here?", cell="ask new")
     assert "my own business" not in kernel.ok("%agent_context prompt", cell="last 2").text
     shown = kernel.ok("%agent_context show", cell="show").text
-    assert "Cells in the conversation" in shown
+    assert "The model was given 1 cell" in shown
     assert "Hidden: private, cell [" in shown
     assert "Why not cell" in kernel.ok(f"%agent_context why {number}", cell="why").text
     kernel.ok("%agent_context unhide private", cell="unhide")

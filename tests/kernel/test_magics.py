@@ -231,7 +231,7 @@ def test_runs_can_be_replayed_forked_and_taken_up_again(kernel: Any) -> None:
     kernel.ok("import shapes")
     run = kernel.ok("%agent --context none Inspect `shapes.scale`").run
     replayed = kernel.ok(f"%agent_runs replay {run['run_id']}").text
-    assert replayed.startswith("4 steps replayed, all as recorded"), replayed
+    assert replayed.startswith("4 steps, all as recorded"), replayed
     forked = kernel.ok(f"%agent_runs fork {run['run_id']} 2").text
     new = next(word for word in forked.split() if word.startswith("r-20") and word != run["run_id"])
     assert kernel.ok(f"%agent_runs resume {new}").run["state"] == "COMPLETED"

@@ -400,7 +400,7 @@ NOTES = {
     "refusal": (StopReason.REFUSAL, "SAFETY", "refused to answer: SAFETY"),
     "other": (StopReason.END, "OTHER", "none of the usual: OTHER"),
     "cut": (StopReason.MAX_TOKENS, "length", "cut off at 7 tokens"),
-    "full": (StopReason.CONTEXT_FULL, "", "-t new"),
+    "full": (StopReason.CONTEXT_FULL, "", "lower AgentNB.compact_at"),
     "nothing": (StopReason.END, "", "without an answer"),
 }
 

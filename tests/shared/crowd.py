@@ -37,7 +37,7 @@ class Crowd:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(100)
+            thread.join()
         return raised
 
     def wait(self, seconds: float) -> None:

@@ -336,6 +336,28 @@ def test_text_tables_fit_a_terminal(rows: list[tuple[object, ...]], width: int) 
     assert max(map(len, lines)) <= width
 
 
+def test_the_outcome_is_one_line_where_the_terminal_has_room() -> None:
+    doc = changed(plan=[{"text": "read", "state": "doing"}], children=[{"task": "read the log"}])
+    (line,) = (line for line in run_text(doc, width=110).split("\n") if line.startswith("✓"))
+    assert line.endswith("plan: 0 of 1 done · 1 part delegated · simulated")
+    assert len(line) > 80
+
+
+def test_in_a_narrow_terminal_no_figure_is_cut() -> None:
+    columns = ("when", "question", "cost", "cached", "worked")
+    row = (
+        "21:42",
+        Stacked("Explain gauge with an example", (Code("r-20261130-214243-ebb762"),)),
+        "$0.023",
+        "49 %",
+        "5.2 s",
+    )
+    shown = table_text("", columns, [row], width=40)
+    assert max(map(len, shown.splitlines())) <= 40
+    assert all(said in shown for said in ("when 21:42", "r-20261130-214243-ebb762", "cost $0.023", "cached 49 %"))
+    assert shown.startswith("Explain gauge with an example")
+
+
 def test_a_text_table_cuts_no_sentence() -> None:
     words = [f"word{n}" for n in range(40)]
     row = (Code("r-20260101-120000-ab12"), Stacked(" ".join(words[:20]), (" ".join(words[20:]),)), 5, "x" * 90)

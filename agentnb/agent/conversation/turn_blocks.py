@@ -270,7 +270,8 @@ def end_note(reply: Reply) -> str:
         StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens (AgentNB.max_tokens).",
         StopReason.REFUSAL: f"The model refused to answer{why}. Run the cell again with other words: the refusal then "
         "leaves the conversation.",
-        StopReason.CONTEXT_FULL: "The model's context window is full; begin afresh with -t new.",
+        StopReason.CONTEXT_FULL: "The answer was cut off: the model's context window is full. Ask on with a lower "
+        "AgentNB.compact_at, which condenses old steps, or with -m and a larger window.",
     }
     if reply.stop is not StopReason.END:
         return notes.get(reply.stop, "")

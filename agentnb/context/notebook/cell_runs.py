@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
 from agentnb.context.notebook.cells import AGENT
@@ -74,6 +75,12 @@ class CellRun:
         return frozenset(map(stem, self.words - GRAMMAR))
 
     @cached_property
+    def pairs(self) -> frozenset[str]:
+        """Return the stems that stand side by side: "van 6", and "learn rate" of `learning_rate`."""
+        text = "\n".join([self.source, *(output.text for output in self.outputs)])
+        return pairs_of(text[:40_000])
+
+    @cached_property
     def code_stems(self) -> frozenset[str]:
         return frozenset(map(stem, words_of(self.source[:40_000]) - GRAMMAR))
 
@@ -88,7 +95,20 @@ class CellRun:
 
 def words_of(text: str) -> set[str]:
     """Return the words in lower case, numbers as written; `thick_model` and `ThickModel` are two words each."""
-    return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", plain_letters(text)).replace("_", " "))}
+    return set(_in_order(text))
+
+
+def pairs_of(text: str) -> frozenset[str]:
+    """Return the stems that stand side by side in one line, two by two, without words of grammar."""
+    found: set[str] = set()
+    for line in text.split("\n"):
+        words = [stem(word) if word not in GRAMMAR else "" for word in _in_order(line)]
+        found.update(f"{one} {other}" for one, other in pairwise(words) if one and other)
+    return frozenset(found)
+
+
+def _in_order(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", plain_letters(text)).replace("_", " "))]
 
 
 def plain_letters(text: str) -> str:

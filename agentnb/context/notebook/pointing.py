@@ -93,7 +93,8 @@ _BESIDE = re.compile(
 _ENTIRE = re.compile(
     r"\b(?:(?:this|the|my|whole|entire|our|dieses?|das|ce|este|esta|el|il|o)\s+(?:\w+\s+)?"
     r"(?:notebook|notizbuch|cuaderno|carnet|caderno|ноутбук\w*)"
-    r"|(?:all|every|each)(?: (?:of )?(?:the|my|these))? cells?|everything|so far|step by step|summar\w+|overview"
+    r"|(?:all|every|each)(?: (?:of )?(?:the|my|these))? cells?|everything|so far(?=\s*(?:[,.?!:]|\Z))"
+    r"|step by step|summar\w+|overview"
     r"|zusammenfass\w*|résum\w*|resum\w+|riassum\w*)\b|笔记本|ノートブック|总结|要約",
     re.IGNORECASE,
 )

@@ -226,7 +226,12 @@ def _replay(session: Session, rest: str) -> None:
     last = agent.machine.get(run_id).step
     rows = [_replay_row(agent.machine.replay(run_id, step), step) for step in range(1, last + 1)]
     differ = sum(row[-1] != SAME for row in rows)
-    title = f"{plural(last, 'step')} replayed, {f'{differ} of them otherwise' if differ else 'all as recorded'}"
+    steps = plural(last, "step")
+    title = (
+        f"{differ} of {steps} differ{'s' * (differ == 1)} from what was recorded"
+        if differ
+        else f"{steps}, all as recorded"
+    )
     notes = ["No model was asked: replies came from the journal."] * bool(last)
     notes += ["A difference means that the notebook or agentnb has changed since."] * bool(differ)
     show_table(

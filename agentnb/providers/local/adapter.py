@@ -16,7 +16,7 @@ from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import AgentnbError, ConnectionFailed, PackageMissing, ProviderError, RequestRefused, StorageDamaged
 from agentnb.models.catalog import LOCAL, Model
 from agentnb.models.layers import Prompt
-from agentnb.models.messages import Reply, Role, ToolSpec, inside
+from agentnb.models.messages import Reply, Role, inside
 from agentnb.providers import openai_chat
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.local import branches, weights
@@ -85,9 +85,8 @@ class LocalProvider(OpenAIProvider):
         body = openai_chat.encode(branches.in_words(prompt))
         body["max_tokens"] = min(prompt.max_tokens, self.model.max_output)
         body["temperature"] = 0.0  # a small model that is to choose among branches needs no other mood
-        tools = [block.content for block in prompt.of_role(Role.TOOLS) if isinstance(block.content, ToolSpec)]
-        if tools:
-            schema = branches.schema_of(tools, prompt.answer_format)
+        if prompt.of_role(Role.TOOLS):
+            schema = branches.schema_of(branches.offered(prompt), prompt.answer_format)
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": BRANCHES, "schema": schema}}
         return Wire(body=body, marks=marks, form=CHAT)
 

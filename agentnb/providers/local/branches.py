@@ -59,6 +59,22 @@ def schema_of(tools: Sequence[ToolSpec], answer: ToolSpec | None = None) -> Json
     return {"oneOf": [*calls, last], **({"$defs": defined} if defined else {})}
 
 
+def offered(prompt: Prompt) -> list[ToolSpec]:
+    """Return the tools that the next reply may call. One that gave the same to the same call twice is left out.
+
+    A small model goes round in circles else. The prompt's text stays as it is, so that its prefix is read again.
+    """
+    specs = [block.content for block in prompt.of_role(Role.TOOLS) if isinstance(block.content, ToolSpec)]
+    task = max((at for at, block in enumerate(prompt.blocks) if block.label == "task"), default=0)
+    parts = [block.content for block in prompt.blocks[task:]]
+    results = {part.call_id: part.text for part in parts if isinstance(part, ToolResult)}
+    calls = [
+        (part.name, dict(part.arguments), results.get(part.call_id)) for part in parts if isinstance(part, ToolCall)
+    ]
+    circling = {call[0] for at, call in enumerate(calls) if call in calls[:at]}
+    return [spec for spec in specs if spec.name not in circling]
+
+
 def _lifted(spec: ToolSpec, defined: JsonObject) -> JsonObject:
     """Return a tool's parameters with what they define put among the definitions of the whole schema."""
     text = json.dumps(spec.parameters).replace('"#/$defs/', f'"#/$defs/{spec.name}.')

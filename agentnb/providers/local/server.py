@@ -82,7 +82,10 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     slots = Path(job["slots"])
     slots.mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = start(Path(job["weights"]), key=job["key"], window=job["window"], slots=slots)
+    try:
+        server = start(Path(job["weights"]), key=job["key"], window=job["window"], slots=slots)
+    except InputError as error:
+        sys.exit(error.about)  # in the log, which who started it reads
     print(json.dumps({"address": server.listening_address}), flush=True)  # noqa: T201  read by who started it
     with Path(job["users"]).open("rb") as users:
         while not _is_alone(users):

@@ -72,30 +72,16 @@ def test_drawing_touches_nothing_of_the_users(plt: Any) -> None:
     called: list[str] = []
     figure = tide(plt, layout="constrained", dpi=50)
     figure.canvas.mpl_connect("draw_event", lambda event: called.append("drawn"))
-    before = (
-        figure.canvas,
-        figure.dpi,
-        figure.stale,
-        figure.axes[0].get_position().bounds,
-        plt.get_fignums(),
-        plt.gcf(),
-        dict(matplotlib.rcParams),
-        list(figure.axes[0].lines),
-    )
+
+    def seen() -> tuple[object, ...]:
+        drawn = (figure.canvas, figure.dpi, figure.stale, figure.axes[0].get_position().bounds)
+        return *drawn, plt.get_fignums(), plt.gcf(), dict(matplotlib.rcParams), list(figure.axes[0].lines)
+
+    before = seen()
     made = draw(figure, text="fig")
     assert made is not None
     assert made.image is not None
-    after = (
-        figure.canvas,
-        figure.dpi,
-        figure.stale,
-        figure.axes[0].get_position().bounds,
-        plt.get_fignums(),
-        plt.gcf(),
-        dict(matplotlib.rcParams),
-        list(figure.axes[0].lines),
-    )
-    assert after == before
+    assert seen() == before
     assert called == []
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
+from processes import run_together
 
 from agentnb.canonical import SystemClock
 from agentnb.durable.journal import deltas
@@ -215,16 +215,7 @@ open_journal(sys.argv[1]).close()
 
 def test_several_processes_that_come_first_make_the_tables_once(postgres):
     command = [sys.executable, "-c", OPENER, postgres]
-    pipe = subprocess.PIPE
-    openers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
-    for opener in openers:
-        assert opener.stdout.readline() == "ready\n"
-    for opener in openers:
-        opener.stdin.write("go\n")
-        opener.stdin.flush()
-    for opener in openers:
-        _, errors = opener.communicate(timeout=PATIENCE)
-        assert opener.returncode == 0, errors
+    run_together(*[command] * 4)
     with psycopg.connect(postgres) as connection:
         assert connection.execute("SELECT name, value FROM agentnb.meta").fetchall() == [("format", len(MIGRATIONS))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from agentnb.errors import StreamBroken
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers.local import running
-from agentnb.providers.local.branches import BranchDecoder, in_words, schema_of
+from agentnb.providers.local.branches import BranchDecoder, in_words, offered, schema_of
 from agentnb.providers.local.running import Running
 
 INSPECT = ToolSpec("inspect", "Bring a definition.", {"type": "object", "properties": {"name": {"type": "string"}}})
+RUN_CODE = ToolSpec("run_code", "Run code.", {"type": "object", "properties": {"code": {"type": "string"}}})
 USAGE = {"prompt_tokens": 900, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 850}}
 TIMINGS = {"cache_n": 850, "prompt_n": 50, "prompt_ms": 420.0, "predicted_n": 20, "predicted_ms": 800.0}
 
@@ -109,6 +110,25 @@ def test_what_two_tools_define_under_one_name_stays_apart() -> None:
 
 def block(role: Role, content: Any, layer: Layer = Layer.DYNAMIC) -> Block:
     return Block(layer=layer, role=role, content=content)
+
+
+def test_a_call_that_gave_the_same_twice_is_not_offered_a_third_time() -> None:
+    """The schema alone changes: the text stays, so that the server reads it from its memory."""
+
+    def called(number: int, gave: str) -> tuple[Block, Block]:
+        call = ToolCall(str(number), "inspect", {"name": "tide"})
+        return block(Role.ASSISTANT, call), block(Role.USER, ToolResult(call.call_id, "inspect", gave))
+
+    task = replace(block(Role.USER, Text("What is tide?")), label="task")
+    frame = (block(Role.TOOLS, INSPECT, Layer.STATIC), block(Role.TOOLS, RUN_CODE, Layer.STATIC), task)
+
+    def names(*traffic: Block) -> list[str]:
+        return [tool.name for tool in offered(Prompt(model="m", blocks=(*frame, *traffic), max_tokens=9))]
+
+    once, twice, changed = called(1, "3"), called(2, "3"), called(2, "4")
+    assert names(*once) == names(*once, *changed) == ["inspect", "run_code"]
+    assert names(*once, *twice) == ["run_code"]
+    assert names(*once, *twice, task) == ["inspect", "run_code"], "another turn"
 
 
 def test_what_was_sent_begins_what_is_sent_next() -> None:

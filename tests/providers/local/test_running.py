@@ -117,8 +117,10 @@ def test_a_file_that_is_no_model_is_named(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(LocalModelFailed, match=r"bad\.gguf a GGUF file"):
+    with pytest.raises(LocalModelFailed, match=r"bad\.gguf a GGUF file") as caught:
         LocalServer(bad, home, window=2048).ensure()
+    assert str(caught.value).count("GGUF file") == 1
+    assert "agentnb.errors" not in str(caught.value)
 
 
 def test_too_little_memory_is_told_before_it_is_started(
