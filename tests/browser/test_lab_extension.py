@@ -339,6 +339,21 @@ def test_a_question_of_before_the_page_was_loaded_anew_has_its_buttons_unsaved(f
     assert "[1]" in page.ran(2)
 
 
+def test_after_a_reload_a_widget_is_drawn_however_late_its_model_comes(front: Any) -> None:
+    early = """display({
+    "application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "late"},
+    "text/plain": "",
+}, metadata={"agentnb": {"run": "r-late"}}, raw=True)"""
+    model = "import ipywidgets\nlate = ipywidgets.HTML('It came', model_id='late')"
+    page, path = front("late", [LOAD, CONNECTED, early, model], upto=2)
+    page.save(path)
+    page.reload()
+    page.run(2)
+    page.output(2).get_by_text("rror displaying widget: model not found").wait_for()
+    page.run(3)
+    page.output(2).get_by_text("It came").wait_for()
+
+
 def test_a_notebook_saved_in_mid_run_says_what_is_true_when_its_kernel_is_gone(front: Any, lab: Any) -> None:
     page, path = front("gone", [LOAD, "%%agent\nTell me about the sea."], upto=1)
     page.run(1)
