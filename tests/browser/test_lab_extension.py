@@ -29,11 +29,9 @@ front_end.propose_replacement({AFTER!r}, cell='cell-3', digest=digest_of(before)
                               why='rows with some values count too, and the mean was asked for')"""
 ENDS = "[end.outcome for end in ends]"
 ASK = "%%agent\nRun this, please:\n```\nlog.append(1)\nlog\n```"
-ON_KERNEL = """async kernel => {
-    const panel = [...window.jupyterapp.shell.widgets("main")][0];
-    await panel.sessionContext.changeKernel({id: kernel});
-}"""
-KERNEL = "[...window.jupyterapp.shell.widgets('main')][0].sessionContext.session.kernel.id"
+PANEL = "[...window.jupyterapp.shell.widgets('main')].find(each => each.context?.path === name)"
+KERNEL = f"name => {PANEL}.sessionContext.session.kernel.id"
+ON_KERNEL = f"([name, kernel]) => {PANEL}.sessionContext.changeKernel({{id: kernel}}).then(() => null)"
 MARKED = {"run": "r-1", "model": "sim:claude-sonnet-4-6", "accepted": True}
 
 
@@ -119,7 +117,7 @@ def test_a_copy_on_the_same_kernel_is_shown_nothing_of_what_the_other_was_asked(
     copy.write_text(path.read_text())
     other = open_page(copy.name, in_notebook="notebook" in path.name, fresh=True)
     other.wait_idle()
-    other.page.evaluate(ON_KERNEL, page.page.evaluate(KERNEL))
+    other.page.evaluate(ON_KERNEL, [copy.name, page.page.evaluate(KERNEL, path.name)])
     other.wait_idle()
     assert "True" in other.ran(1), "the kernel has heard of the copy, and sent what it sends to a page that comes"
     assert other.page.locator(".agentnb-proposal").count() == 0
