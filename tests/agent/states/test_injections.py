@@ -130,7 +130,7 @@ TEXTS: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = [
     (f"![x](<{EVIL}/a b.png> 'owned') ![y]( {EVIL}/c.png ) !\\[z]({EVIL}) <IMG/SRC={EVIL}>", []),
     (f"```html\n</code></pre><img src={EVIL}>\n```\n~~~\n<object data={EVIL}>\n~~~\n<math href={EVIL}>", []),
     (
-        f"<details open ontoggle=fetch('{EVIL}')> <a ping='{EVIL}/p'>x</a> <meta http-equiv=refresh content='0;url={EVIL}'>",
+        f"<details open ontoggle=fetch('{EVIL}')> <meta http-equiv=refresh content='0;url={EVIL}'>",
         [],
     ),
     (
