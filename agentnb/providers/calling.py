@@ -35,6 +35,7 @@ from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.reading import MISREAD, Halves, read, unreadable
 from agentnb.providers.transport import (
+    LINES_OF_TOKEN,
     LIST_TIMEOUT,
     SHORT_WAIT,
     CallCut,
@@ -78,6 +79,7 @@ class Calling:
     """
 
     vendor: ClassVar[Vendor]
+    lines_of_token: ClassVar[int] = LINES_OF_TOKEN
 
     def __init__(
         self, model: Model, *, clock: Clock, key: str | None = None, base_url: str | None = None, scope: str = ""
@@ -186,6 +188,7 @@ class Calling:
             longest_wait=wire.retry_wait,
             hands_back=wire.hands_back,
             most_tokens=wire.most_tokens,
+            lines_of_token=self.lines_of_token,
         )
         fell_back, tries = False, 0
         while True:
@@ -342,7 +345,7 @@ class Calling:
         transport = self._require_transport()
         transport.expect_attempts()
         trace.streamed = False
-        with self._errors_are_ours():
+        with self._errors_are_ours(), lost.unless_it_comes_through(lambda: self._used_unread(wire)):
             whole = self._whole(client, wire)
         trace.first_event = trace.finished = self._clock.monotonic()
         with lost.unless_it_comes_through(lambda: self.used(wire, whole)):
@@ -351,6 +354,13 @@ class Calling:
                 if isinstance(part, Text):
                     on_text("text", part.text)
             return reply
+
+    def _used_unread(self, wire: Wire) -> Usage:
+        """Return what a whole reply says that it used, though the SDK cannot read the rest of it."""
+        try:
+            return self.used(wire, canonical.load_foreign(self._require_transport().body.decode()))
+        except MISREAD:
+            return Usage()
 
     def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         if not wire.stream:

@@ -111,7 +111,7 @@ def plain(blocks: Iterable[Block]) -> list[Block]:
         if isinstance(part, ToolCall):
             part = Text(f"(called {part.name} with {canonical.dump(dict(part.arguments)).decode()})")
         elif isinstance(part, ToolResult):
-            part = Text(f"(result of {part.name})\n{part.text}")
+            part = Text(f"(result of {unframed(part.name)})\n{part.text}")
         out.append(replace(block, content=part))
     return out
 
