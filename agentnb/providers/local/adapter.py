@@ -162,7 +162,7 @@ class LocalProvider(OpenAIProvider):
         if (self._running, name) in self._known:
             return True
         try:
-            KeptFiles(self.server.slots).check(name, self.server.fits)
+            KeptFiles(self.server.slots).check(name, self.server.fits, now=self._clock.now())
             self._slot("restore", name)
         except (StorageDamaged, ProviderError):
             return False

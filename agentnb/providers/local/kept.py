@@ -80,17 +80,19 @@ class KeptFiles:
             json.dump(asdict(kept), file)
         fresh.replace(self.directory / f"{kept.name}{ENDING}")
 
-    def check(self, name: str, fits: Fits) -> Sidecar:
-        """Return the sidecar of a file that this server can read. Raises StorageDamaged, and deletes it, on any other.
+    def check(self, name: str, fits: Fits, *, now: float) -> Sidecar:
+        """Return the sidecar of a file that this server can read now. Raises StorageDamaged, and deletes any other.
 
         That it was asked for counts as its last use.
         """
         kept, path = self.find(name), self.directory / name
         if kept is None or not path.is_file():
             raise StorageDamaged("what was kept of a prompt is gone", about=name, todo="It is read anew.")
-        if kept.fits != fits or not self.has_size(kept) or _sum(path) != kept.sha256:
+        if kept.until <= now or kept.fits != fits or not self.has_size(kept) or _sum(path) != kept.sha256:
             self.remove(name)
-            raise StorageDamaged("what was kept of a prompt does not fit", about=name, todo="It is read anew.")
+            raise StorageDamaged(
+                "what was kept of a prompt is over or does not fit", about=name, todo="It is read anew."
+            )
         os.utime(path)
         return kept
 

@@ -41,7 +41,7 @@ def keep(directory: Path, name: str = "local-1", *, until: float = 100.0, data: 
 
 def test_a_file_that_fits_is_handed_over(tmp_path: Path) -> None:
     files = keep(tmp_path / "a.slots")
-    assert files.check("local-1", FITS).size == len(DATA)
+    assert files.check("local-1", FITS, now=1.0).size == len(DATA)
     assert (files.directory / "local-1").stat().st_mode & 0o777 == 0o600
     assert [kept.name for place in everywhere(tmp_path) for kept in place.all()] == ["local-1"]
 
@@ -55,16 +55,24 @@ def test_a_changed_or_cut_file_is_deleted_and_never_handed_over(
     changed[at] ^= 1 << bit
     (files.directory / "local-1").write_bytes(DATA[:at] if cut else bytes(changed))
     with pytest.raises(StorageDamaged, match="does not fit"):
-        files.check("local-1", FITS)
+        files.check("local-1", FITS, now=1.0)
     assert files.all() == []
     with pytest.raises(StorageDamaged, match="is gone"):
-        files.check("local-1", FITS)
+        files.check("local-1", FITS, now=1.0)
 
 
 @pytest.mark.parametrize("other", [{"weights": "b" * 64}, {"kv_type": "q8_0"}, {"window": 8192}, {"version": "2"}])
 def test_a_file_of_another_server_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
     with pytest.raises(StorageDamaged, match="does not fit"):
-        keep(tmp_path).check("local-1", replace(FITS, **other))
+        keep(tmp_path).check("local-1", replace(FITS, **other), now=1.0)
+
+
+def test_a_file_whose_time_is_over_is_not_handed_over(tmp_path: Path) -> None:
+    files = keep(tmp_path, until=100.0)
+    assert files.check("local-1", FITS, now=99.0)
+    with pytest.raises(StorageDamaged, match="is over"):
+        files.check("local-1", FITS, now=100.0)
+    assert files.all() == []
 
 
 def test_without_its_sidecar_a_file_is_none(tmp_path: Path) -> None:
@@ -72,7 +80,7 @@ def test_without_its_sidecar_a_file_is_none(tmp_path: Path) -> None:
     (tmp_path / "local-1.json").write_text('{"name": "local-1"}')
     assert files.find("local-1") is None
     with pytest.raises(StorageDamaged):
-        files.check("local-1", FITS)
+        files.check("local-1", FITS, now=1.0)
 
 
 def test_a_sidecar_that_names_another_file_deletes_none(tmp_path: Path) -> None:
@@ -95,7 +103,7 @@ def test_a_sidecar_of_other_kinds_is_none_or_does_not_fit(
     for kept in files.all():
         assert _listed(kept)["expireTime"]
     with contextlib.suppress(StorageDamaged):
-        assert files.check("local-1", FITS).sha256
+        assert files.check("local-1", FITS, now=1.0).sha256
     sweep(files.directory.parent, now=1.0)
 
 
@@ -105,7 +113,7 @@ def test_what_is_over_goes_and_then_what_was_used_longest_ago(tmp_path: Path) ->
         files = keep(tmp_path / f"{number % 2}.slots", f"local-{number}", until=until)
         os.utime(files.directory / f"local-{number}", (number, number))
     files = KeptFiles(tmp_path / "1.slots")
-    files.check("local-1", FITS)
+    files.check("local-1", FITS, now=1.0)
     assert sweep(tmp_path, 50.0, most=2 * len(DATA)) == ["local-0", "local-2"]
     assert [kept.name for kept in files.all()] == ["local-1", "local-3"]
 
@@ -210,4 +218,5 @@ def test_agent_cache_treats_the_files_like_a_providers_objects(capsys: pytest.Ca
         assert files.all() == []
         assert "cache object" in said("warm")
         (again,) = files.all()
+        assert again.until - session.clock.now() > 6 * 24 * 3600, "as long as one that was made unasked"
         assert (again.prefix, again.name != first.name) == (first.prefix, True)
