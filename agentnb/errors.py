@@ -95,8 +95,8 @@ def in_sight(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""All but tab and newline, and what turns the direction of text."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""All but tab and newline, what turns the direction of text, and halves of characters."""
 
 
 def _rebuild(cls: type[AgentnbError], state: dict[str, object]) -> AgentnbError:

@@ -12,7 +12,7 @@ from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import Tool
 from agentnb.canonical import JsonObject
 from agentnb.durable.diagrams import Drawing
-from agentnb.errors import InputError
+from agentnb.errors import InputError, SettingsError
 from agentnb.session import Session
 from agentnb.settings import SIMULATED_DEFAULT, from_environment
 from agentnb.simulator import SimClock, Simulator
@@ -59,6 +59,9 @@ class Agent:
         **settings: object,
     ) -> None:
         given: list[str | Tool] = list(tools) if tools is not None else ["inspect"]
+        if session is not None and settings:
+            todo = "Give them to the session, or to run()."
+            raise SettingsError("settings beside a session, which has its own", about=", ".join(settings), todo=todo)
         self.session = session or _session(settings, clock)
         self.session.namespace.update(namespace or {})
         _check_tools(given)

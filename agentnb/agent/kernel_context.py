@@ -19,7 +19,7 @@ from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, of_latest, speaks_of_figure
-from agentnb.context.notebook.namespace import line_of, ran_into
+from agentnb.context.notebook.namespace import NameLine, line_of, ran_into
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, frames_of
@@ -70,8 +70,8 @@ class Observed:
 class Freshness:
     """Tells what became of held definitions: digests as they are now, versions to send again, names that are gone.
 
-    `parts` are the project's, as they are now; `notes` say whose file could not be read. `held` is what was compared,
-    `seen_at` the number of cells that had run by then.
+    `parts` are the project's, as they are now, and `lines` the list of names. `notes` say whose file could not be read.
+    `held` is what was compared, `seen_at` the number of cells that had run by then.
     """
 
     held: HeldParts
@@ -80,6 +80,7 @@ class Freshness:
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
     parts: tuple[AnyPart, ...] = ()
+    lines: tuple[NameLine, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -140,15 +141,17 @@ class Hydrator:
         mode: str,
         count: Callable[[str], int],
         budget: int,
+        lines: Sequence[NameLine] | None = None,
     ) -> Additions:
         """Return what the thread lacks of the notebook: cells, their outputs, names, the notebook's own text.
 
-        `earlier` are the tasks before this one, the newest first.
+        `earlier` are the tasks before this one, the newest first. `lines` are the names, where just looked at.
         """
         if mode not in _WORDS:
             return Additions()
         notebook = self.notebook
-        return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
+        question = notebook.question(task, earlier)
+        return notebook.additions(question, held, count=count, budget=budget, lines=lines)
 
     def read_cell(self, number: int, *, count: Callable[[str], int]) -> Outcome:
         """Return one cell at length, for the `read_cell` tool."""
@@ -216,7 +219,9 @@ class Hydrator:
         """Return the held definitions and parts compared with what is there now."""
         self.remembered.look_anew()
         parts = self.parts(count, held)
-        current = digests_now(parts, held) | self.notebook.digests(held)
+        notebook = self.notebook
+        lines = notebook.lines()
+        current = digests_now(parts, held) | notebook.digests(held, lines)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
         resolver, changed, notes = self._resolver(), [], list[str]()
         for name, item in held.items():
@@ -239,6 +244,7 @@ class Hydrator:
             changed=tuple(item for item in changed if not self.pins.hides(item.definition)),
             removed=tuple(removed),
             parts=parts,
+            lines=lines,
             notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
 

@@ -12,6 +12,8 @@ NEAR = 0.06
 """Share by which two windows may differ: 1,000,000 and 1,048,576 are one window, rounded and exact."""
 LEAST_WINDOW = 100_000
 """Tokens from which an unknown model gets a row: what draws, speaks or listens has less."""
+MOST_NEW = 100
+"""New models of one list that a patch has a row for, and that a remark names."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._:-]*")
 _SOURCE = '"the provider\'s list of models"'
 
@@ -29,18 +31,23 @@ def compared(text: str, provider: str, listed: Iterable[ListedModel], rows: Iter
     own = {each.name: each for each in listed if each.name.startswith(HOUSE[provider]) and _NAME.fullmatch(each.name)}
     if not own:
         return Compared(text, (f"none is called {HOUSE[provider]}…, so nothing is compared",))
-    covered, other = set(), []
+    covered, other, new = set(), [], []
     for name, each in own.items():
         row = find(name, provider)
         if row is None and each.window >= LEAST_WINDOW and not name.endswith("-latest"):
-            text = _with_row(text, provider, each, today)
+            new.append(each)
         elif row is None:
             other.append(name)
         else:
             covered.add(row.name)
             changes = {} if name != row.name and row.name in own else dict(_changes(row, each, today))
             text = _changed(text, provider, row.name, changes)
-    remarks = [f"it also lists, without limits or for other things: {', '.join(other)}"] if other else []
+    for each in new[:MOST_NEW]:
+        text = _with_row(text, provider, each, today)
+    more = f" and {len(other) - MOST_NEW:,} more" * (len(other) > MOST_NEW)
+    remarks = [f"it also lists, without limits or for other things: {', '.join(other[:MOST_NEW])}{more}"] * bool(other)
+    if len(new) > MOST_NEW:
+        remarks.append(f"it lists {len(new):,} models that are new here; the patch has the first {MOST_NEW}")
     lost = [row.name for row in rows if row.provider == provider and row.name not in covered]
     return Compared(
         text, (*remarks, *(f"{name} is not in its list: retired, or not open to this key" for name in lost))

@@ -16,12 +16,13 @@ from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentnb.errors import AgentnbError
 from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.hooks.failed_cell import FailedCell
 from agentnb.notebook.hooks.parting import part_from_page
-from agentnb.notebook.hooks.preload import Preload
+from agentnb.notebook.hooks.preload import Preload, forget, found_at_once
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage, tell_steps
 from agentnb.notebook.stale_marks import StaleMarks
@@ -110,6 +111,8 @@ class Notebook:
         self.warned: tuple[str | None, str] | None = None
         """The cell and the task that were not asked yet, since what they point at is not there."""
         self._preload = Preload()
+        self._files = set[str]()
+        """The files' names of the cells' code, as `inspect` was told them."""
         self.asked_at: float | None = None
         """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
         self.redactions_told: dict[str, set[str]] = {}
@@ -141,6 +144,7 @@ class Notebook:
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
             self.whole_cell_id = getattr(info, "cell_id", None) or None
             self.cell_id = short_cell_id(self.whole_cell_id or "") or None
+        self._files |= found_at_once(self.shell, info)
         if info.store_history and not info.silent:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
@@ -162,9 +166,11 @@ class Notebook:
         self._mark_stale(result)
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             error = result.error_in_exec or result.error_before_exec
-            self._error = result.error_in_exec or (None if error else self._shown_error())
             self.showing.end(result)
             self._note_failure(result.info.raw_cell, error)
+            if error is not None and _is_of_magic(error):
+                return  # the cell asked a question, and that failed: it is no error of the person's code
+            self._error = result.error_in_exec or (None if error else self._shown_error())
             self._note_failed_cell(result.info.raw_cell, error or self._error)
 
     def _shown_error(self) -> BaseException | None:
@@ -343,6 +349,7 @@ class Notebook:
 
     def close(self) -> None:
         self._preload.stop()
+        forget(self._files)
         from agentnb.context.resolve import inference
 
         inference.SHARED.end()
@@ -392,6 +399,12 @@ def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner
 
 def _is_ours(cell: str) -> bool:
     return cell.lstrip().startswith(("%agent", "%%agent")) and not is_traced(cell)
+
+
+def _is_of_magic(error: BaseException) -> bool:
+    """Tell whether a magic of ours raised it."""
+    names = (frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__))
+    return isinstance(error, AgentnbError) and "agentnb.notebook.magics" in names
 
 
 def _runs_within(cell: str) -> bool:

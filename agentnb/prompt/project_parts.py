@@ -3,8 +3,9 @@ Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from agentnb.canonical import JsonObject, digest
 from agentnb.context.resolve.outlines import Outline, text_of
@@ -70,16 +71,17 @@ class Part:
 class OutlinePart:
     """Holds the outline of one of the project's modules. It is held line by line. An edit of one signature makes only
     that line out of date, and only that line is sent again. A line's name in the list of what the thread holds is
-    `outline:MODULE:NAME`.
+    `outline:MODULE:NAME`. `count` estimates the tokens of those that are sent.
     """
 
     outline: Outline
+    count: Callable[[str], int]
 
     @property
     def name(self) -> str:
         return f"{OUTLINE}{self.outline.module}:"
 
-    @property
+    @cached_property
     def digests(self) -> dict[str, str]:
         """Return the digest of each line, by the name under which it is held."""
         return {f"{self.name}{line.name}": digest(line.text) for line in self.outline.lines}
@@ -98,7 +100,8 @@ class OutlinePart:
             return "", []
         again = any(name.startswith(self.name) for name in held)
         holds: list[JsonObject] = [
-            {"name": name, "form": "outline", "digest": now[name], "tokens": line.tokens} for name, line in new.items()
+            {"name": name, "form": "outline", "digest": now[name], "tokens": self.count(line.text)}
+            for name, line in new.items()
         ]
         holds += map(removed_entry, gone)
         return self._rendered(tuple(new.values()), gone=gone, again=again), holds
@@ -134,7 +137,7 @@ class TreePart:
     def name(self) -> str:
         return TREE
 
-    @property
+    @cached_property
     def digests(self) -> dict[str, str]:
         return {f"{TREE}{file}": digest(file) for file in self.files}
 

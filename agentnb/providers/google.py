@@ -453,7 +453,11 @@ _AS_IT_IS = ("systemInstruction", "tools", "contents")
 
 def _plain(value: Any) -> JsonObject:
     """Return an SDK value as the REST fields it came from."""
-    out: JsonObject = value.model_dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
+    how = {"by_alias": True, "exclude_none": True, "warnings": False}
+    try:
+        out: JsonObject = value.model_dump(mode="json", **how)
+    except UnicodeEncodeError:  # half a character in the name of an argument
+        out = type(value).model_validate(storable(value.model_dump(**how))).model_dump(mode="json", **how)
     out.pop("sdkHttpResponse", None)
     return out
 

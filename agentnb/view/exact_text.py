@@ -25,6 +25,8 @@ WIDE = 60
 LONG_LINE = 200
 """Characters of a line that is said to be long: some views scroll it instead of breaking it."""
 _TAB = 8
+MOST_MARKS = 3
+"""Accents on one letter that are drawn. More are written out: a pile of them covers the lines around."""
 
 _SPACES = r"[0-9,]+ (?:spaces?|tabs?)"
 _LIKE_A_MARK = re.compile(rf"⟨(?=(?:U\+[0-9A-F]{{4,6}}|{_SPACES})⟩)")
@@ -125,8 +127,17 @@ def _folded(run: list[str]) -> Iterator[str]:
 
 def _line(line: str) -> str:
     bracket = _LIKE_A_FOLD.sub("⟨U+005B⟩", _LIKE_A_MARK.sub("⟨U+27E8⟩", line))
-    seen = _GAP.sub(_gap, "".join(c if c == "\t" or not hides(c) else f"⟨U+{ord(c):04X}⟩" for c in bracket))
+    seen = _GAP.sub(_gap, "".join(_written(bracket)))
     return seen if seen.isascii() else "".join(_in_order(seen))
+
+
+def _written(line: str) -> Iterator[str]:
+    """Yield each character, or its number where it would not be seen, or would be drawn over what stands around."""
+    marks = 0
+    for character in line:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        is_seen = character == "\t" or (marks <= MOST_MARKS and not hides(character))
+        yield character if is_seen else f"⟨U+{ord(character):04X}⟩"
 
 
 def _gap(found: re.Match[str]) -> str:

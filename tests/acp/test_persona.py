@@ -1,16 +1,18 @@
 """The persona of Jupyter AI's chat, against that package: found as it finds personas, and a question asked through it.
 
-Jupyter AI asks for versions of other packages that differ from ours (mcp below 2), so it is not installed by default.
-Run it in an environment of its own: `pip install -e '.[acp]' jupyter-ai pytest hypothesis`, then pytest on this file.
+Jupyter AI as a whole asks for versions of other packages that differ from ours (mcp below 2). What a persona is made of
+does not: `make test-browser` has it in build/chat, which PYTHONPATH names.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -60,3 +62,60 @@ def test_the_process_that_it_starts_answers_the_packages_own_client(tmp_path: Pa
         return person.told
 
     assert "Claude Sonnet 4.6" in asyncio.run(asyncio.wait_for(scene(), 120))
+
+
+class Chat:
+    """Stands for the chat's document: the messages as Jupyter AI's client writes them, by their ids."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, str] = {}
+
+    def add_message(self, message: Any, *_: object, **__: object) -> str:
+        key = f"m{len(self.bodies)}"
+        self.bodies[key] = message.body
+        return key
+
+    def update_message(self, message: Any, append: bool = False, **_: object) -> None:
+        self.bodies[message.id] = self.bodies.get(message.id, "") * append + message.body
+
+    def get_message(self, key: str) -> Any:
+        return Mock(id=key, body=self.bodies.get(key, ""))
+
+
+def test_a_loaded_session_answers_in_jupyter_ais_own_client_and_tells_nothing_twice(tmp_path: Path) -> None:
+    """What is told of a session while it is loaded must not come into the chat: it stands there already."""
+    client_of = pytest.importorskip("jupyter_ai_acp_client.default_acp_client").JaiAcpClient
+    env = os.environ | {
+        "AGENTNB_HOME": str(tmp_path),
+        "AGENTNB_MODEL": "sim:claude-sonnet-4-6",
+        "AGENTNB_SIM_SPEED": "0",
+    }
+
+    async def opened() -> tuple[Any, Any, Chat]:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "agentnb", "acp")
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env=env, limit=50_000_000)
+        chat = Chat()
+        persona = Mock(chat=chat, id="agentnb")
+        persona.get_chat_dir.return_value = str(tmp_path)
+        persona.get_mcp_settings.return_value = None
+        client = client_of(agent_subprocess=process, event_loop=asyncio.get_running_loop())
+        return process, (client, persona), chat
+
+    async def scene() -> None:
+        process, (client, persona), chat = await opened()
+        session = (await client.create_session(persona)).session_id
+        for task in ("Explain how tides work.", "And why?", "Go on."):
+            await client.prompt_and_reply(session, task)
+        assert "Simulated reply" in "".join(chat.bodies.values())
+        process.kill()
+        await process.wait()
+        process, (client, persona), chat = await opened()
+        await client.load_session(persona, session)
+        await client.prompt_and_reply(session, "What did I ask before?")
+        (answer,) = chat.bodies.values()
+        assert answer.count("Simulated reply") == 1
+        process.kill()
+        await process.wait()
+
+    asyncio.run(asyncio.wait_for(scene(), 240))

@@ -17,7 +17,6 @@ from agentnb.settings import Settings
 from tests.shared.acp_client import Person, ask, connected, run
 
 pytestmark = pytest.mark.slow
-FOREVER = "Run `__import__('time').sleep(9999)` please"
 
 
 async def opened(client: Any, cwd: Path, mode: str = "ask") -> str:
@@ -26,10 +25,14 @@ async def opened(client: Any, cwd: Path, mode: str = "ask") -> str:
     return session
 
 
-async def begun(person: Person) -> None:
-    """Wait for the call that needs no word: it is told when it runs."""
-    while not any(kind == "tool_call" for kind, _, _ in person.told):
+async def made(mark: Path) -> None:
+    """Wait until the code that makes this file runs."""
+    while not mark.exists():
         await asyncio.sleep(0.01)
+
+
+def forever(mark: Path, code: str = "__import__('time').sleep(9999)") -> str:
+    return f"Run this:\n```python\nopen('{mark}', 'w').close()\n{code}\n```"
 
 
 def test_a_mode_says_whether_calls_are_asked_about_and_whether_any_acts(tmp_path: Path, warm_python: list[str]) -> None:
@@ -80,9 +83,8 @@ def test_code_that_does_not_end_is_stopped_and_the_session_goes_on(
         person = Person()
         async with connected(person, warm_python, tmp_path / "home") as (client, _):
             session = await opened(client, tmp_path, "unasked")
-            prompt = asyncio.create_task(ask(client, session, f"Run this:\n```python\n{code}\n```"))
-            await begun(person)
-            await asyncio.sleep(0.1)  # it may run now or be about to: both are stopped
+            prompt = asyncio.create_task(ask(client, session, forever(tmp_path / "mark", code)))
+            await made(tmp_path / "mark")
             await client.cancel(session_id=session)
             assert (await prompt).stop_reason == "cancelled"
             again = await ask(client, session, "Hello")
@@ -96,8 +98,8 @@ def test_a_client_that_leaves_while_code_runs_leaves_no_process(tmp_path: Path, 
         person = Person()
         async with connected(person, warm_python, tmp_path / "home") as (client, process):
             session = await opened(client, tmp_path, "unasked")
-            prompt = asyncio.create_task(ask(client, session, FOREVER))
-            await begun(person)
+            prompt = asyncio.create_task(ask(client, session, forever(tmp_path / "mark")))
+            await made(tmp_path / "mark")
             process.stdin.close()
             assert await process.wait() == 0
             prompt.cancel()

@@ -42,8 +42,11 @@ BROWSER_FLAGS = [
 ERROR = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
 THEMES = "@jupyterlab/apputils-extension/themes"
 # Each kernel of Lab's asks a simulator of its own, whose pace is that of the models unless a test wants it at once.
+# ipywidgets was imported before the kernel was, and then a page that is loaded anew cannot ask for all widgets at once.
 SPEED = """
 import os
+import ipywidgets
+ipywidgets.register_comm_target()
 if os.path.exists("at-once"):
     os.environ["AGENTNB_SIM_SPEED"] = "0"
 """

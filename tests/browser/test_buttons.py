@@ -123,6 +123,34 @@ def test_a_stopped_question_is_asked_again(front: Any) -> None:
     assert first["data"][MIME]["state"] == "COMPLETED"
 
 
+def test_a_question_stopped_while_a_delegated_part_writes_is_resumed(front: Any) -> None:
+    stall = """sim = get_ipython()._agentnb_notebook.session.simulator()
+sim.inject(kind='stall', seconds=0)  # the parent's reply passes
+sim.inject(kind='stall', after_events=12, seconds=600)
+print(sim.url)"""
+    task = "%agent --tools inspect,delegate Delegate “Explain tides at length, please.”"
+    page, path = front("delegated", [LOAD, stall, task], upto=1)
+    simulator = page.ran(1).strip()
+    page.run(2)
+    page.output(2).get_by_text("Explain tides at length, please.").first.wait_for()
+    while page.page.request.get(f"{simulator}/sim/state").json()["faults"]:
+        page.page.wait_for_timeout(50)  # until the part's reply has begun, and stands still
+    page.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.page.get_by_role("menuitem", name="Interrupt Kernel").click()
+    page.output(2).get_by_role("button", name="Resume").wait_for()
+    said = page.output(2).inner_text()
+    assert "Stopped by you after" in said
+    assert "Traceback" not in said
+    page.output(2).get_by_role("button", name="Resume").click()
+    page.output(2).locator("summary", has_text="✓").first.wait_for()
+    page.output(2).locator(".agentnb-live").wait_for(state="detached")
+    assert page.output(2).locator("button").all_inner_texts() == ["Copy"], "what is left is the answer's own"
+    first, *_ = page.save(path)["cells"][2]["outputs"]
+    run = first["data"][MIME]
+    assert run["state"] == "COMPLETED"
+    assert [child["state"] for child in run["children"]] == ["COMPLETED"], "the same part went on"
+
+
 def test_accepted_cells_stand_in_the_order_in_which_they_were_proposed(front: Any) -> None:
     offer = """%agent --dry-run Hello
 for source in ("one", "two", "three"):

@@ -145,13 +145,21 @@ def told(name: str, cells: list[str], lab: Any, open_page: Any) -> tuple[Path, A
     page.wait_idle()
     page.run_all()
     for index, asked in AT_A_GLANCE[name].items():
-        page.cell(index).scroll_into_view_if_needed()  # Lab draws what is near the window
-        page.page.wait_for_function("output => output.innerText.trim()", arg=page.output(index).element_handle())
-        seen = " ".join(page.output(index).inner_text().split())
+        seen = words_of(page, index)
         assert {question: said for question, said in asked.items() if said not in seen} == {}, (index, seen)
     page.save(path)
     page.close_notebook()
     return path, page.open_next(path.name)
+
+
+def words_of(page: Any, index: int) -> str:
+    """What is seen of an output, once Lab has drawn it: it draws what is near the window, and draws it anew."""
+    for _ in range(480):
+        page.cell(index).scroll_into_view_if_needed()
+        if seen := " ".join(page.output(index).inner_text().split()):
+            return seen
+        page.page.wait_for_timeout(250)
+    return ""
 
 
 def look(page: Any, name: str, widths: tuple[int, ...], *, until: str) -> None:

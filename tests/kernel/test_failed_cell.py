@@ -46,6 +46,18 @@ def test_alone_after_an_error_it_explains_that_and_in_a_cell_it_still_guides(ker
     assert "Ask about this notebook" in kernel.ok("%%agent\n").displays[0]["text/html"]
 
 
+def test_a_question_that_fails_behind_code_is_no_error_of_that_code(kernel: Any) -> None:
+    failed = kernel.run("rate = 3\n%agent -m nobody:nothing What is `rate`?")
+    assert "nobody" in message_of(failed)
+    assert "Ask about this notebook" in kernel.ok("%agent").displays[0]["text/html"], "no cell has failed"
+    kernel.ok("%agent What is `rate`?")
+    told = kernel.ok("%agent_context prompt").text
+    assert "rate: int: 3" in told
+    own = told[told.index("--- user:") :]
+    assert "<error>" not in own
+    assert "agentnb/" not in own
+
+
 def test_fix_proposes_the_cell_that_failed_mended_with_the_values_in_the_users_frames(kernel: Any) -> None:
     kernel.run(BROKEN)
     kernel.ok("print('something else')")

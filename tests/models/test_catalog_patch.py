@@ -250,3 +250,13 @@ def test_a_rounded_window_is_no_difference() -> None:
     row = catalog.lookup("claude-opus-5-5")
     exact = ListedModel(name=row.name, window=1_048_576, max_output=row.max_output)
     assert compared(catalog.text(), "anthropic", [exact], [row], "2026-11-30").text == catalog.text()
+
+
+def test_a_list_of_ten_thousand_names_brings_a_patch_of_a_hundred_rows() -> None:
+    """What a gateway lists is no measure of what a person reads; each row is put into a growing text."""
+    new = [ListedModel(name=f"claude-x-{number}", window=1_000_000) for number in range(10_000)]
+    other = [ListedModel(name=f"claude-y-{number}") for number in range(10_000)]
+    found = compared(catalog.text(), "anthropic", [*new, *other], ROWS, "2026-11-30")
+    assert len(tomllib.loads(found.text)["model"]) == len(ROWS) + 100
+    assert "lists 10,000 models that are new here; the patch has the first 100" in " ".join(found.remarks)
+    assert "claude-y-99 and 9,900 more" in found.remarks[0]

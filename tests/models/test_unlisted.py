@@ -27,12 +27,9 @@ NEWEST = {
 def test_an_unlisted_model_has_the_limits_and_prices_of_its_familys_newest_row(address: str) -> None:
     model, kin = lookup(address), lookup(NEWEST[address])
     assert (model.known, model.like) == (False, kin.name)
-    assert (model.window, model.max_output, model.cache, model.effort) == (
-        kin.window,
-        kin.max_output,
-        kin.cache,
-        kin.effort,
-    )
+    assert (model.window, model.max_output, model.effort) == (kin.window, kin.max_output, kin.effort)
+    of_its_time = lookup("google:gemini-4-argon") if model.provider == "google" else kin  # no objects from there on
+    assert model.cache == of_its_time.cache
     usage = Usage(input=1_000, cache_read=5_000, output=100)
     assert prices.cost_of(model, usage) == prices.cost_of(kin, usage)
     assert prices.unchecked(model) == (

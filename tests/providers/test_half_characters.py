@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wires import WIRES, adapter_at, hello
 
 from agentnb import canonical
+from agentnb.errors import StreamBroken
 from agentnb.models.messages import Reply, StopReason, Usage
 from agentnb.providers.calling import Halves
 
@@ -103,6 +104,22 @@ def test_a_character_in_two_deltas_is_one_and_half_of_one_is_replaced(answering:
     assert (reply.text, told) == (whole, whole)
     assert [dict(call.arguments) for call in reply.calls] == [{"text": "\U0001f600 \ufffd"}]
     assert (reply.usage, reply.stop) == (Usage(input=100, output=7), StopReason.TOOLS)
+
+
+@pytest.mark.parametrize("wire", list(WIRES))
+def test_half_a_character_in_the_name_of_an_argument_is_replaced(answering: Any, wire: str) -> None:
+    reply, _ = asked(answering, wire, EVENTS[wire](["x"], {f"a{HIGH}": {f"b{LOW}": [{f"c{HIGH}": "v"}]}}))
+    assert dict(reply.calls[0].arguments) == {"a\ufffd": {"b\ufffd": [{"c\ufffd": "v"}]}}
+    assert reply.usage == Usage(input=100, output=7)
+
+
+def test_half_a_character_in_a_call_that_cannot_be_read_is_written_out(answering: Any) -> None:
+    events = EVENTS["anthropic"](["x"], {})
+    events[-5:-4] = [delta(1, {"type": "input_json_delta", "partial_json": f"{{{HIGH}"})]
+    with pytest.raises(StreamBroken, match=r"\\ud83d") as caught:
+        asked(answering, "anthropic", events)
+    str(caught.value).encode()
+    assert caught.value.spent == Usage(input=100, output=7).to_json()
 
 
 @pytest.mark.parametrize("wire", list(WIRES))

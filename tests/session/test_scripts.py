@@ -14,6 +14,9 @@ from patience import PATIENCE
 import agentnb
 from agentnb.doctor import report
 from agentnb.errors import InputError, SettingsError
+from agentnb.script import Agent
+from agentnb.session import Session
+from agentnb.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +127,11 @@ def test_a_scripts_header_is_told_with_the_project(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     project = done.stdout.partition("SEMI_STATIC")[2].partition("DYNAMIC")[0]
     assert 'requires-python = ">=3.11"\ndependencies = ["pandas<4"]\n</header>' in project
+
+
+def test_settings_beside_a_session_are_refused(tmp_path: Path) -> None:
+    """They were dropped in silence, a budget among them."""
+    session = Session(settings=Settings(home=tmp_path, model="sim:claude-sonnet-4-6"))
+    with pytest.raises(SettingsError, match="budget"):
+        Agent(session=session, budget=0.01)
+    session.close()

@@ -36,6 +36,7 @@ from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import Tool, tool
+from agentnb.durable import ownership
 from agentnb.durable.step_context import CURRENT
 from agentnb.errors import AgentnbError
 from agentnb.notebook import kernel, run_task
@@ -72,6 +73,7 @@ class JumpingClock:
 
 def open_session(place: Path) -> Session:
     """The session that a worker has, with an acting tool that leaves a line for each time it ran."""
+    ownership._keeper._shortest = 3.0  # the thread that renews leases looks each second, and so ends in one
     setup = json.loads((place / "setup.json").read_text())
     settings = Settings(model="anthropic:claude-sonnet-4-6", home=place / "home", retry_wait=1.0, **setup["settings"])
     environment = {"ANTHROPIC_BASE_URL": setup["url"], "ANTHROPIC_API_KEY": "any"}

@@ -117,6 +117,14 @@ def test_code_far_to_the_right_is_brought_into_view() -> None:
     )
 
 
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u0338", "\U0001e944"])
+def test_a_pile_of_accents_covers_no_line(mark: str) -> None:
+    shown = exact(f"x = 'a{mark * 40}'")
+    assert shown.count(mark) == 3
+    assert shown.count(f"\u27e8U+{ord(mark):04X}\u27e9") == 37
+    assert exact(f"cafe{mark}") == f"cafe{mark}"
+
+
 def test_letters_from_right_to_left_turn_nothing_around() -> None:
     code = "a = 'א' + 1 + 'ב'"
     assert exact(code) == "a = '\u200eא\u200e' + 1 + '\u200eב\u200e'"

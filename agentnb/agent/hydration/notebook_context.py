@@ -3,7 +3,7 @@ looking at live names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -83,11 +83,18 @@ class NotebookContext:
         return [run for run, _ in means.cells if run.has("figure")]
 
     def additions(
-        self, question: CellQuestion, held: HeldParts, *, count: Callable[[str], int], budget: int
+        self,
+        question: CellQuestion,
+        held: HeldParts,
+        *,
+        count: Callable[[str], int],
+        budget: int,
+        lines: Sequence[NameLine] | None = None,
     ) -> Additions:
-        """Return what the thread lacks of the notebook for this question."""
+        """Return what the thread lacks of the notebook for this question; `lines` are its names, where just looked
+        at."""
         runs = self.log.runs
-        names, entries = self._names(held, count)
+        names, entries = self._names(held, count, self.lines() if lines is None else lines)
         written, parts = self._written(question.task, held, count, budget // TEXT_SHARE)
         changes = [text for text, part in zip(written, parts, strict=True) if part["name"].startswith(CHANGES)]
         choice = choose(
@@ -134,9 +141,9 @@ class NotebookContext:
         told = without_values(run, WITHHELD) if self.schema_only else run
         return cleaned(told, self.scrub, self.scrub.of_output)
 
-    def digests(self, held: HeldParts) -> dict[str, str]:
+    def digests(self, held: HeldParts, lines: Iterable[NameLine]) -> dict[str, str]:
         """Return the digests of held cells and names as they are now: their own where nothing of them changed."""
-        now = {line.key: line.digest for line in self._lines()}
+        now = {line.key: line.digest for line in lines}
         found = {}
         for name, item in held.items():
             if name.startswith(CELL):
@@ -236,12 +243,14 @@ class NotebookContext:
                 entries.append({"name": key, "digest": "", "form": "text", "tokens": count(texts[-1]), "reason": ""})
         return texts, entries
 
-    def _lines(self) -> tuple[NameLine, ...]:
+    def lines(self) -> tuple[NameLine, ...]:
+        """Return a line on each of the names as they are now."""
         return names_of(self.namespace, self.bound())
 
-    def _names(self, held: HeldParts, count: Callable[[str], int]) -> tuple[str, list[JsonObject]]:
+    def _names(
+        self, held: HeldParts, count: Callable[[str], int], lines: Sequence[NameLine]
+    ) -> tuple[str, list[JsonObject]]:
         """Return the lines that the thread lacks of the list of names."""
-        lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
         new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
         listed = {line.key for line in lines}

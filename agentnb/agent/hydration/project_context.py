@@ -140,9 +140,11 @@ class ProjectContext:
         own = modules_in_use(self.cells, self.namespace, self.is_own) if self.project is not None else ()
         found = [self._outline(name) for name in sorted({*own, *known})]
         present = [outline for outline in found if outline is not None]
-        for outline in fitted(present, room=OUTLINE_ROOM, wanted=words_of(self.cells.code()), held=known):
+        short = sum(outline.size for outline in present) > OUTLINE_ROOM
+        wanted = words_of(self.cells.code()) if short else frozenset[str]()
+        for outline in fitted(present, room=OUTLINE_ROOM, wanted=wanted, held=known):
             self.seen.add(f"{OUTLINE}{outline.module}")
-            yield OutlinePart(outline=outline.told(self.scrub, count))
+            yield OutlinePart(outline=outline.told(self.scrub), count=count)
 
     def _outline(self, module: str) -> Outline | None:
         """Return a module's outline as its file has it; without lines where it is gone since this session saw it."""

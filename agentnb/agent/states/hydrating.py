@@ -213,7 +213,8 @@ class Hydrating:
         )
         held, budget = fresh.held, state.options.context_tokens
         changed = (*fresh.changed, *hydrator.defined_again(removed_definitions(before), count))
-        added = hydrator.additions(task, _earlier_tasks(before), held, mode=mode, count=count, budget=budget)
+        earlier = _earlier_tasks(before)
+        added = hydrator.additions(task, earlier, held, mode=mode, count=count, budget=budget, lines=fresh.lines)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room), used=added.used)
         selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), (*fresh.notes, *added.notes))

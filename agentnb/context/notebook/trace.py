@@ -14,13 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice, pairwise, takewhile
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
+
+from agentnb.errors import AgentnbError
 
 RAN_LIMIT = 5_000
 """Functions that are kept; a cell that runs more is not told better by all of them."""
 FRAMES_LIMIT = 200
 """Frames that are looked at to tell a function's depth: beyond, deeper makes no difference."""
+_OURS = str(Path(__file__).parents[2])
 _CELL = ("<module>", "<cell line:")
 """Names of a cell's own code; older IPythons name it after its line."""
 
@@ -238,7 +242,8 @@ RAISED, PASSED = "the error was raised in it", "the error passed through it"
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """Return the error, then what it was raised from or what its group holds; at most CAUSES more, each once."""
+    """Return the error, then what it was raised from or what its group holds; at most CAUSES more, each once. What
+    an error of agentnb's own was raised from is its own affair."""
     found: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting and len(found) <= CAUSES:
@@ -246,6 +251,8 @@ def chain_of(error: BaseException) -> list[BaseException]:
         if one is None or any(one is known for known in found):
             continue
         found.append(one)
+        if isinstance(one, AgentnbError):
+            continue
         waiting.append(one.__cause__ or (None if one.__suppress_context__ else one.__context__))
         waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
     return found
@@ -253,11 +260,14 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
     """Return the frames of a traceback with their lines, outermost first. What stands above the cell, and what runs
-    a magic of it, is the kernel's."""
+    a magic of it, is the kernel's. In agentnb's own code an error of its own is not looked at further."""
     found: list[tuple[FrameType, int]] = []
     step = error.__traceback__
     in_cell = False
+    own = isinstance(error, AgentnbError)
     while step is not None:
+        if own and step.tb_frame.f_code.co_filename.startswith(_OURS):
+            break
         if step.tb_frame.f_code.co_name.startswith(_CELL) and not in_cell:
             in_cell = True
             found.clear()

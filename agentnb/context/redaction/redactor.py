@@ -267,7 +267,7 @@ def _by_place(places: Places, taken: _Taken) -> Places:
     text, edits = places.text, []
     for begin, end in _windows(places):
         for name, first, last in unpacked(text[begin:end]):
-            clean = _value_of(name, text[begin + first : begin + last], taken)
+            clean = _value_of(name, text[begin + first : begin + last], taken) if names_secret(name) else None
             if clean is not None:
                 edits.append((begin + first, begin + last, clean))
     return places.edited(edits)

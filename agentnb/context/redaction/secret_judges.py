@@ -21,7 +21,7 @@ _FORMAT = re.compile(r"(?:%[sdr]|\{\w*\}|[:@/._-])+$")
 _PATH = re.compile(r"~?(?:/[\w.@+-]+)+/?$")
 _SECRET_WORD = re.compile(r"token|key|secret|passw|credential|auth", re.IGNORECASE)
 _ADDRESS = re.compile(
-    r"https?://|urn:|[\d.]+$|[\w.-]*\.(?:json|pem|txt|ya?ml|toml|ini|cfg|py)$|(?:auto|none|basic|bearer)$",
+    r"https?://|urn:|[\d.]+$|[\w.-]*\.(?:json|pem|crt|cer|txt|ya?ml|toml|ini|cfg|py)$|(?:auto|none|basic|bearer)$",
     re.IGNORECASE,
 )
 
@@ -119,9 +119,9 @@ _DIGEST = re.compile(r"(?:0x)?[0-9a-fA-F]{32,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{
 _BASE58, _BECH32 = "1-9A-HJ-NP-Za-km-z", "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _ON_CHAIN = re.compile(
     rf"0x[0-9a-fA-F]{{40}}(?:[0-9a-fA-F]{{24}})?|[{_BASE58}]{{43,44}}|[13DLTXr][{_BASE58}]{{32,34}}"
-    rf"|(?:\w+/)?[a-z]{{2,12}}1[{_BECH32}]{{38,58}}(?:/\w+)?|ibc/[0-9A-Fa-f]{{64}}|0014[0-9a-f]{{40}}|[0-9a-f]{{64}}i\d+"
+    rf"|(?:\w+/)?[a-z]{{2,12}}1[{_BECH32}]{{38,58}}(?:/\w+)?|ibc/[0-9A-Fa-f]{{64}}|0014[0-9a-f]{{40}}|[0-9a-f]{{64}}i\d+|[0-9a-f]{{15,16}}"
 )
-"""An address, a script or a hash of a chain: `token` is also what is traded there."""
+"""An address, a script or a hash of a chain; a cell of a grid. `token` names these too."""
 _RUN = re.compile(r"[A-Za-z0-9]{8,}")
 _PIECE = re.compile(r"[A-Za-z]+|\d+")
 _ELEMENT = (
@@ -145,7 +145,9 @@ def is_generated(value: str) -> bool:
 
 
 def _is_mixed_run(run: str) -> bool:
-    return len(_PIECE.findall(run)) >= 5 and bool(re.search("[a-z]", run)) and not _CODE_OF_DATA.fullmatch(run)
+    if _CODE_OF_DATA.fullmatch(run) or (len(run) < 16 and re.search(r"\dx\d", run)):  # `DMF2x81mL`
+        return False
+    return len(_PIECE.findall(run)) >= 5 and bool(re.search("[a-z]", run))
 
 
 def _is_long_and_mixed(value: str) -> bool:
@@ -163,7 +165,7 @@ _MEASURE = re.compile(r"[-+]?\d[\d.,]*[A-Za-z%]{1,4}(?:/\w{1,4})?$")
 
 def is_of_account(value: str) -> bool:
     """Return the value of `pass`, `pw` or `secret` where a user or a server is named beside it."""
-    return is_password(value) and not _MEASURE.match(value) and not value.startswith(("/", "~/"))
+    return is_password(value) and not (_MEASURE.match(value) or _ADDRESS.match(value) or value.startswith(("/", "~/")))
 
 
 def is_braced(value: str) -> bool:

@@ -102,10 +102,10 @@ _DATA_TOKENS = (
     "cell",
 )
 _NOT_DATA = "".join(f"(?<!{word}{join})" for word in _DATA_TOKENS for join in ("", "_", "-"))
-_SHORT = r"(?:pass(?:code)?|pw|pwd|secret)(?![a-z])"
+_SHORT = r"(?:pass(?:code)?|pw|pwd|psk|secret)(?![a-z])"
 _WEAK = rf"(?:(?:identity|registry)?{_NOT_DATA}token|auth|credentials?|account[_-]?key|{_SHORT})"
 _ACCOUNT = re.compile(
-    r"(?i:(?<![a-z0-9])(?:[a-z]{1,10}_|db|my|pg)?(?:user|usr|uid|login|admin|root|e-?mail|mail|smtp|imap|s?ftp|ldap|"
+    r"(?i:(?<![a-z0-9])(?:[a-z]{1,10}_|db|my|pg)?(?:user|usr|uid|login|admin|root|e-?mail|mail|smtp|imap|s?ftp|ssh|ldap|"
     r"[a-z]{0,9}sql|db|database|mongo|redis|wifi|ssid|proxy)(?:name|_?id|pass|pw)?(?![a-z0-9])|\bpwd[\"']?[ \t]*[:=])"
 )
 """A user or a server, named beside a short word, says that it is a password's."""
@@ -145,7 +145,9 @@ _QUOTED = (
     r"(?P<secret>(?:\\.|(?!(?P=quote))[^\\\n]){4,300}?)(?P=escape)(?P=quote)"
 )
 _BARE = r"(?P<secret>[^\s\"',;)\]}(\x1b]{6,300}+)(?![\w(])"
-_EITHER = r"[rbuf]{0,2}\\{0,2}[\"']{0,3}(?P<secret>[\w!$^*~?.+/:%-]{8,2000}+={0,2})(?<!:)(?=[\s\"',;)\]}<&#\\\x1b]|$)"
+_EITHER = (
+    r"(?:[rbuf]{0,2}\\{0,2}[\"']{1,3})?(?P<secret>[\w!$^*~?.+/:%-]{8,2000}+={0,2})(?<!:)(?=[\s\"',;)\]}<&#\\\x1b]|$)"
+)
 _AUTHORIZATION = r"(?i:\bauthorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?basic)[ \t]{1,4}"
 _FIRST = r"\([ \t]{0,4}[rbuf]{0,2}(?P<first>[\"'])[^\"'\n]{1,80}(?P=first)[ \t]{0,4},[ \t]{0,4}"
 _URL = r"(?<![a-z0-9])[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>\[]{0,100}:"
@@ -226,7 +228,7 @@ _IN_PLACE = (
     *(
         _named(  # a form's field, a manifest's variable, a setting in XML
             rf"(?i:\b(?:name|key)[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}[\"']?)[\w.-]{{0,60}}?{name}"
-            rf"[\"']?[^<>{{}}\n]{{0,100}}?[\s,]{{1,60}}(?i:[\"']?\bvalue[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}){value}",
+            rf"(?>[\"']?[^<>{{}}\n]{{0,100}}?[\s,]{{1,60}}(?i:[\"']?\bvalue[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}})){value}",
             *("name", "key"),
             judge=judge,
         )
@@ -464,7 +466,7 @@ SHAPES: tuple[Shape, ...] = (
         replace(
             _assigned(
                 rf"(?i:(?:db|user|root|admin|bind|smtp|ftp|mail)?{_SHORT}{_EQUALS}){value}",
-                *("pass", "pw", "secret"),
+                *("pass", "pw", "psk", "secret"),
                 judge=is_of_account,
                 before=5,
             ),

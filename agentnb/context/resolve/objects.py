@@ -161,7 +161,27 @@ class LiveObjects:
         return self._named(file, f"{qualname}.{name}")
 
     def of_class(self, cls: type) -> Definition | None:
-        return library.of_class(cls) or self._named(*self._home(cls))
+        known = library.of_class(cls)
+        if known is not None:
+            return known
+        file, name = self._home(cls)
+        found = self._named(file, name)
+        if file is not None and found is not None:
+            self._note_patched(cls, file, name)
+        return found
+
+    def _note_patched(self, cls: type, file: FileDefinitions, name: str) -> None:
+        """Note which methods of a class were replaced since it was made: its text is told all the same."""
+        for member, value in list(static_inspect.class_dict(cls).items()):
+            entry, inner = file.chosen.get(f"{name}.{member}"), static_inspect.unwrap(value)
+            if entry is None or entry.kind != "method" or not static_inspect.is_a(inner, FunctionType):
+                continue
+            decorated = file.python_of(entry).startswith("@")  # then it may be any function, rightly
+            if not decorated and inner.__code__.co_qualname != entry.name:
+                runs = static_inspect.function_name(inner)[1]
+                self.notes[
+                    f"{name}.{member} was replaced in the kernel: {runs} runs, not what the class's text says"
+                ] = None
 
     def _named(self, file: FileDefinitions | None, name: str) -> Definition | None:
         """Return a definition of this file; of a cell, with what other cells import for it."""

@@ -35,12 +35,12 @@ class Outline:
         """Count the characters."""
         return sum(len(line.text) for line in self.lines)
 
-    def told(self, scrub: Callable[[str], str], count: Callable[[str], int]) -> Outline:
-        """Without secrets, and with its tokens counted."""
+    def told(self, scrub: Callable[[str], str]) -> Outline:
+        """Return it without secrets."""
         whole = "\n".join(line.text for line in self.lines)
-        has_secrets = scrub(whole) != whole  # once for all of them is faster, and hardly ever finds anything
-        lines = (replace(line, text=scrub(line.text)) for line in self.lines) if has_secrets else self.lines
-        return replace(self, lines=tuple(replace(line, tokens=count(line.text)) for line in lines))
+        if scrub(whole) == whole:  # once for all of them is faster, and hardly ever finds anything
+            return self
+        return replace(self, lines=tuple(replace(line, text=scrub(line.text)) for line in self.lines))
 
 
 def text_of(lines: Iterable[Line]) -> str:

@@ -122,11 +122,10 @@ class Import:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
     """Holds one entry of a file's outline: the name inside the file, and its signature at the margin. A class's members
-    are entries of their own. `tokens` is an estimate, 0 where none was made."""
+    are entries of their own."""
 
     name: str
     text: str
-    tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ _RETURNED = re.compile(r"^:returns?\s*:", re.MULTILINE)
 _ENTRY = re.compile(r"^(\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?:\(([^\n]*)\))?\s*:\s*([^\n]*)$", re.MULTILINE)
 
 
+@lru_cache(READ)
 def brief(signature: str, docstring: str, *, name: str, code: str) -> str:
     """Return what is told of a function or class that `code` calls by this `name`."""
     used = parameters_used(signature, name, code)

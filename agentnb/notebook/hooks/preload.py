@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from agentnb.settings import KEY_VARIABLES, Settings
 
@@ -53,6 +55,28 @@ def sdk_of(settings: Settings) -> str:
 
 
 _NAMES = {"anthropic": ("claude",), "google": ("gemini",), "openai": ("gpt", "o1", "o3", "o4"), "local": ()}
+
+
+def found_at_once(shell: Any, info: Any) -> set[str]:
+    """Note for `inspect` that a cell's code is of `__main__`. Return what was noted: its file by both its names.
+
+    For each frame of a traceback IPython asks which module it is of. A cell's file is no module's. So all are gone
+    through: an SDK brings three thousand, and a RecursionError has as many frames.
+    """
+    noted = set[str]()
+    with contextlib.suppress(Exception):  # `inspect` may keep its map elsewhere one day
+        code, count = info.transformed_cell or info.raw_cell, shell.execution_count
+        for number in (count - 1, count):  # which of them is this cell's differs between IPython's versions
+            name = shell.compile.get_code_name(info.raw_cell, code, number)
+            noted |= {name, os.path.normcase(os.path.abspath(name))}  # noqa: PTH100 - as `inspect` makes it
+        inspect.modulesbyfile.update(dict.fromkeys(noted, "__main__"))
+    return noted
+
+
+def forget(files: Iterable[str]) -> None:
+    """Take back what `found_at_once` noted."""
+    for file in files:
+        getattr(inspect, "modulesbyfile", {}).pop(file, None)
 
 
 def _load(names: Sequence[str]) -> None:

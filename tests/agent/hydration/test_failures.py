@@ -34,6 +34,19 @@ def notebook_of_failures() -> Any:
     return run
 
 
+def test_an_error_of_ours_is_told_without_our_frames_and_without_what_lies_below(notebook_of_failures: Any) -> None:
+    told = notebook_of_failures("import agentnb\nagentnb.AgentStateMachine().execute_step('nobody')")
+    assert told.count("cell, line 2") == 1
+    assert "RunUnknown" in told
+    assert "durable" not in told
+    told = notebook_of_failures(
+        "from agentnb.errors import ConnectionFailed\n"
+        "try: 1 / 0\nexcept ZeroDivisionError as error: raise ConnectionFailed('no way') from error"
+    )
+    assert "no way" in told
+    assert "division by zero" not in told
+
+
 SECRET = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc" * 2
 
 

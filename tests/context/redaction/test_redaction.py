@@ -386,6 +386,10 @@ def test_harmless_lines_stay(line: str) -> None:
         "password, a = '",
         "İpw='abc1234'",
         "password = a = ",
+        'name="key" value=',
+        "pass name: token, value: ",
+        "Client('a', ",
+        "x: 1, 'token': 2, 'key': ",
     ],
 )
 def test_hostile_text_is_looked_through_in_time(unit: str) -> None:

@@ -613,3 +613,36 @@ def test_a_function_whose_file_was_edited_since_it_was_imported_says_so(notebook
     assert resolver.notes == (), "moved down, and the same"
     assert "return 2" in found(resolver, "a.m").source
     assert resolver.notes == ("late.A.m was edited since it was imported: the kernel runs the earlier version",)
+
+
+PATCHED = """
+    import functools
+    class Base:
+        def fit(self): return 1
+        def same(self): return self.fit()
+        @functools.lru_cache
+        def kept(self): return 2
+        @property
+        def size(self): return 3
+        alias = same
+    class Own(Base):
+        def same(self): return super().same()
+"""
+
+
+@pytest.mark.parametrize("where", ["file", "cell"])
+def test_a_class_in_which_a_cell_replaced_a_method_says_so(notebook, write: Write, where: str) -> None:
+    if where == "file":
+        write("patchy.py", PATCHED)
+        notebook.run("from patchy import *")
+    else:
+        notebook.run(PATCHED)
+    resolver = notebook.resolver
+    assert found(resolver, "Base").source
+    assert found(resolver, "Own").source
+    assert resolver.notes == (), "decorators, properties and overrides are in the text"
+    notebook.run("def other(self): return 4\nBase.fit = other")
+    resolver = notebook.resolver
+    assert found(resolver, "Base").source
+    assert resolver.notes == ("Base.fit was replaced in the kernel: other runs, not what the class's text says",)
+    assert found(resolver, "Base.fit").name == "other", "the method itself is the one that runs"

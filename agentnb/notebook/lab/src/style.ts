@@ -12,6 +12,10 @@ export const STYLE = `
   color: var(--jp-ui-font-color1);
   font-size: var(--jp-ui-font-size1);
 }
+@media (width <= 760px) { /* there a cell's number stands above it, and not at its side */
+  .agentnb-row { padding-left: var(--jp-cell-collapser-width); }
+  .agentnb-proposal { margin-left: var(--jp-cell-collapser-width); }
+}
 .jp-Cell:has(.agentnb-proposal) .agentnb-offered { display: none; }
 .agentnb-heading, .agentnb-note { margin: 0 0 6px 0; }
 .agentnb-note:empty { display: none; }
