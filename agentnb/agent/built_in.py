@@ -15,7 +15,7 @@ from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Lost, lost_calls
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.request_planner import Preparing
-from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
+from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document, state_of
 from agentnb.agent.state import AgentState
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
@@ -85,6 +85,7 @@ class BuiltInAgent:
             accept_versions=bool(answers.get("accept-versions")),
             take_over=bool(answers.get("take-over")),
         )
+        self._services.resumed_at[run_id] = state_of(self._machine.get(run_id).context).replies
         allowed = [
             question
             for question in self.questions(run_id)

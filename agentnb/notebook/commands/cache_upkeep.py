@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, InputError, ProviderError, RequestRefused, RunUnknown
 from agentnb.models import catalog, prices
+from agentnb.models.catalog import LOCAL
 from agentnb.models.messages import Usage
 from agentnb.notebook.commands.subcommands import show_table
 from agentnb.notebook.kernel import last_run
@@ -20,6 +21,7 @@ from agentnb.providers.promptcache import (
     ObjectProvider,
     Warm,
     address_of,
+    is_free,
     layer_spans,
     ours,
     span,
@@ -172,7 +174,9 @@ def _show_held(title: str, session: Session, objects: list[HeldObject], notes: l
     stays = f"Spent on keeping prompts warm in this session: ${session.objects.spent:.4f}."
     if any(held.scope.startswith("sim:") for held in objects):
         stays += f" {_PRETENDED}"
-    ends = f"{'It is' if len(objects) == 1 else 'They are'} deleted when the kernel ends, or by %agent_cache clear."
+    subject = "It is" if len(objects) == 1 else "They are"
+    stay = all(held.scope == LOCAL for held in objects)  # files, see CacheObjects.leave
+    ends = f"{subject} deleted {'then' if stay else 'when the kernel ends'}, or by %agent_cache clear."
     show_table(title, ("model", "tokens", "lives for", "storage", "name"), rows, [*(notes or []), stays, ends])
 
 
@@ -186,6 +190,8 @@ _PRETENDED = "Simulated: nothing was charged."
 
 def _storage(held: HeldObject, now: float) -> str:
     model = catalog.lookup(address_of(held))
+    if is_free(model):
+        return "free"
     if not prices.storage_price(model):
         return "unknown"
     return f"${prices.storage_cost(model, tokens=held.tokens, seconds=held.until - now):.4f}"
