@@ -17,6 +17,7 @@ from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.tool import NO_ANSWER, Outcome, ToolBox
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal.records import AWAITING
+from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall
 
 EVENT = "APPROVAL"
@@ -148,10 +149,10 @@ class Decision:
         """Return what the word alone makes of the call, in words for the model; None where it may run."""
         if self.question.asks:
             said = f"The person answers: {self.reason}" if self.approved and self.reason else f"No answer. {NO_ANSWER}"
-            return Outcome(text=said)
+            return Outcome(text=unframed(said))
         if self.approved:
             return None
-        why = f" They say: {self.reason}" if self.reason else ""
+        why = f" They say: {unframed(self.reason)}" if self.reason else ""
         return Outcome(
             text=f"Denied: the person was shown this call of {self.question.tool} and did not approve it; nothing of "
             f"it ran.{why}\nGo on without it; do not ask for the same again.",

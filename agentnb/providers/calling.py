@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
+    AccessRefused,
     AgentnbError,
     CallTimeout,
     ConnectionFailed,
@@ -34,6 +35,7 @@ from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.reading import MISREAD, Halves, read, unreadable
 from agentnb.providers.transport import (
+    LINES_OF_TOKEN,
     LIST_TIMEOUT,
     SHORT_WAIT,
     CallCut,
@@ -77,6 +79,7 @@ class Calling:
     """
 
     vendor: ClassVar[Vendor]
+    lines_of_token: ClassVar[int] = LINES_OF_TOKEN
 
     def __init__(
         self, model: Model, *, clock: Clock, key: str | None = None, base_url: str | None = None, scope: str = ""
@@ -185,6 +188,7 @@ class Calling:
             longest_wait=wire.retry_wait,
             hands_back=wire.hands_back,
             most_tokens=wire.most_tokens,
+            lines_of_token=self.lines_of_token,
         )
         fell_back, tries = False, 0
         while True:
@@ -249,20 +253,29 @@ class Calling:
 
     @contextlib.contextmanager
     def _errors_are_ours(self) -> Iterator[None]:
-        """Around what an SDK does: its errors become ours, and no key stands in their words.
-
-        A refusal may repeat the key. What fits no header stands in the error about that.
-        """
+        """Around what an SDK does: its errors become ours, without a key."""
         try:
             with self._errors_translated():
                 yield
         except AgentnbError as error:
-            for key in self._keys():
-                error.what, error.about = (text.replace(key, "[key]") for text in (error.what, error.about))
-                if key in str(error.__cause__):
-                    error.__cause__ = None
-            error.args = (error.what,)
+            self._take_keys_out(error)
             raise
+
+    def _take_keys_out(self, error: AgentnbError) -> None:
+        """Take the keys out of an error's words and of its causes.
+
+        A refusal may repeat the key. What fits no header stands in the error about that. The SDK's frames go too: their
+        locals hold the request, which IPython's verbose tracebacks print.
+        """
+        keys, below = self._keys(), error.__cause__ or error.__context__
+        for key in keys:
+            error.what, error.about = (text.replace(key, "[key]") for text in (error.what, error.about))
+        error.args = (error.what,)
+        while below is not None and below.__traceback__ is not None:
+            below.__traceback__ = None
+            if any(key in f"{below} {below!r}" for key in keys):
+                below.args, error.__cause__ = ("it repeats the key",), None
+            below = below.__cause__ or below.__context__
 
     def _keys(self) -> list[str]:
         """Return what the SDK may have sent as a key, in each form that an error may have."""
@@ -332,7 +345,7 @@ class Calling:
         transport = self._require_transport()
         transport.expect_attempts()
         trace.streamed = False
-        with self._errors_are_ours():
+        with self._errors_are_ours(), lost.unless_it_comes_through(lambda: self._used_unread(wire)):
             whole = self._whole(client, wire)
         trace.first_event = trace.finished = self._clock.monotonic()
         with lost.unless_it_comes_through(lambda: self.used(wire, whole)):
@@ -341,6 +354,13 @@ class Calling:
                 if isinstance(part, Text):
                     on_text("text", part.text)
             return reply
+
+    def _used_unread(self, wire: Wire) -> Usage:
+        """Return what a whole reply says that it used, though the SDK cannot read the rest of it."""
+        try:
+            return self.used(wire, canonical.load_foreign(self._require_transport().body.decode()))
+        except MISREAD:
+            return Usage()
 
     def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         if not wire.stream:
@@ -417,10 +437,20 @@ class Calling:
     def _surely_without_key(self) -> bool:
         return self._key is None and self._base_url is None and self.vendor.surely_without_key()
 
+    def _check_keys(self) -> None:
+        """Refuse a key that no header can carry, as one is that was copied from where its end is dots."""
+        for name in self.vendor.keys:
+            if not (self._key or os.environ.get(name, "")).isascii():
+                raise AccessRefused(
+                    f"the key for {self.vendor.label} has characters that no key has: nothing was sent",
+                    todo=f"Check {name}: a page may have shown it with its end left out.",
+                )
+
     def _connect(self) -> Any:
         if self._client is None:
             if self._surely_without_key():
                 raise self.vendor.missing_key()
+            self._check_keys()
             self._opened_with = self._variables()
             transport = Transport(self._clock, trust_environment=not self.simulated)
             try:

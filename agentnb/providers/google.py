@@ -6,7 +6,10 @@ recorded traffic and the SDK's own values decode alike.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, assert_never
@@ -41,7 +44,7 @@ from agentnb.models.messages import (
 )
 from agentnb.providers.base import Mark, Wire
 from agentnb.providers.calling import Calling
-from agentnb.providers.reading import cut_off
+from agentnb.providers.reading import MISREAD, cut_off
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
 from agentnb.providers.vendor import GOOGLE as VENDOR
 
@@ -292,6 +295,7 @@ class GoogleProvider(Calling):
     """
 
     vendor = VENDOR
+    lines_of_token = 1  # a chunk has two lines and many tokens
     client_options: JsonMapping = MappingProxyType({})
 
     @classmethod
@@ -391,8 +395,13 @@ class GoogleProvider(Calling):
         return bool(self.client_options.get("enterprise", self.client_options.get("vertexai", by_variable)))
 
     def _stream(self, client: Any, wire: Wire) -> Iterator[JsonMapping]:
-        for chunk in client.models.generate_content_stream(**_request(wire.body)):
-            yield _plain(chunk)
+        try:
+            for chunk in client.models.generate_content_stream(**_request(wire.body)):
+                yield _plain(chunk)
+        except MISREAD:  # the SDK gives nothing of a chunk where it cannot read one field
+            if use := _use_in(self._require_transport().tail):
+                yield {"usageMetadata": use}
+            raise
 
     def _whole(self, client: Any, wire: Wire) -> JsonMapping:
         return _plain(client.models.generate_content(**_request(wire.body)))
@@ -460,6 +469,19 @@ def _plain(value: Any) -> JsonObject:
         out = type(value).model_validate(storable(value.model_dump(**how))).model_dump(mode="json", **how)
     out.pop("sdkHttpResponse", None)
     return out
+
+
+def _use_in(tail: bytes) -> JsonObject:
+    """Return the last `usageMetadata` in the end of a stream; empty where there is none."""
+    text = tail.decode("utf-8", "replace")
+    for found in reversed(list(_USE.finditer(text))):
+        with contextlib.suppress(ValueError, RecursionError):
+            use: JsonObject = json.JSONDecoder().raw_decode(text, found.end())[0]
+            return use
+    return {}
+
+
+_USE = re.compile(r'(?<!\\)"usageMetadata"\s*:\s*(?=\{)')
 
 
 def translate(error: Exception) -> AgentnbError:

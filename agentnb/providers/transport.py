@@ -41,6 +41,7 @@ MOST_LINES = 400_000  # of any streamed reply; an SDK takes 0.16 ms of CPU to re
 FREE_LINES = 20_000  # of a streamed reply, besides those of its tokens: pings, summaries, calls of tools
 LINES_OF_TOKEN = 4  # of a streamed reply for each token that was asked for: an event of a token has three
 MOST_UNFOLDED = 100  # bytes that a byte of a long stream may unfold to: events shrink about tenfold
+TAIL = 16_000  # bytes of a stream that are kept: what was used stands at an event's end
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 ASKS_TO_WAIT = (429, 503, 529)  # those of them by which a provider says: later
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # environment variables that name others than the system's
@@ -178,6 +179,7 @@ class Transport:
         self._most_lines = MOST_LINES
         self._final: httpx2.Response | None = None  # the answer of a provider that asked for a longer wait
         self._answer: httpx2.Response | None = None
+        self.tail = b""  # the end of the stream, as far as it has come
         self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
         self.client = httpx2.Client(
@@ -197,17 +199,18 @@ class Transport:
         hands_back: bool = False,
         silence: float = READ_TIMEOUT,
         most_tokens: int = MOST_LINES,
+        lines_of_token: int = LINES_OF_TOKEN,
     ) -> CallTrace:
         """Return a fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
 
-        A stream has no more lines than `most_tokens` tokens have.
+        A stream has no more lines than `most_tokens` tokens have, with `lines_of_token` for each.
         Who asks for more than `longest_wait` seconds is not asked again; with `hands_back` nobody who asks for a wait.
         Who sends nothing for `silence` seconds is given up.
         """
         self._cancelled.clear()
         self._on_wait = on_wait or _say_nothing
         self.longest_wait, self._hands_back, self._silence = longest_wait, hands_back, silence
-        self._most_lines = min(MOST_LINES, FREE_LINES + LINES_OF_TOKEN * most_tokens)
+        self._most_lines = min(MOST_LINES, FREE_LINES + lines_of_token * most_tokens)
         self.trace = CallTrace(started=self._clock.monotonic())
         self.expect_attempts()
         return self.trace
@@ -309,6 +312,7 @@ class Transport:
         refused = response.status_code >= 300
         streamed = "event-stream" in response.headers.get("content-type", "")
         total = piece = lines = 0
+        self.tail = b""
         for data in read(size):
             if self.cancelled:  # a byte that came before it may unfold for long
                 raise CallCut
@@ -324,6 +328,8 @@ class Transport:
             if piece > MOST_OF_PIECE or total > most or (self.trace.streamed and lines > self._most_lines):
                 response.close()
                 raise TooMuch(f"{total:,} bytes in {lines:,} lines" if self.trace.streamed else f"{total:,} bytes")
+            if self.trace.streamed:
+                self.tail = (self.tail + data)[-TAIL:]
             yield data
 
     def _wait_before_retry(self, response: httpx2.Response) -> None:

@@ -268,7 +268,8 @@ def turned_away(incoming: Incoming) -> HttpAnswer | None:
     """Refuse what a web page could send: by another host's name, from another origin, or as a form or text."""
     origin = incoming.headers.get("origin")
     hosts = [f"//{incoming.headers.get('host', '')}", *([origin] if origin is not None else [])]
-    if not all(_is_loopback(address) for address in hosts):
+    unnamed = origin is None and incoming.headers.get("sec-fetch-site") == "cross-site"  # an image's, or a link's
+    if unnamed or not all(_is_loopback(address) for address in hosts):
         return _refusal(
             403, "Only programs on this machine may ask: Host, and Origin where there is one, are loopback."
         )

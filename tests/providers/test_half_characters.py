@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wires import WIRES, adapter_at, hello
 
 from agentnb import canonical
-from agentnb.errors import StreamBroken
+from agentnb.errors import ProviderError, StreamBroken
 from agentnb.models.messages import Reply, StopReason, Usage
 from agentnb.providers.calling import Halves
 
@@ -145,3 +145,32 @@ def test_any_text_is_told_as_it_is_in_the_reply_however_it_is_cut(text: str, dat
     assert "".join(told) == canonical.well_formed(text)
     canonical.well_formed(text).encode()
     assert canonical.well_formed(canonical.well_formed(text)) == canonical.well_formed(text)
+
+
+BROKEN_PARTS = [
+    {"text": "x", "thoughtSignature": HIGH},
+    {"inlineData": {"mimeType": "image/png", "data": f"{LOW}AA"}},
+    {"executableCode": {"code": "x", "language": HIGH}},
+    {"codeExecutionResult": {"outcome": LOW, "output": "x"}},
+    {"text": 7},
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("part", BROKEN_PARTS)
+def test_a_chunk_that_the_sdk_cannot_read_has_its_usage_counted(answering: Any, part: Any, stream: bool) -> None:
+    """Google's SDK gives nothing of a chunk where one field is not of its kind; what it cost is told all the same."""
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": 100, "candidatesTokenCount": 7, "totalTokenCount": 107}
+    whole = {"candidates": [candidate], "usageMetadata": usage, "responseId": "r"}
+    body = sse([whole]) if stream else json.dumps(whole).encode()
+    with answering(200, body, {"content-type": "text/event-stream" if stream else "application/json"}) as answer:
+        made = adapter_at("google", answer.url)
+        request = replace(made.encode(hello(made), (), previous_message=None), attempts=1, stream=stream)
+        spent = None
+        try:
+            spent = made.ask(request, lambda kind, text: None).reply.usage.to_json()
+        except ProviderError as error:
+            spent = error.spent
+        made.close()
+    assert spent == Usage(input=100, output=7).to_json()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import acp
@@ -54,9 +55,17 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def connected(person: Person, python: list[str], home: Path, *, speed: str = "0") -> AsyncIterator[Any]:
+async def connected(
+    person: Person,
+    python: list[str],
+    home: Path,
+    *,
+    speed: str = "0",
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[Any]:
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     env = kept | {"AGENTNB_HOME": str(home), "AGENTNB_MODEL": "sim:claude-sonnet-4-6", "AGENTNB_SIM_SPEED": speed}
+    env |= variables
     process: Any = None
     try:
         spawned = acp.spawn_agent_process(person, *python, "-m", "agentnb", "acp", env=env)

@@ -216,6 +216,7 @@ def test_faults_and_time_by_the_admin_pages(sim: Simulator, client: Any, get: Ca
         ({"host": "[broken"}, 403),
         ({"origin": "https://example.org"}, 403),
         ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
     ],
 )
 @pytest.mark.parametrize("path", ["/sim/faults", "/v1/messages/count_tokens"])

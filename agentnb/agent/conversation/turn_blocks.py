@@ -111,7 +111,7 @@ def plain(blocks: Iterable[Block]) -> list[Block]:
         if isinstance(part, ToolCall):
             part = Text(f"(called {part.name} with {canonical.dump(dict(part.arguments)).decode()})")
         elif isinstance(part, ToolResult):
-            part = Text(f"(result of {part.name})\n{part.text}")
+            part = Text(f"(result of {unframed(part.name)})\n{part.text}")
         out.append(replace(block, content=part))
     return out
 
@@ -202,6 +202,20 @@ def block_weight(content: Content) -> int:
     if isinstance(content, Image):
         return max(1, content.width * content.height // 750)
     return pieces(block_text(content))
+
+
+THOUGHTS = 50
+"""Texts of thinking that a run keeps for people when its blocks are rewritten: the newest."""
+
+
+def shown_thoughts(state: AgentState) -> tuple[str, ...]:
+    """Return the thinking that this turn showed, in order, also where its blocks no longer hold it."""
+    return (*state.thoughts, *thoughts(block for block in state.blocks if block.step >= state.thoughts_since))
+
+
+def thoughts_kept(state: AgentState) -> AgentState:
+    """Return the state with the thinking of its blocks kept beside them, before they are rewritten."""
+    return replace(state, thoughts=shown_thoughts(state)[-THOUGHTS:], thoughts_since=state.replies + 1)
 
 
 def thoughts(blocks: Iterable[Block]) -> list[str]:

@@ -111,7 +111,8 @@ class Children:
         names = offered if asked is None else list(asked)
         if missing := [name for name in names if name not in offered]:
             known = ", ".join(offered) or "none"
-            return Outcome(text=f"A child cannot have {', '.join(missing)}. It can have: {known}.", is_error=True)
+            said = f"A child cannot have {', '.join(missing)}. It can have: {known}."
+            return Outcome(text=unframed(shorten(said)), is_error=True)
         return DelegatedPart(
             number=proposed.number,
             run_id=f"{current.run_id}/{current.step}/{proposed.number}",
@@ -204,7 +205,8 @@ class Batch:
         except RunInterrupted:
             raise
         except AgentnbError as error:
-            ended = ChildEnd(outcome=Outcome(text=f"The child could not go on: {error.what}.", is_error=True))
+            said = unframed(f"The child could not go on: {error.what}.")
+            ended = ChildEnd(outcome=Outcome(text=said, is_error=True))
         finally:
             stop()
             self._agents.put(agent)
@@ -242,7 +244,7 @@ class Batch:
             context="none" if parent.options.context == "none" else "marks",
         )
         return AgentState(
-            task=part.task,
+            task=unframed(part.task),
             thread=part.run_id,
             options=options,
             segment=Segment(root=parent.segment.root),

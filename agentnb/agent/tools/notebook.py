@@ -10,6 +10,7 @@ from agentnb.agent.tools.plan import LONGEST, MOST, PlanItem
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import JsonMapping
+from agentnb.models.framing import unframed
 
 MAX_CHOICES = 6
 MAX_NAMES = 200
@@ -48,7 +49,7 @@ class NotebookTools:
         """List the notebook's names that hold something now: type, and shape or length. No side effects."""
         found = self.names(pattern)
         more = [f"… and {len(found) - MAX_NAMES:,} more; ask with a pattern."] if len(found) > MAX_NAMES else []
-        return Outcome(text="\n".join([*found[:MAX_NAMES], *more]) or "No name.")
+        return Outcome(text=unframed("\n".join([*found[:MAX_NAMES], *more])) or "No name.")
 
     def run_code(self, code: Annotated[str, "Python source; the last expression's value is returned."]) -> Outcome:
         """Run Python in the person's kernel, with their variables, and get what was printed and the value of the last

@@ -58,8 +58,12 @@ def plain(value: object) -> str:
 
 
 def class_name(cls: type) -> tuple[str, str]:
-    """Return (module, qualified name) of a class."""
-    return plain(_type_module(cls)), plain(_type_qualname(cls))
+    """Return (module, qualified name) of a class. One that code without a `__name__` made has no module."""
+    try:
+        module = plain(_type_module(cls))
+    except AttributeError:
+        module = ""
+    return module, plain(_type_qualname(cls))
 
 
 def function_name(function: FunctionType) -> tuple[str, str]:

@@ -117,23 +117,22 @@ def _warm_prefix(session: Session, call: Call, provider: Provider) -> None:
             todo="It grows with every turn.",
         )
     usage = provider.prewarm(provider.encode(call.prompt, call.marks, previous_message=None))
-    now = session.clock.now()
-    entries = warm_entries(replace(call, at=now), usage)
-    session.ledger.record(entries, now)
-    session.objects.spent += prices.cost_of(call.model, usage).total or 0.0
+    call = replace(call, at=session.clock.now())
+    entries = warm_entries(call, usage)
+    session.ledger.record(entries, call.at)
+    session.objects.spent += call.price(usage).total or 0.0
     _show_warmed(session, call, usage, entries)
 
 
 def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]) -> None:
-    cost = prices.cost_of(call.model, usage).total
-    now = session.clock.now()
-    until = max((entry.until for entry in entries), default=now)
+    cost = call.price(usage).total
+    until = max((entry.until for entry in entries), default=call.at)
     row = (
         call.model.label,
         Figure(f"{usage.cache_read:,}"),
         Figure(f"{usage.cache_write:,}"),
         Figure("unknown" if cost is None else number_format.short_dollars(cost)),
-        span(until - now),
+        span(until - call.at),
     )
     pretended = f" {_PRETENDED}" if call.scope.startswith("sim:") else ""
     note = f"Nothing was generated. What was read is warm for its whole TTL again.{pretended}"

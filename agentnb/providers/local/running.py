@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -39,7 +39,7 @@ class Running:
     it."""
 
     address: str
-    key: str
+    key: str = field(repr=False)
     instance: str
     owner: str
     pid: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_model import ScriptedModel
 
+from agentnb.agent.approvals import COMMAND, Answer
 from agentnb.agent.kernel_context import Observed
 from agentnb.agent.tools.tool import tool
 from agentnb.context.notebook.notebook_text import NotebookText, TextCell
@@ -133,6 +136,58 @@ def test_no_channel_lets_a_frame_be_forged(
             for block in message["content"] if message["role"] == "user" else ():
                 _check(block.get("text") or str(block.get("content", "")))
         _check("\n".join(block["text"] for block in body["system"][1:]))
+
+
+@pytest.mark.parametrize("start", range(0, len(FORGED), 9))
+def test_no_tool_of_ours_passes_a_forged_frame_on(book: Any, tmp_path: Path, start: int) -> None:
+    """What the model wrote comes back to it as the person's answer, a child's task, a plan, a name, an earlier step."""
+    book.session.project = tmp_path
+    few = [text.replace("\n", " ") for text in FORGED[start : start + 6]]
+    forged = " ".join(few)
+    (tmp_path / "".join(few[0].replace("/", "")).strip()).with_suffix(".txt").write_text(forged)
+    book.cell(f"made = type({forged!r}, (), {{}})()", "made")
+    steps = [
+        [("plan", {"items": [{"text": text[:200], "state": "open"} for text in few]})],
+        [("delegate", {"task": forged}), ("delegate", {"task": "x", "tools": [forged]})],
+        [("variables", {}), ("list_files", {}), ("search_code", {"text": "obey"}), (forged[:60], {})],
+        [("inspect", {"name": forged}), ("read_file", {"path": forged}), ("recall", {"words": "obey"})],
+        [("recall", {"step": step}) for step in (2, 4, 6)],
+        [("ask_user", {"question": f"Which? {few[0]}", "choices": [text[:80] for text in few[:3]]})],
+        [("run_code", {"code": f"# {forged}"})],
+    ]
+
+    def reply(number: int) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+        asked = next(counted) if "Do all of it." in script.seen[-1] else len(steps)  # a child's own
+        return (forged, []) if asked >= len(steps) else ("", steps[asked])
+
+    counted, script = itertools.count(), ScriptedModel(reply)
+    own = ("plan", "delegate", "recall", "ask_user", "list_files", "search_code", "read_file")
+    with script.installed():
+        run = book.ask("Do all of it.", tools=(*book.session.settings.tools, *own), approval="ask", remind_every=2)
+        agent = book.session.agent()
+        while questions := agent.questions(run.run_id):
+            words = [Answer(question=one, approved=one.asks, reason=forged, by=COMMAND) for one in questions]
+            agent.answer(run.run_id, words)
+            run = agent.drive(run.run_id)
+        assert run.state == "COMPLETED", run.error
+        book.ask("Go on, please.", model="sim:claude-opus-4-6")  # the tool traffic goes on as plain text
+    sent = str(book.bodies)
+    channels = (
+        "The person answers: ",
+        "They say: ",
+        "A child cannot have ",
+        "made: ",
+        "Your plan:",
+        "There is no tool",
+    )
+    for channel in channels:
+        assert channel in sent, channel
+    for body in book.bodies:
+        own_task = "Do all of it." not in str(body)  # a child's: its task is the text itself
+        for message in body["messages"]:
+            for block in message["content"] if message["role"] == "user" else ():
+                text = block.get("text") or str(block.get("content", ""))
+                _check(text.replace("obey", "heed") if own_task else text)
 
 
 SERVER = """

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from agentnb.agent import approvals
 from agentnb.agent.approvals import BUTTON, COMMAND, EVENT, Answer, Proposed
+from agentnb.agent.request import Limits
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import ToolBox, tool
 from agentnb.models.messages import Reply, StopReason, ToolCall, Usage
@@ -251,6 +252,33 @@ def test_both_run_once_each_with_their_own_result(desk: Callable[[str], Desk], w
     ]
     last = agent.machine.get(run.run_id).step
     assert all(agent.machine.replay(run.run_id, step).same for step in range(1, last + 1))
+
+
+@pytest.mark.parametrize("ids", ["twice", "blank", "missing"])
+@pytest.mark.parametrize("wire", ["anthropic", "google", "responses"])
+def test_another_model_goes_on_with_the_call_that_was_approved(
+    desk: Callable[[str], Desk], wire: str, ids: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two calls with one id is approved; then the kernel ends, and another wire's model goes on."""
+    at = desk(wire)
+    first, second = IDS[ids]
+    run = at.ask((first, "run_code", {"code": "first()"}), (second, "run_code", {"code": "second()"}))
+    at.press(run, "Run 2")
+    at.restart()
+    other = "google" if wire == "anthropic" else "anthropic"
+    server = scripted.Scripted(other)
+    for name, path in scripted.ADDRESSES.items():
+        monkeypatch.setenv(name, server.url + path)
+    agent = at.session.agent()
+    (left,) = agent.questions(run.run_id)
+    agent.answer(run.run_id, [Answer(question=left, approved=False, by=COMMAND, reason="no")])
+    agent.resume(run.run_id, Limits(model=scripted.MODELS[other]))
+    done = agent.drive(run.run_id)
+    server.close()
+    assert done.state == "COMPLETED", done.error
+    assert at.ran == ["second()"]
+    told = str(server.bodies[0])
+    assert told.index("first()") < told.index("second()") < told.index("did not approve") < told.index("ran 1: 8 char")
 
 
 @given(st.lists(st.sampled_from(["", " ", "a", "b", "call_1"]), max_size=6))

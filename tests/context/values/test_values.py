@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.agent.tools.running import names
+from agentnb.context.notebook.namespace import line_of
 from agentnb.context.values import description
 from agentnb.context.values.description import LIMIT, describe
 
@@ -307,3 +309,14 @@ def test_what_an_object_says_for_models_is_honoured_and_bounded(monkeypatch: pyt
     assert "Fails" in describe("x", Fails())
     monkeypatch.setattr(description, "OWN_WORDS_SECONDS", 0.05)
     assert "Hangs" in describe("x", Hangs())
+
+
+def test_what_a_class_without_a_module_made_is_told_like_any_other() -> None:
+    """Code that runs where nothing is called `__name__` makes such; its `__module__` raises."""
+    made: dict[str, Any] = {}
+    exec("Bare = type('Bare', (), {}); one = Bare()", {"type": type}, made)
+    with pytest.raises(AttributeError):
+        _ = made["Bare"].__module__
+    assert "Bare" in describe("one", made["one"])
+    assert "Bare" in line_of("one", made["one"])
+    assert names.snapshot(made, frozenset({"one"}))["one"].is_still(made["one"])

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
 
+from agentnb.context.values.static_inspect import class_name
+
 LARGE = 50_000_000
 """Bytes that the copies of a name's arrays and tables have at most."""
 MANY = 100_000
@@ -176,12 +178,12 @@ def _with_copies(value: object) -> NameHeld:
 
 
 def _is_table(value: object) -> bool:
-    return (type(value).__module__.partition(".")[0], type(value).__name__) in _TABLES
+    return (class_name(type(value))[0].partition(".")[0], type(value).__name__) in _TABLES
 
 
 def _attributes(value: object) -> dict[str, object] | None:
     """Return the attributes of an object whose class the notebook defines. A library's may hold threads and files."""
-    if type(value) is not SimpleNamespace and type(value).__module__ != "__main__":
+    if type(value) is not SimpleNamespace and class_name(type(value))[0] != "__main__":
         return None
     with contextlib.suppress(AttributeError):  # its class has slots alone
         found = object.__getattribute__(value, "__dict__")
@@ -192,7 +194,7 @@ def _attributes(value: object) -> dict[str, object] | None:
 def _has_more(value: object) -> bool:
     """Tell whether the object holds more than its attributes: slots, or what a base class in C keeps."""
     bases = type(value).__mro__[:-1]
-    return any("__slots__" in vars(base) or base.__module__ == "builtins" for base in bases)
+    return any("__slots__" in vars(base) or class_name(base)[0] == "builtins" for base in bases)
 
 
 def _size(value: object) -> int:
