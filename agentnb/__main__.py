@@ -264,7 +264,7 @@ def _local(chosen: argparse.Namespace) -> int:
     if chosen.what in ("get", "rm"):
         row = weights.named(chosen.name or "")
         if chosen.what == "rm":
-            _say(f"{fetching.remove(row, home) / 1e6:,.0f} MB are free again")
+            _say(f"{fetching.remove(row, home) / 1e6:,.0f} MB are deleted, and free once no kernel has them open")
             return 0
         for line in fetching.told(row):
             _say(line)

@@ -212,7 +212,7 @@ def test_list_and_rm_tell_what_is_here(
     assert main(["local", "list"]) == 0
     assert str(weights.directory(home) / "toy.gguf") in capsys.readouterr().out
     assert main(["local", "rm", "toy"]) == 0
-    assert "1 MB are free again" in capsys.readouterr().out
+    assert "1 MB are deleted" in capsys.readouterr().out
     assert not (weights.directory(home) / "toy.gguf").exists()
 
 
