@@ -166,7 +166,13 @@ def test_addresses(tmp_path, monkeypatch):
         open_journal("mysql://x")
     monkeypatch.chdir(tmp_path)
     forms = ("host=db user=ann password=hunter2", "password='hunter2'", "postgres:ann:hunter2@db/runs")
-    for settings in (*forms, "postgresql//ann:hunter2@db/runs", "ann:hunter2@db/runs"):
+    others = (
+        "HOST=db Password=hunter2",
+        "PGPASSWORD=hunter2",
+        "Server=db;Pwd=hunter2",
+        "sslmode=require SSLPassword=hunter2",
+    )
+    for settings in (*forms, *others, "postgresql//ann:hunter2@db/runs", "ann:hunter2@db/runs"):
         with pytest.raises(InputError, match="postgresql://user@host") as caught:
             open_journal(settings)
         assert "hunter2" not in str(caught.value)

@@ -131,8 +131,8 @@ def _last(text: str, *, in_lists: bool = False) -> Token | None:
 
 
 @cache
-def _markdown() -> MarkdownIt:
-    """Return the parser, made once: importing it takes some 30 ms."""
+def _markdown(*, tasks: bool = True) -> MarkdownIt:
+    """Return the parser, made once: importing it takes some 30 ms. `tasks`: `- [ ]` begins an item of any kind."""
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
 
@@ -142,7 +142,7 @@ def _markdown() -> MarkdownIt:
         def renderToken(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:  # noqa: N802
             return _tag(tokens[idx])
 
-    options = {"html": False, "tasklists": True, "maxNesting": MOST_NESTED}
+    options = {"html": False, "tasklists": tasks, "maxNesting": MOST_NESTED}
     made = MarkdownIt("commonmark", options, renderer_cls=Renderer).enable(["table", "strikethrough"])
     made.validateLink = lambda url: bool(_ADDRESS.match(url))  # type: ignore[method-assign]
     made.inline.ruler.before("escape", "formula", _formula_rule)
@@ -274,7 +274,8 @@ def to_markdown(text: str) -> str:
     lines = text.split("\n")
     out: list[str] = [""] * len(lines)
     done = [False] * len(lines)
-    for first, end, kind in _regions(parse(text)[0]):
+    # To other readers a task is a line of text, also where it looks like the fence of a code block.
+    for first, end, kind in _regions(_markdown(tasks=False).parse(text)):
         if done[first]:  # a cell of a row that is written already
             continue
         region = "\n".join(lines[first:end])
