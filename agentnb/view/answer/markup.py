@@ -279,7 +279,9 @@ def to_markdown(text: str) -> str:
         if done[first]:  # a cell of a row that is written already
             continue
         region = "\n".join(lines[first:end])
-        shown = region if kind == "code" else _row(region) if kind == "tr" else _escaped(region)
+        # Below a reference, which is text once it is escaped, an indented line goes on with that text.
+        goes_on = kind == "indented" and first > 0 and lines[first - 1].strip() and not done[first - 1]
+        shown = region if kind in ("fence", "indented") and not goes_on else _row(region) if kind == "tr" else _escaped(region)
         for at, line in zip(range(first, end), shown.split("\n"), strict=True):
             out[at], done[at] = line, True
     return "\n".join(new if known else _opened(old) for new, old, known in zip(out, lines, done, strict=True))
@@ -287,7 +289,7 @@ def to_markdown(text: str) -> str:
 
 def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
     """Yield (first line, line after the last, kind) of code, of table rows, and of what holds inline text."""
-    kinds = {"fence": "code", "code_block": "code", "tr_open": "tr", "inline": "inline"}
+    kinds = {"fence": "fence", "code_block": "indented", "tr_open": "tr", "inline": "inline"}
     for token in tokens:
         if token.map is not None and token.type in kinds:
             yield token.map[0], token.map[1], kinds[token.type]
