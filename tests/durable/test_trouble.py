@@ -82,6 +82,13 @@ def test_a_tampered_row_of_a_run_is_refused(machine, database, column):
         machine.get("r")
 
 
+@pytest.mark.parametrize("column", ["run_id = x'ff'", "created = 'x'", "updated = x'00'"], ids=lambda text: text[:6])
+def test_a_tampered_row_is_refused_in_the_list_of_runs_too(machine, database, column):
+    tamper(database, f"UPDATE agentnb_runs SET {column}")
+    with pytest.raises(StorageDamaged):
+        machine.journal.runs()
+
+
 @pytest.mark.parametrize(
     "frame", [b"", b"\x80\x04\x95pickle", b"K\xff\xff\xff\xff", b"D?", b"Dx", b"Z", b"Z\0\0\0\0no"]
 )

@@ -281,7 +281,13 @@ def to_markdown(text: str) -> str:
         region = "\n".join(lines[first:end])
         # Below a reference, which is text once it is escaped, an indented line goes on with that text.
         goes_on = kind == "indented" and first > 0 and lines[first - 1].strip() and not done[first - 1]
-        shown = region if kind in ("fence", "indented") and not goes_on else _row(region) if kind == "tr" else _escaped(region)
+        shown = (
+            region
+            if kind in ("fence", "indented") and not goes_on
+            else _row(region)
+            if kind == "tr"
+            else _escaped(region)
+        )
         for at, line in zip(range(first, end), shown.split("\n"), strict=True):
             out[at], done[at] = line, True
     return "\n".join(new if known else _opened(old) for new, old, known in zip(out, lines, done, strict=True))
