@@ -274,7 +274,7 @@ def to_markdown(text: str) -> str:
     lines = text.split("\n")
     out: list[str] = [""] * len(lines)
     done = [False] * len(lines)
-    # To other readers a task is a line of text, also where it looks like the fence of a code block.
+    # To other readers a task is text, also where it looks like a code block's fence.
     for first, end, kind in _regions(_markdown(tasks=False).parse(text)):
         if done[first]:  # a cell of a row that is written already
             continue
