@@ -15,7 +15,7 @@ from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Lost, lost_calls
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.request_planner import Preparing
-from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
+from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document, state_of
 from agentnb.agent.state import AgentState
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
@@ -27,7 +27,6 @@ from agentnb.durable.journal import records
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
 from agentnb.errors import AgentnbError, JournalError, RunInterrupted, StorageError
-from agentnb.models import prices
 from agentnb.models.layers import Block
 from agentnb.models.messages import Usage
 from agentnb.providers import latency
@@ -86,6 +85,7 @@ class BuiltInAgent:
             accept_versions=bool(answers.get("accept-versions")),
             take_over=bool(answers.get("take-over")),
         )
+        self._services.resumed_at[run_id] = state_of(self._machine.get(run_id).context).replies
         allowed = [
             question
             for question in self.questions(run_id)
@@ -178,7 +178,7 @@ class BuiltInAgent:
         affordable_output(state.budget, self._preparing.quote(call))
         usage = expected_usage(call, prediction.tokens)
         first = self._preparing.expect_first_token(state, call, prediction)
-        spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
+        spending = replace(state.spending, usage=usage, cost=call.price(usage))
         state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
             _would_cost(call, usage),
             "Old steps would be condensed first." if self._preparing.outgrown(state, call) else "",
@@ -255,8 +255,8 @@ class BuiltInAgent:
 
 def _would_cost(call: Call, usage: Usage) -> str:
     """Return `Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
-    send = prices.cost_of(call.model, usage).total
-    reply = prices.cost_of(call.model, Usage(output=call.prompt.max_tokens)).total
+    send = call.price(usage).total
+    reply = call.price(Usage(output=call.prompt.max_tokens)).total
     if send is None or reply is None:
         return f"Nothing was sent. The reply would have at most {call.prompt.max_tokens:,} tokens."
     return f"Nothing was sent. It would cost ${send:.3f} to send, plus up to ${reply:.3f} for the reply."

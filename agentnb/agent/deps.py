@@ -63,6 +63,8 @@ class Services:
     cancelled: threading.Event = field(default_factory=threading.Event)
     limits: dict[str, Limits] = field(default_factory=dict)
     """New limits by run: whichever agent of the session takes the run up next applies them."""
+    resumed_at: dict[str, int] = field(default_factory=dict)
+    """Replies that a run had when it was resumed: what it repeats is counted from there."""
     unwritten: dict[str, list[JsonObject]] = field(default_factory=dict)
     """Usage of replies, by run, that the journal had no room for: it is written when the run goes on."""
     may_wait: bool = False

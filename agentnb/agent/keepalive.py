@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from agentnb.canonical import Clock
 from agentnb.errors import AgentnbError
-from agentnb.models import prices
 from agentnb.models.messages import Usage
 from agentnb.providers.base import Provider
 from agentnb.providers.promptcache import SLACK, TTL_SECONDS, CacheObjects, Call, Ledger, warm_entries
@@ -93,15 +93,12 @@ class KeepAlive:
 
     def _affordable(self, call: Call) -> bool:
         """Tell whether one more fits, if everything hits as it should."""
-        cost = prices.cost_of(call.model, Usage(cache_read=call.total)).total
+        cost = replace(call, at=self._clock.now()).price(Usage(cache_read=call.total)).total
         return cost is not None and self._money.spent + cost <= self._money.budget
 
     def _pay(self, call: Call, usage: Usage) -> None:
         self.sent += 1
         self.done += 1
-        self._money.spent += prices.cost_of(call.model, usage).total or 0.0
-        now = self._clock.now()
-        renewed = Call(
-            prompt=call.prompt, marks=call.marks, tokens=call.tokens, model=call.model, scope=call.scope, at=now
-        )
-        self._ledger.record(warm_entries(renewed, usage), now)
+        call = replace(call, at=self._clock.now())
+        self._money.spent += call.price(usage).total or 0.0
+        self._ledger.record(warm_entries(call, usage), call.at)

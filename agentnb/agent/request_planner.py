@@ -12,7 +12,6 @@ from agentnb.agent.money.budget import Quote
 from agentnb.agent.samples import layers_seen
 from agentnb.agent.segments.window import ceiling
 from agentnb.agent.state import AgentState, LastCall
-from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import Usage
@@ -88,7 +87,7 @@ class Preparing:
         """Return the call's conversation with its sizes, and what its tokens cost beside plain input."""
         frame, blocks = last_frame_index(call.prompt) + 1, (*self._threads.before(state), *state.blocks)
         conversation, rates = blocks[frame:], rates_of(call.model, "5m")
-        plain, reply = (prices.cost_of(call.model, usage).total for usage in (Usage(input=1000), Usage(output=1000)))
+        plain, reply = (call.price(usage).total for usage in (Usage(input=1000), Usage(output=1000)))
         sized = Sized(
             blocks=conversation,
             tokens=call.tokens[frame:],
@@ -182,8 +181,8 @@ class Preparing:
         """Return the worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
         longest = max((mark.ttl for mark in call.marks), key=TTL_SECONDS.__getitem__, default="")
         usage = written_for(call.model, longest, call.total) if longest else Usage(input=call.total)
-        worst = prices.cost_of(call.model, usage).total
-        per_token = prices.cost_of(call.model, Usage(output=1_000_000)).total
+        worst = call.price(usage).total
+        per_token = call.price(Usage(output=1_000_000)).total
         if worst is None or per_token is None:
             return None
         # The estimate of the input can be off before it is calibrated; a budget must hold all the same.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from agentnb.agent.conversation.attachments import with_data
-from agentnb.agent.conversation.turn_blocks import thoughts
+from agentnb.agent.conversation.turn_blocks import shown_thoughts
 from agentnb.agent.money.costs import LOST, NOTHING, Spending, lost_calls
 from agentnb.agent.receipt.values import RunCache, RunFailure, RunLatency, RunLayer, RunStep, RunUsage, parts_of
 from agentnb.agent.state import AgentState, Segment, is_agents
@@ -194,7 +194,7 @@ def run_document(
         "child_of": state.child_of or None,
         "children": [tool["child"] for step in listed for tool in step.get("tools", ()) if "child" in tool],
         "images": with_data(state.images, state.blocks),
-        "thinking": thoughts(state.blocks),
+        "thinking": list(shown_thoughts(state)),
     }
 
 

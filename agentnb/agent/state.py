@@ -170,7 +170,8 @@ class AgentState:
 
     Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
     `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run and
-    step, as RUN:STEP, that this one takes up.
+    step, as RUN:STEP, that this one takes up. `thoughts` are the newest texts of thinking from before its blocks were
+    last rewritten, for people to read. The blocks from step `thoughts_since` on hold the later ones.
     """
 
     task: str
@@ -211,6 +212,8 @@ class AgentState:
     replies: int = 0
     refused: int = 0
     source: str = ""
+    thoughts: tuple[str, ...] = ()
+    thoughts_since: int = 0
 
     @property
     def address(self) -> str:
@@ -327,7 +330,9 @@ class AgentState:
 
     def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
-        optional |= {name: getattr(self, name) or None for name in ("replies", "refused", "source")}
+        optional |= {
+            name: getattr(self, name) or None for name in ("replies", "refused", "source", "thoughts", "thoughts_since")
+        }
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
         return self.spending.to_json() | known | self.approvals.to_json() | proposed | self._planned()
@@ -357,9 +362,9 @@ class AgentState:
 _PLAIN = (
     "task", "thread", "purse", "child_of", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn",
     "branch", "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies",
-    "refused", "source",
+    "refused", "source", "thoughts_since",
 )  # fmt: skip
-_LISTS = ("notes", "cells", "definitions", "values", "left_out", "images", "redactions")
+_LISTS = ("notes", "cells", "definitions", "values", "left_out", "images", "redactions", "thoughts")
 
 _JSON_NAMES = {"context": "mode"}
 """Options that have another name in JSON."""

@@ -9,6 +9,7 @@ from agentnb.errors import (
     BudgetExceeded,
     LeaseHeld,
     ModelError,
+    ModelUnknown,
     ProviderError,
     RequestRefused,
     RunRepeats,
@@ -25,9 +26,10 @@ _FLAGS: tuple[tuple[type[AgentnbError], str], ...] = (
     (VersionChanged, "--accept-versions goes on all the same."),
     (LeaseHeld, "--take-over takes it from a worker that is dead."),
     (RunRepeats, "goes on all the same; -m MODEL does so with another model."),
-    (ModelError, "-m MODEL goes on with another model."),
+    (ModelUnknown, "-m MODEL goes on with another model."),
     (RequestRefused, "-m MODEL goes on with another model."),
-    (AccessRefused, "-m MODEL goes on with another model."),
+    (ModelError, "goes on then; -m MODEL does so with another model."),
+    (AccessRefused, "goes on then; -m MODEL does so with another model."),
     (ProviderError, "goes on; -m MODEL does so with another model."),
 )
 

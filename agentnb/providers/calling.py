@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
+    AccessRefused,
     AgentnbError,
     CallTimeout,
     ConnectionFailed,
@@ -252,20 +253,29 @@ class Calling:
 
     @contextlib.contextmanager
     def _errors_are_ours(self) -> Iterator[None]:
-        """Around what an SDK does: its errors become ours, and no key stands in their words.
-
-        A refusal may repeat the key. What fits no header stands in the error about that.
-        """
+        """Around what an SDK does: its errors become ours, without a key."""
         try:
             with self._errors_translated():
                 yield
         except AgentnbError as error:
-            for key in self._keys():
-                error.what, error.about = (text.replace(key, "[key]") for text in (error.what, error.about))
-                if key in str(error.__cause__):
-                    error.__cause__ = None
-            error.args = (error.what,)
+            self._take_keys_out(error)
             raise
+
+    def _take_keys_out(self, error: AgentnbError) -> None:
+        """Take the keys out of an error's words and of its causes.
+
+        A refusal may repeat the key. What fits no header stands in the error about that. The SDK's frames go too: their
+        locals hold the request, which IPython's verbose tracebacks print.
+        """
+        keys, below = self._keys(), error.__cause__ or error.__context__
+        for key in keys:
+            error.what, error.about = (text.replace(key, "[key]") for text in (error.what, error.about))
+        error.args = (error.what,)
+        while below is not None and below.__traceback__ is not None:
+            below.__traceback__ = None
+            if any(key in f"{below} {below!r}" for key in keys):
+                below.args, error.__cause__ = ("it repeats the key",), None
+            below = below.__cause__ or below.__context__
 
     def _keys(self) -> list[str]:
         """Return what the SDK may have sent as a key, in each form that an error may have."""
@@ -427,10 +437,20 @@ class Calling:
     def _surely_without_key(self) -> bool:
         return self._key is None and self._base_url is None and self.vendor.surely_without_key()
 
+    def _check_keys(self) -> None:
+        """Refuse a key that no header can carry, as one is that was copied from where its end is dots."""
+        for name in self.vendor.keys:
+            if not (self._key or os.environ.get(name, "")).isascii():
+                raise AccessRefused(
+                    f"the key for {self.vendor.label} has characters that no key has: nothing was sent",
+                    todo=f"Check {name}: a page may have shown it with its end left out.",
+                )
+
     def _connect(self) -> Any:
         if self._client is None:
             if self._surely_without_key():
                 raise self.vendor.missing_key()
+            self._check_keys()
             self._opened_with = self._variables()
             transport = Transport(self._clock, trust_environment=not self.simulated)
             try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,12 @@ pytestmark = pytest.mark.slow
 def loaded() -> Any:
     (found,) = (each for each in entry_points(group="jupyter_ai.personas") if each.name == "agentnb")
     return found.load()
+
+
+def on_a_loop_of_its_own(scene: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: in the browser's phase a loop of the browser's driver runs in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, asyncio.wait_for(scene, 240)).result()
 
 
 def test_the_entry_point_is_a_persona_with_a_picture() -> None:
@@ -61,7 +69,7 @@ def test_the_process_that_it_starts_answers_the_packages_own_client(tmp_path: Pa
             await client.prompt(session_id=session, prompt=[acp.text_block("Explain how tides work.")])
         return person.told
 
-    assert "Claude Sonnet 4.6" in asyncio.run(asyncio.wait_for(scene(), 120))
+    assert "Claude Sonnet 4.6" in on_a_loop_of_its_own(scene())
 
 
 class Chat:
@@ -118,4 +126,4 @@ def test_a_loaded_session_answers_in_jupyter_ais_own_client_and_tells_nothing_tw
         process.kill()
         await process.wait()
 
-    asyncio.run(asyncio.wait_for(scene(), 240))
+    on_a_loop_of_its_own(scene())

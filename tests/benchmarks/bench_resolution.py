@@ -328,8 +328,8 @@ def resolvers(group: Group) -> tuple[Resolver, Resolver]:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with contextlib.redirect_stdout(None):
         exec(compile(transform(group.setup.strip()), "/tmp/ipykernel_1/1.py", "exec"), namespace)
-    live = Resolver(cells=cells, namespace=namespace, index=FileIndex(), patience=20)
-    return live, Resolver(cells=cells, namespace={}, index=FileIndex(), patience=20)
+    live = Resolver(cells=cells, namespace=namespace, index=FileIndex(), patience=600)
+    return live, Resolver(cells=cells, namespace={}, index=FileIndex(), patience=600)
 
 
 def verdict(resolver: Resolver, name: str, expected: str | None) -> tuple[str, str]:

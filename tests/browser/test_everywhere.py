@@ -97,8 +97,8 @@ AT_A_GLANCE: dict[str, dict[int, dict[str, str]]] = {
             "price": "All of them: ≈ $",
         },
         11: {"what did I choose": "tide"},
-        12: {"where did it go": "What was sent to sim:claude-sonnet-4-6", "until when": "60 min"},
-        13: {"until when": "60 min", "what did it cost": "$0.00", "did it answer": "Nothing was generated"},
+        12: {"where did it go": "What was sent to sim:claude-sonnet-4-6", "until when": " min"},
+        13: {"until when": " min", "what did it cost": "$0.00", "did it answer": "Nothing was generated"},
         14: {
             "is it the same": "1 of 4 steps differs from what was recorded",
             "why": "A difference means that the notebook",

@@ -29,11 +29,9 @@ front_end.propose_replacement({AFTER!r}, cell='cell-3', digest=digest_of(before)
                               why='rows with some values count too, and the mean was asked for')"""
 ENDS = "[end.outcome for end in ends]"
 ASK = "%%agent\nRun this, please:\n```\nlog.append(1)\nlog\n```"
-ON_KERNEL = """async kernel => {
-    const panel = [...window.jupyterapp.shell.widgets("main")][0];
-    await panel.sessionContext.changeKernel({id: kernel});
-}"""
-KERNEL = "[...window.jupyterapp.shell.widgets('main')][0].sessionContext.session.kernel.id"
+PANEL = "[...window.jupyterapp.shell.widgets('main')].find(each => each.context?.path === name)"
+KERNEL = f"name => {PANEL}.sessionContext.session.kernel.id"
+ON_KERNEL = f"([name, kernel]) => {PANEL}.sessionContext.changeKernel({{id: kernel}}).then(() => null)"
 MARKED = {"run": "r-1", "model": "sim:claude-sonnet-4-6", "accepted": True}
 
 
@@ -119,7 +117,7 @@ def test_a_copy_on_the_same_kernel_is_shown_nothing_of_what_the_other_was_asked(
     copy.write_text(path.read_text())
     other = open_page(copy.name, in_notebook="notebook" in path.name, fresh=True)
     other.wait_idle()
-    other.page.evaluate(ON_KERNEL, page.page.evaluate(KERNEL))
+    other.page.evaluate(ON_KERNEL, [copy.name, page.page.evaluate(KERNEL, path.name)])
     other.wait_idle()
     assert "True" in other.ran(1), "the kernel has heard of the copy, and sent what it sends to a page that comes"
     assert other.page.locator(".agentnb-proposal").count() == 0
@@ -337,6 +335,21 @@ def test_a_question_of_before_the_page_was_loaded_anew_has_its_buttons_unsaved(f
     page.output(1).get_by_role("button", name="Run", exact=True).click()
     page.output(1).get_by_text("✓", exact=True).wait_for()
     assert "[1]" in page.ran(2)
+
+
+def test_after_a_reload_a_widget_is_drawn_however_late_its_model_comes(front: Any) -> None:
+    early = """display({
+    "application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": "late"},
+    "text/plain": "",
+}, metadata={"agentnb": {"run": "r-late"}}, raw=True)"""
+    model = "import ipywidgets\nlate = ipywidgets.HTML('It came', model_id='late')"
+    page, path = front("late", [LOAD, CONNECTED, early, model], upto=2)
+    page.save(path)
+    page.reload()
+    page.run(2)
+    page.output(2).get_by_text("rror displaying widget: model not found").wait_for()
+    page.run(3)
+    page.output(2).get_by_text("It came").wait_for()
 
 
 def test_a_notebook_saved_in_mid_run_says_what_is_true_when_its_kernel_is_gone(front: Any, lab: Any) -> None:

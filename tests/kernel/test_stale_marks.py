@@ -34,7 +34,7 @@ def test_the_list_has_the_newest_answer_of_each_cell_in_any_conversation(kernel:
     kernel.ok("limits = [3, 70]", "limits")
     for cell, thread in (("ask-1", ""), ("ask-2", " -t side"), ("ask-3", " -t new"), ("ask-2", " -t side")):
         kernel.ok(f"%%agent{thread}\nAre limits fine, {cell}?", cell)
-    assert "No answer rests on anything older." in kernel.ok("%agent_context stale", "list-1").text
+    assert "No answer rests on anything older" in kernel.ok("%agent_context stale", "list-1").text
     kernel.ok("limits.append(8)", "more")
     told = kernel.ok("%agent_context stale", "list-2").text
     for cell in ("ask-1", "ask-2", "ask-3"):

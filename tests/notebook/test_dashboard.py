@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 from patience import PATIENCE
 
+from agentnb.notebook.live import dashboard as live_dashboard
 from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
 from agentnb.notebook.live.growing_answer import LATEST, GrowingAnswer
 from agentnb.session import Session
@@ -181,6 +184,23 @@ def test_a_fold_that_was_opened_is_open_in_the_end(wire: Wire) -> None:
     widgets.close(bundle(DONE), lambda: bundle(DONE, full=True))
     assert "<details open" in screen.updates[-1]["text/html"], "at once, where the word came meanwhile"
     assert later == []
+
+
+def test_an_interrupt_while_it_opens_leaves_no_widget(made: Any, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard, run, _, _screen = made
+    made_html = live_dashboard.html_widget
+
+    def interrupted(*given: Any) -> Any:
+        monkeypatch.setattr(live_dashboard, "html_widget", made_html)
+        os.kill(os.getpid(), signal.SIGINT)
+        return made_html(*given)
+
+    monkeypatch.setattr(live_dashboard, "html_widget", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dashboard.update(run)
+    dashboard.finish(bundle(DONE), lambda: bundle(DONE))
+    kinds = Counter(json.loads(message)[0] for message in wire.messages)
+    assert kinds["comm_open"] == kinds["comm_close"] > 5
 
 
 @pytest.fixture(scope="module")

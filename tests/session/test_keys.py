@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pickle
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -89,6 +90,25 @@ def test_keys_and_addresses_count_at_the_next_call(
     assert RIGHT not in shown
     assert WRONG not in shown
     session.close()
+    frames = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+    assert [line for line in frames.format() if RIGHT in line or WRONG in line] == [], "as verbose tracebacks show it"
     kept = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
     for text in (RIGHT, WRONG):
         assert text.encode() not in kept + pickle.dumps(refused.value)
+
+
+@pytest.mark.parametrize("model", WIRES)
+def test_a_key_that_was_copied_with_dots_for_its_end_is_named_and_not_sent(
+    model: str, gates: tuple[Gate, Gate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, address, path = WIRES[model]
+    monkeypatch.setenv(address, gates[0].url + path)
+    monkeypatch.setenv(key, f"{RIGHT}…")
+    with Agent(model, session=Session(settings=Settings(home=tmp_path / "home")), tools=["inspect"]) as agent:
+        with pytest.raises(AccessRefused, match=f"nothing was sent.*Check {key}") as refused:
+            agent.run("Hello?")
+        frames = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+        assert [line for line in frames.format() if RIGHT in line] == []
+        monkeypatch.setenv(key, RIGHT)
+        assert agent.run("Hello?").state == "COMPLETED"
+    assert (gates[0].refused, gates[0].passed) == (0, 1)

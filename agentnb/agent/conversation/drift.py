@@ -5,7 +5,7 @@ What is told again is a block at the tail like any other. It is journaled as sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from agentnb.agent.state import AgentState
@@ -59,14 +59,19 @@ def is_due(blocks: Sequence[Block], every: int) -> bool:
     return False
 
 
-def times_before(blocks: Sequence[Block], call: ToolCall, same: Collection[str], acts: Callable[[str], bool]) -> int:
-    """Count how often this call gave the `same` of late, back to the last other call that acts."""
+def times_before(
+    blocks: Sequence[Block], call: ToolCall, same: Collection[str], acts: Collection[str], *, after: int = -1
+) -> int:
+    """Count how often this call gave the `same` of late, back to the last other one that `acts`.
+
+    Only steps `after` the given one count.
+    """
     count, newest = 0, max((block.step for block in blocks), default=0)
-    recent = [block for block in blocks if block.step > newest - RECENT]
+    recent = [block for block in blocks if block.step > max(newest - RECENT, after)]
     for earlier, result in reversed(list(_carried_out(recent))):
         if (earlier.name, earlier.arguments) == (call.name, call.arguments):
             count += result.removesuffix(TOLD) in same
-        elif acts(earlier.name):
+        elif earlier.name in acts:
             break
     return count
 

@@ -204,6 +204,20 @@ def block_weight(content: Content) -> int:
     return pieces(block_text(content))
 
 
+THOUGHTS = 50
+"""Texts of thinking that a run keeps for people when its blocks are rewritten: the newest."""
+
+
+def shown_thoughts(state: AgentState) -> tuple[str, ...]:
+    """Return the thinking that this turn showed, in order, also where its blocks no longer hold it."""
+    return (*state.thoughts, *thoughts(block for block in state.blocks if block.step >= state.thoughts_since))
+
+
+def thoughts_kept(state: AgentState) -> AgentState:
+    """Return the state with the thinking of its blocks kept beside them, before they are rewritten."""
+    return replace(state, thoughts=shown_thoughts(state)[-THOUGHTS:], thoughts_since=state.replies + 1)
+
+
 def thoughts(blocks: Iterable[Block]) -> list[str]:
     """Return the thinking that replies showed, in order. Sealed thinking has no text."""
     texts = (_thought(block.content.wire) for block in blocks if isinstance(block.content, Opaque))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import NOTED, Event
-from agentnb.models import prices
 from agentnb.models.messages import Usage
 from agentnb.models.prices import Cost
 from agentnb.models.tokens import TokenCounter
@@ -158,7 +157,7 @@ def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenC
     usage = reported if reported.input_total else Usage(input=call.total * len(texts))
     estimated = streamed > usage.output
     usage = replace(usage, output=max(streamed, usage.output))
-    return Lost(usage=usage, cost=prices.cost_of(call.model, usage), estimated=estimated)
+    return Lost(usage=usage, cost=call.price(usage), estimated=estimated)
 
 
 def lost_calls(events: Iterable[Event]) -> list[Lost]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from agentnb import canonical
@@ -68,13 +69,15 @@ class Acting:
     def _noticed(self, state: AgentState, call: ToolCall, outcome: Outcome) -> Outcome:
         """Return the outcome as it is said, with a word to the model where it came too often.
 
-        Whoever resumes a run that ended so lets it go on. Raises RunRepeats.
+        Whoever resumes a run lets it go on: from there it is counted anew. Raises RunRepeats.
         """
         current, tools = self._machine.current, self._services.tools
         said = said_once(outcome, state.definitions)
         same = {outcome.text, said.text}
-        before = times_before(state.blocks, call, same, lambda name: name in tools and tools[name].acts)
-        if before >= TIMES and not current.replaying and current.run_id not in self._services.limits:
+        acts = {name for name, tool in tools.items() if tool.acts}
+        times = partial(times_before, state.blocks, call, same, acts)
+        before = times()
+        if not current.replaying and times(after=self._services.resumed_at.get(current.run_id, -1)) >= TIMES:
             raise RunRepeats(
                 f"{call.name} came {before + 1} times with the same arguments and the same result",
                 about=canonical.dump(dict(call.arguments)).decode()[:200],

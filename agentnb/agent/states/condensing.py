@@ -9,7 +9,7 @@ from agentnb.agent.conversation import memory
 from agentnb.agent.conversation.drift import told_again
 from agentnb.agent.conversation.memory import Leaving, Sized
 from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary
-from agentnb.agent.conversation.turn_blocks import prompt_tokens
+from agentnb.agent.conversation.turn_blocks import prompt_tokens, thoughts_kept
 from agentnb.agent.deps import Services
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.segments.window import CERTAIN, REFUSED
@@ -69,7 +69,7 @@ class Condensing:
         held = held_definitions([*frame, *blocks])
         known = {(name, item["digest"]) for name, item in held.items()}
         return replace(
-            state,
+            thoughts_kept(state),
             segment=Segment(root=run_id, begins=True, first=run_id, blocks=frame),
             blocks=tuple(blocks),
             previous_end=min(state.previous_end, len(frame) + memory.common(sized.blocks, blocks)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from agentnb import canonical
-from agentnb.agent.conversation.turn_blocks import plain
+from agentnb.agent.conversation.turn_blocks import plain, thoughts_kept
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, Base, Segment
 from agentnb.models import catalog
@@ -23,7 +23,7 @@ def with_model(state: AgentState, address: str, run_id: str, services: Services)
     frozen = threads.before(state)
     options = replace(state.options, model=address, max_tokens=min(state.options.max_tokens, model.max_output))
     return replace(
-        state,
+        thoughts_kept(state),
         options=options,
         label=model.label,
         simulated=catalog.is_simulated(address),

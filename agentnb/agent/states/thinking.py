@@ -140,12 +140,12 @@ class Thinking:
     def _summed(self, state: AgentState, call: Call, answer: CallAnswer) -> AgentState:
         """Take into the run's sums what a call beside it has used."""
         usage = answer.reply.usage
-        cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
+        cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else call.price(usage)
         timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
         self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
         spending = state.spending.with_call(usage, cost)
         if answer.wasted != Usage():
-            spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
+            spending = spending.with_call(answer.wasted, call.price(answer.wasted))
         return replace(state, spending=spending)
 
     def _mended(self, event: StepEvent, state: AgentState) -> Step:
@@ -206,8 +206,10 @@ class Thinking:
     ) -> tuple[T, AgentState]:
         """Make the call with as much output as the run's budget and the shared sum pay for.
 
-        `before` is what the run had spent until then.
+        `before` is what the run had spent until then. A mere replay can spend nothing: no budget bounds it.
         """
+        if state.options.replay == "replay":
+            return make(call)
         if state.budget.limit is not None:
             most = affordable_output(state.budget, self._preparing.quote(call))
             call = replace(call, prompt=replace(call.prompt, max_tokens=most))
@@ -323,12 +325,12 @@ class Thinking:
         if answer.trace.streamed:
             uncached, seconds = usage.input_total - usage.cache_read, timing.reading
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
-        cost = prices.cost_of(call.model, usage)
+        cost = call.price(usage)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost)
         if not any(note.startswith(CONTRADICTS) for note in state.notes):
             state = state.noted(contradiction(call.model, usage))
         if answer.wasted != Usage():
-            wasted = prices.cost_of(call.model, answer.wasted)
+            wasted = call.price(answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
         event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
         if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
@@ -384,7 +386,7 @@ class Thinking:
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
         state = state.noted("The server reported no usage: tokens and cost are estimates.")
-        cost = prices.cost_of(call.model, answer.reply.usage)
+        cost = call.price(answer.reply.usage)
         return self._settle_untaught(state, call, answer, cost=cost, why="the server reported no usage")
 
     def _settle_untaught(

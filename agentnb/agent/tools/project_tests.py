@@ -26,7 +26,10 @@ MOST_PRINTED = 1_000_000
 _POLL = 0.1
 _LAST_WORDS = 5.0
 """Seconds that the end of the output may take to be read. What has left the group may print on."""
-_KEYS = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)(_|$)", re.IGNORECASE)
+_KEPT_BACK = re.compile(
+    r"(?:.*_)?(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)(_.*)?|(GNU)?MAKE(FLAGS|LEVEL)|MFLAGS", re.IGNORECASE
+)
+"""Keys; and what a make above the kernel says to its own children: another make would warn of it."""
 
 
 class ProjectTests:
@@ -109,7 +112,7 @@ def _has_target(root: Path, target: str) -> bool:
 
 def _finished(words: list[str], root: Path, limit: float, cancelled: Callable[[], bool]) -> tuple[str, str]:
     """Return what the command printed, and how it ended. With its own group, so that what it starts ends with it."""
-    environment = {name: value for name, value in os.environ.items() if not _KEYS.search(name)}
+    environment = {name: value for name, value in os.environ.items() if not _KEPT_BACK.fullmatch(name)}
     try:
         process = subprocess.Popen(  # noqa: S603 - a command that the project names, and that a person approved
             words,

@@ -281,9 +281,9 @@ def _list(session: Session) -> None:
     rows = [_ledger_row(entry, now, named=len(models) > 1) for entry in known]
     objects, notes = _listed_objects(session, now)
     elsewhere = len(entries) - len(known)
-    notes += [
-        f"{number_format.plural(elsewhere, 'entry', 'entries')} of other simulators left out: they ended with them."
-    ] * (elsewhere > 0)
+    notes += [f"{number_format.plural(elsewhere, 'entry', 'entries')} of servers that have ended left out."] * (
+        elsewhere > 0
+    )
     title = f"What was sent to {_named(models)}" if models else "Nothing was sent that a prompt cache could hold"
     show_table(title, ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
     if objects:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, InputError, ProviderError, RequestRefused, RunUnknown
 from agentnb.models import catalog, prices
+from agentnb.models.catalog import LOCAL
 from agentnb.models.messages import Usage
 from agentnb.notebook.commands.subcommands import show_table
 from agentnb.notebook.kernel import last_run
@@ -20,6 +21,7 @@ from agentnb.providers.promptcache import (
     ObjectProvider,
     Warm,
     address_of,
+    is_free,
     layer_spans,
     ours,
     span,
@@ -115,23 +117,22 @@ def _warm_prefix(session: Session, call: Call, provider: Provider) -> None:
             todo="It grows with every turn.",
         )
     usage = provider.prewarm(provider.encode(call.prompt, call.marks, previous_message=None))
-    now = session.clock.now()
-    entries = warm_entries(replace(call, at=now), usage)
-    session.ledger.record(entries, now)
-    session.objects.spent += prices.cost_of(call.model, usage).total or 0.0
+    call = replace(call, at=session.clock.now())
+    entries = warm_entries(call, usage)
+    session.ledger.record(entries, call.at)
+    session.objects.spent += call.price(usage).total or 0.0
     _show_warmed(session, call, usage, entries)
 
 
 def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]) -> None:
-    cost = prices.cost_of(call.model, usage).total
-    now = session.clock.now()
-    until = max((entry.until for entry in entries), default=now)
+    cost = call.price(usage).total
+    until = max((entry.until for entry in entries), default=call.at)
     row = (
         call.model.label,
         Figure(f"{usage.cache_read:,}"),
         Figure(f"{usage.cache_write:,}"),
         Figure("unknown" if cost is None else number_format.short_dollars(cost)),
-        span(until - now),
+        span(until - call.at),
     )
     pretended = f" {_PRETENDED}" if call.scope.startswith("sim:") else ""
     note = f"Nothing was generated. What was read is warm for its whole TTL again.{pretended}"
@@ -173,7 +174,9 @@ def _show_held(title: str, session: Session, objects: list[HeldObject], notes: l
     stays = f"Spent on keeping prompts warm in this session: ${session.objects.spent:.4f}."
     if any(held.scope.startswith("sim:") for held in objects):
         stays += f" {_PRETENDED}"
-    ends = f"{'It is' if len(objects) == 1 else 'They are'} deleted when the kernel ends, or by %agent_cache clear."
+    subject = "It is" if len(objects) == 1 else "They are"
+    stay = all(held.scope == LOCAL for held in objects)  # files, see CacheObjects.leave
+    ends = f"{subject} deleted {'then' if stay else 'when the kernel ends'}, or by %agent_cache clear."
     show_table(title, ("model", "tokens", "lives for", "storage", "name"), rows, [*(notes or []), stays, ends])
 
 
@@ -187,6 +190,8 @@ _PRETENDED = "Simulated: nothing was charged."
 
 def _storage(held: HeldObject, now: float) -> str:
     model = catalog.lookup(address_of(held))
+    if is_free(model):
+        return "free"
     if not prices.storage_price(model):
         return "unknown"
     return f"${prices.storage_cost(model, tokens=held.tokens, seconds=held.until - now):.4f}"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from agentnb.canonical import Clock, JsonObject
+from agentnb.notebook.interrupts import Held
 from agentnb.notebook.live.growing_answer import STYLE_SHEET, GrowingAnswer
 from agentnb.view.progress import BAR_STYLES, Progress
 from agentnb.view.style import SMALL, esc, wrap
@@ -57,9 +58,12 @@ class Dashboard:
         if self._finished:
             return
         if not self._opened:
-            self.painter.open(run, now, beside())
-            self._opened, self._stale = True, False
-            self._due, self._tick = now + INTERVAL, now + TICK
+            with Held() as held:  # an interrupt must not leave widgets that no box has
+                self.painter.open(run, now, beside())
+                self._opened, self._stale = True, False
+                self._due, self._tick = now + INTERVAL, now + TICK
+            if held.interrupted:
+                raise KeyboardInterrupt
         elif self._stale and now >= self._due:
             self.painter.paint(run, now, beside())
             self._stale = False

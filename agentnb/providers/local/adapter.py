@@ -74,6 +74,8 @@ class LocalProvider(OpenAIProvider):
         """Return the server's place, whether or not it runs. Raises WeightsMissing, InputError and ModelUnknown."""
         if self._server is None:
             self._server = LocalServer(weights.find(self.model.name, self._home), self._home, window=self.model.window)
+        elif not self._server.weights.is_file() and self._server.running() is None:
+            weights.find(self.model.name, self._home)  # deleted since; a server that runs has them open
         return self._server
 
     def is_elsewhere(self, environment: Mapping[str, str]) -> bool:
@@ -160,7 +162,7 @@ class LocalProvider(OpenAIProvider):
         if (self._running, name) in self._known:
             return True
         try:
-            KeptFiles(self.server.slots).check(name, self.server.fits)
+            KeptFiles(self.server.slots).check(name, self.server.fits, now=self._clock.now())
             self._slot("restore", name)
         except (StorageDamaged, ProviderError):
             return False

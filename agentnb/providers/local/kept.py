@@ -15,11 +15,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from agentnb.errors import StorageDamaged
+from agentnb.models.catalog import LOCAL
 
 MOST = 2_000_000_000
 """Bytes that all kept files may have together; the ones used longest ago go first."""
 ENDING = ".json"
 HOUR = 3600.0
+LAST = 253_402_300_799
+"""The last second that a date can name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,19 +80,26 @@ class KeptFiles:
             json.dump(asdict(kept), file)
         fresh.replace(self.directory / f"{kept.name}{ENDING}")
 
-    def check(self, name: str, fits: Fits) -> Sidecar:
-        """Return the sidecar of a file that this server can read. Raises StorageDamaged, and deletes it, on any other.
+    def check(self, name: str, fits: Fits, *, now: float) -> Sidecar:
+        """Return the sidecar of a file that this server can read now. Raises StorageDamaged, and deletes any other.
 
         That it was asked for counts as its last use.
         """
         kept, path = self.find(name), self.directory / name
         if kept is None or not path.is_file():
             raise StorageDamaged("what was kept of a prompt is gone", about=name, todo="It is read anew.")
-        if kept.fits != fits or path.stat().st_size != kept.size or _sum(path) != kept.sha256:
+        if kept.until <= now or kept.fits != fits or not self.has_size(kept) or _sum(path) != kept.sha256:
             self.remove(name)
-            raise StorageDamaged("what was kept of a prompt does not fit", about=name, todo="It is read anew.")
+            raise StorageDamaged(
+                "what was kept of a prompt is over or does not fit", about=name, todo="It is read anew."
+            )
         os.utime(path)
         return kept
+
+    def has_size(self, kept: Sidecar) -> bool:
+        """Tell whether the file is there and as large as its sidecar says."""
+        path = self.directory / kept.name
+        return path.is_file() and path.stat().st_size == kept.size
 
     def remove(self, name: str) -> bool:
         """Delete a file and its sidecar, the sidecar first. Return False where there was none."""
@@ -101,19 +111,19 @@ class KeptFiles:
         return there
 
     def leftovers(self, now: float) -> list[Path]:
-        """Return files that got no sidecar within an hour: who was to write it has ended."""
+        """Return files of ours that got no sidecar within an hour: who was to write it has ended."""
         known = {name for kept in self.all() for name in (kept.name, f"{kept.name}{ENDING}")}
-        others = (path for path in self.directory.iterdir() if path.name not in known and not path.is_dir())
+        others = (path for path in self.directory.glob(f"{LOCAL}-*") if path.name not in known and not path.is_dir())
         return [path for path in others if now - _used(path) > HOUR]
 
 
 def sweep(servers: Path, now: float, most: int = MOST) -> list[str]:
-    """Delete the files whose time is over, then those used longest ago until the rest has room. Return their names.
+    """Delete files that are over or not of their size, then those used longest ago until the rest has room.
 
-    It looks at the files of all models. What a killed process left without a sidecar goes too.
+    Return their names. It looks at the files of all models. What a killed process left without a sidecar goes too.
     """
     every = [(files, kept) for files in everywhere(servers) for kept in files.all()]
-    gone = [(files, kept) for files, kept in every if kept.until <= now]
+    gone = [(files, kept) for files, kept in every if kept.until <= now or not files.has_size(kept)]
     rest = sorted(
         (each for each in every if each not in gone), key=lambda each: _used(each[0].directory / each[1].name)
     )
@@ -139,14 +149,19 @@ def _used(path: Path) -> float:
 
 
 def _read(path: Path) -> Sidecar | None:
-    """Return a sidecar; None where it is damaged, or names another file than the one that it lies beside."""
+    """Return a sidecar; None where it is damaged, or names another file than the one that it lies beside.
+
+    Its words are text, and its numbers finite and none below zero: each is shown, or reckoned with.
+    """
     try:
         value = json.loads(path.read_text())
         kept = Sidecar(**(value | {"fits": Fits(**value["fits"])}))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    numbers = all(isinstance(each, int | float) for each in (kept.held, kept.size, kept.until))
-    return kept if numbers and f"{kept.name}{ENDING}" == path.name else None
+    words = all(isinstance(value[name], str) for name in ("name", "model", "label", "prefix", "sha256"))
+    amounts = [value[name] for name in ("held", "size", "until")]
+    numbers = all(isinstance(each, int | float) and 0 <= each <= LAST for each in amounts)
+    return kept if words and numbers and f"{kept.name}{ENDING}" == path.name else None
 
 
 def _sum(path: Path) -> str:

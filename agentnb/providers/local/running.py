@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,7 @@ from agentnb.storage import make_private
 
 BESIDE_WEIGHTS = 700_000_000
 """Bytes of memory that a server needs beside its weights: what it has read, its buffers, Python."""
+SMALLER = "Close other kernels, or take a smaller model: python -m agentnb local list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Running:
     it."""
 
     address: str
-    key: str
+    key: str = field(repr=False)
     instance: str
     owner: str
     pid: int
@@ -189,7 +190,7 @@ def _check_memory(weights: Path) -> None:
         raise LocalModelFailed(
             "there is too little memory for this model",
             about=f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
-            todo="Close other kernels, or take a smaller model: python -m agentnb local list",
+            todo=SMALLER,
         )
 
 
@@ -215,8 +216,10 @@ def _ended(status: int, log: Path, weights: Path) -> LocalModelFailed | PackageM
         return LocalModelFailed(
             "the system ended the model's server, most likely for want of memory",
             about=weights.name,
-            todo="Take a smaller model: python -m agentnb local list",
+            todo=SMALLER,
         )
+    if "insufficient memory" in said or "failed to allocate" in said:
+        return LocalModelFailed("there is too little memory for this model", about=weights.name, todo=SMALLER)
     words = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
     return LocalModelFailed(
         "the model's server could not be started", about=words[:200], todo=f"Is {weights} a GGUF file? See {log}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -36,8 +37,9 @@ def start(weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: 
     """Return the server, loaded and listening on loopback; keep it, it ends with its last reference.
 
     It answers who has the `key`, and no web page. `window` is in tokens; port 0 takes a free one. Below `slots` it may
-    save what it has read. Raises PackageMissing, and InputError on a file that it cannot load.
+    save what it has read. Raises PackageMissing, and InputError on a file that it cannot load or a port that is taken.
     """
+    _check_port(port)
     # Threads that spin while they wait starve a machine of two cores: 0.3 tokens a second instead of 40.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -58,6 +60,18 @@ def start(weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: 
         return xllamacpp.Server(options)
     except (RuntimeError, ValueError) as error:
         raise InputError("llama.cpp cannot load it", about=f"{weights}: {error}", todo="Is it a GGUF file?") from error
+
+
+def _check_port(port: int) -> None:
+    """Raise InputError where another program listens there: the server itself does not say why it ends."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            about = error.strerror or str(error)
+            todo = "Name another one: --port 0 takes a free one."
+            raise InputError(f"port {port} cannot be listened at", about=about, todo=todo) from error
 
 
 def serve(weights: Path, *, port: int, window: int, say: Callable[[str], None], wait: Callable[[], object]) -> None:

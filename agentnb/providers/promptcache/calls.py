@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from agentnb import canonical
 from agentnb.canonical import JsonObject
+from agentnb.models import prices
 from agentnb.models.catalog import LOCAL, Model
 from agentnb.models.layers import Block, Layer, Prompt, Salt, chain_digests
 from agentnb.models.messages import Image, Opaque, Reply, Usage
@@ -35,6 +36,10 @@ class Call:
 
     def prefix_tokens(self, index: int) -> int:
         return sum(self.tokens[: index + 1])
+
+    def price(self, usage: Usage) -> prices.Cost:
+        """Return what this usage costs on the call's model at the call's time: prices change by date."""
+        return prices.cost_of(self.model, usage, at=self.at)
 
 
 def expected_usage(call: Call, read: int) -> Usage:

@@ -306,7 +306,7 @@ def _lost(call: Call, short: int, usage: Usage) -> tuple[float | None, float | N
     slower = profile.ttft(tokens=total, uncached=uncached) - profile.ttft(
         tokens=total, uncached=max(uncached - short, 0)
     )
-    return lost_dollars(call.model, short, usage), round(slower, 3)
+    return lost_dollars(call.model, short, usage, at=call.at), round(slower, 3)
 
 
 def lost_dollars(model: Model, short: int, usage: Usage | None, *, at: float | None = None) -> float | None:

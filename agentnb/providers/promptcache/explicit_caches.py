@@ -173,6 +173,7 @@ class CacheObjects:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
         last = last_frame_index(call.prompt)
         label = f"{LABEL} {self._owner} {call.prompt.chain[last]}"
+        seconds = max(seconds, WEEK) if is_free(call.model) else seconds
         made = provider.make_object(call.prompt, last, seconds=int(seconds), label=label)
         now = self._clock.now()
         tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)

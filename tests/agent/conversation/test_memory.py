@@ -105,6 +105,30 @@ def test_then_old_steps_become_a_summary_and_the_next_turn_goes_on_with_it(long_
     assert "The log is read." in sent(long_book.bodies[-1])
 
 
+@pytest.mark.parametrize("model", ["sim:claude-sonnet-5-5", "sim:gpt-6.2-sol"])
+def test_the_thinking_of_condensed_steps_is_shown_and_that_of_other_turns_is_not(long_book: Any, model: str) -> None:
+    first = ask(long_book, ScriptedModel(calls(2)), model=model)
+    run = ask(long_book, ScriptedModel(calls(14)), "Read on.", model=model, compact_at=8_000)
+    assert condensed(run)
+    assert [len(each.receipt["thinking"]) for each in (first, run)] == [3, 15], "one for each reply"
+
+
+@pytest.mark.parametrize("models", [("sim:claude-sonnet-5-5", "sim:gpt-6.2-sol"), ("sim:gpt-6.2-sol", "sim:gpt-4.1")])
+def test_the_thinking_of_a_run_that_goes_on_with_another_model_is_shown(long_book: Any, models: Any) -> None:
+    first, second = models
+    with ScriptedModel(calls(4)).installed():
+        run = long_book.ask("Read the log.", model=first, context="none", max_steps=4)
+        agent = long_book.session.agent()
+        agent.resume(run.run_id, Limits(model=second, max_steps=30))
+        after = agent.drive(run.run_id)
+    assert (run.state, after.state) == ("FAILED", "COMPLETED")
+    shown, more = run.receipt["thinking"], sum("gpt-6" in body["model"] for body in long_book.bodies)
+    assert shown
+    assert len(after.receipt["thinking"]) == (len(shown) + more if second == "sim:gpt-6.2-sol" else len(shown))
+    sent_on = [json.dumps(body) for body in long_book.bodies if body["model"] == second.removeprefix("sim:")]
+    assert not any('"type": "thinking"' in body or '"type": "reasoning"' in body for body in sent_on[:1])
+
+
 def test_after_each_compaction_the_task_and_the_plan_stand_at_the_tail(long_book: Any) -> None:
     def reply(n: int) -> Any:
         if n == 2:

@@ -56,9 +56,9 @@ class Work:
         self.agent.begin(request, run_id)
         return self.agent.drive(run_id)
 
-    def resume(self, run: AgentRun) -> AgentRun:
+    def resume(self, run: AgentRun, limits: Limits | None = None) -> AgentRun:
         self.agent = self.session.agent()
-        self.agent.resume(run.run_id, Limits())
+        self.agent.resume(run.run_id, limits or Limits())
         return self.agent.drive(run.run_id)
 
 
@@ -186,6 +186,20 @@ def test_a_call_that_repeats_is_told_then_ends_the_run_with_what_to_do(work: Wor
     assert work.resume(run).state == "COMPLETED", "a person who resumes it lets it go on"
 
 
+def test_a_resumed_run_that_goes_in_circles_ends_again(work: Work) -> None:
+    again = [("variables", {"pattern": "a*"})]
+    run = work.ask(lambda n: again, tools=("variables",), max_steps=3)
+    assert run.error.code == "steps.limit"
+    run = work.resume(run, Limits(max_steps=200))
+    assert run.error.code == "run.repeats", "whatever it was resumed for"
+    calls = len(work.server.bodies)
+    run = work.resume(run)
+    assert run.error.code == "run.repeats", "a person lets it go on, and not for ever"
+    assert TIMES <= len(work.server.bodies) - calls <= TIMES + 1
+    machine = work.session.agent().machine
+    assert all(machine.replay(run.run_id, step).same for step in range(1, machine.get(run.run_id).step + 1))
+
+
 def test_many_calls_side_by_side_are_seen_to_repeat_too(work: Work) -> None:
     same = [("variables", {"pattern": f"a{n}*"}) for n in range(24)]
     run = work.ask(lambda n: [*same, ("variables", {"pattern": f"b{n}*"})], tools=("variables",))
@@ -237,5 +251,5 @@ def test_repetitions_are_counted_back_to_the_last_other_call_that_acts(history: 
         blocks.append(Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=call(name, number)))
         blocks.append(result_block(call(name, number), Outcome(text="same")))
     since = history[max((n + 1 for n, name in enumerate(history) if name == "c" != last), default=0) :]
-    assert times_before(blocks, call(last), {"same"}, lambda name: name == "c") == since.count(last)
-    assert times_before(blocks, call(last), {"other"}, lambda name: name == "c") == 0
+    assert times_before(blocks, call(last), {"same"}, {"c"}) == since.count(last)
+    assert times_before(blocks, call(last), {"other"}, {"c"}) == 0

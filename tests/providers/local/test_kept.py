@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import math
 import os
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,13 @@ from patience import wait_until_gone
 import agentnb
 from agentnb.errors import StorageDamaged
 from agentnb.notebook.commands.cache import agent_cache
-from agentnb.providers.local.adapter import LocalProvider
-from agentnb.providers.local.kept import Fits, KeptFiles, Sidecar, everywhere, sweep
+from agentnb.providers.local.adapter import LocalProvider, _listed
+from agentnb.providers.local.kept import LAST, Fits, KeptFiles, Sidecar, everywhere, sweep
 
 FITS = Fits(weights="a" * 64, kv_type="f16", window=4096, version="1")
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=2))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
+)
 DATA = bytes(range(256)) * 40
 
 
@@ -40,7 +41,7 @@ def keep(directory: Path, name: str = "local-1", *, until: float = 100.0, data: 
 
 def test_a_file_that_fits_is_handed_over(tmp_path: Path) -> None:
     files = keep(tmp_path / "a.slots")
-    assert files.check("local-1", FITS).size == len(DATA)
+    assert files.check("local-1", FITS, now=1.0).size == len(DATA)
     assert (files.directory / "local-1").stat().st_mode & 0o777 == 0o600
     assert [kept.name for place in everywhere(tmp_path) for kept in place.all()] == ["local-1"]
 
@@ -54,16 +55,24 @@ def test_a_changed_or_cut_file_is_deleted_and_never_handed_over(
     changed[at] ^= 1 << bit
     (files.directory / "local-1").write_bytes(DATA[:at] if cut else bytes(changed))
     with pytest.raises(StorageDamaged, match="does not fit"):
-        files.check("local-1", FITS)
+        files.check("local-1", FITS, now=1.0)
     assert files.all() == []
     with pytest.raises(StorageDamaged, match="is gone"):
-        files.check("local-1", FITS)
+        files.check("local-1", FITS, now=1.0)
 
 
 @pytest.mark.parametrize("other", [{"weights": "b" * 64}, {"kv_type": "q8_0"}, {"window": 8192}, {"version": "2"}])
 def test_a_file_of_another_server_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
     with pytest.raises(StorageDamaged, match="does not fit"):
-        keep(tmp_path).check("local-1", replace(FITS, **other))
+        keep(tmp_path).check("local-1", replace(FITS, **other), now=1.0)
+
+
+def test_a_file_whose_time_is_over_is_not_handed_over(tmp_path: Path) -> None:
+    files = keep(tmp_path, until=100.0)
+    assert files.check("local-1", FITS, now=99.0)
+    with pytest.raises(StorageDamaged, match="is over"):
+        files.check("local-1", FITS, now=100.0)
+    assert files.all() == []
 
 
 def test_without_its_sidecar_a_file_is_none(tmp_path: Path) -> None:
@@ -71,7 +80,7 @@ def test_without_its_sidecar_a_file_is_none(tmp_path: Path) -> None:
     (tmp_path / "local-1.json").write_text('{"name": "local-1"}')
     assert files.find("local-1") is None
     with pytest.raises(StorageDamaged):
-        files.check("local-1", FITS)
+        files.check("local-1", FITS, now=1.0)
 
 
 def test_a_sidecar_that_names_another_file_deletes_none(tmp_path: Path) -> None:
@@ -84,16 +93,17 @@ def test_a_sidecar_that_names_another_file_deletes_none(tmp_path: Path) -> None:
     assert victim.read_text() == "years of work"
 
 
-@given(field=st.sampled_from(["name", "held", "size", "until", "fits", "sha256"]), value=JSON)
+@given(field=st.sampled_from([each.name for each in fields(Sidecar)]), value=JSON)
 def test_a_sidecar_of_other_kinds_is_none_or_does_not_fit(
     tmp_path_factory: pytest.TempPathFactory, field: str, value: object
 ) -> None:
     files = keep(tmp_path_factory.mktemp("kept") / "a.slots")
     sidecar = files.directory / "local-1.json"
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {field: value}))
-    files.all()
+    for kept in files.all():
+        assert _listed(kept)["expireTime"]
     with contextlib.suppress(StorageDamaged):
-        assert files.check("local-1", FITS).sha256
+        assert files.check("local-1", FITS, now=1.0).sha256
     sweep(files.directory.parent, now=1.0)
 
 
@@ -103,13 +113,33 @@ def test_what_is_over_goes_and_then_what_was_used_longest_ago(tmp_path: Path) ->
         files = keep(tmp_path / f"{number % 2}.slots", f"local-{number}", until=until)
         os.utime(files.directory / f"local-{number}", (number, number))
     files = KeptFiles(tmp_path / "1.slots")
-    files.check("local-1", FITS)
+    files.check("local-1", FITS, now=1.0)
     assert sweep(tmp_path, 50.0, most=2 * len(DATA)) == ["local-0", "local-2"]
     assert [kept.name for kept in files.all()] == ["local-1", "local-3"]
 
 
+@pytest.mark.parametrize("size", [len(DATA) - 1, 10**11])
+def test_a_sidecar_with_another_size_costs_no_other_file_its_place(tmp_path: Path, size: int) -> None:
+    files = keep(tmp_path / "a.slots")
+    keep(tmp_path / "a.slots", "local-2")
+    files.note(replace(files.all()[1], size=size))
+    assert sweep(tmp_path, 50.0) == ["local-2"]
+    assert [kept.name for kept in files.all()] == ["local-1"]
+
+
+def test_files_that_are_not_ours_stay_whatever_their_age(tmp_path: Path) -> None:
+    """A directory of such files may be a link to where there is more room."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "a.slots").symlink_to(tmp_path / "disk")
+    thesis = tmp_path / "disk" / "thesis.txt"
+    thesis.write_text("years of work")
+    os.utime(thesis, (0, 0))
+    sweep(tmp_path, time.time())
+    assert thesis.exists()
+
+
 def test_what_a_killed_process_left_without_a_sidecar_goes_after_an_hour(tmp_path: Path) -> None:
-    files = keep(tmp_path / "a.slots", until=math.inf)
+    files = keep(tmp_path / "a.slots", until=LAST)
     for name in ("local-2.part", "local-3", "local-4.new", "local-5.json"):
         (files.directory / name).write_bytes(DATA)
     now = time.time()
@@ -178,11 +208,15 @@ def test_agent_cache_treats_the_files_like_a_providers_objects(capsys: pytest.Ca
         assert "This machine lists 1 cache object, 1 of them ours." in listed
         assert first.name in listed
         assert "this kernel" in listed
-        assert first.name in said("extend")
+        longer = said("extend")
+        assert first.name in longer
+        assert "free" in longer
+        assert "It is deleted then, or by" in longer, "no end of a kernel deletes it"
         assert files.all()[0].until > first.until
         assert "0 cache objects deleted. 1 cache object in use left alone" in said("prune")
         assert "1 cache object deleted." in said("clear")
         assert files.all() == []
         assert "cache object" in said("warm")
         (again,) = files.all()
+        assert again.until - session.clock.now() > 6 * 24 * 3600, "as long as one that was made unasked"
         assert (again.prefix, again.name != first.name) == (first.prefix, True)

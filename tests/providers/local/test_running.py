@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +17,13 @@ import pytest
 from patience import wait_until_gone
 
 import agentnb
-from agentnb.errors import LocalModelFailed, ModelUnknown, PackageMissing, WeightsMissing
+from agentnb.errors import InputError, LocalModelFailed, ModelUnknown, PackageMissing, WeightsMissing
 from agentnb.models.catalog import lookup
+from agentnb.providers.base import CallAnswer, OnText, Wire
 from agentnb.providers.local import running, weights
+from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.local.running import LocalServer
+from agentnb.providers.local.server import start
 
 
 @pytest.fixture
@@ -58,7 +63,9 @@ def test_two_users_share_it_and_it_ends_with_the_last(server: LocalServer, smoll
 def test_a_killed_kernel_takes_it_along(smollm: Path, home: Path) -> None:
     program = f"""
 import sys, pathlib
+from agentnb.providers.local.adapter import LocalProvider
 from agentnb.providers.local.running import LocalServer
+from agentnb.providers.local.server import start
 server = LocalServer(pathlib.Path({str(smollm)!r}), pathlib.Path({str(home)!r}), window=2048)
 print(server.ensure().pid, flush=True)
 sys.stdin.read()
@@ -140,6 +147,11 @@ def test_too_little_memory_is_told_before_it_is_started(
         (-signal.SIGKILL, "", "for want of memory"),
         (1, "Traceback\nagentnb.errors.PackageMissing: llama.cpp's", 'pip install "agentnb-jupyter[local]"'),
         (1, "llama_model_load: error\nRuntimeError: failed to load\n", "RuntimeError: failed to load"),
+        (
+            1,
+            "ggml_aligned_malloc: insufficient memory (attempted to allocate 192 MB)\ninit: failed\n",
+            "too little memory",
+        ),
         (1, "", "it said nothing"),
     ],
 )
@@ -149,6 +161,62 @@ def test_each_end_before_it_answers_has_its_sentence(tmp_path: Path, status: int
     error = running._ended(status, log, tmp_path / "own.gguf")
     assert told in str(error)
     assert isinstance(error, PackageMissing if "PackageMissing" in said else LocalModelFailed)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port} cannot be listened at .*--port 0"):
+            start(tmp_path / "any.gguf", key="k", port=port)
+
+
+@pytest.mark.slow
+def test_weights_deleted_while_they_are_served_are_asked_on_and_missed_when_the_server_has_ended(
+    smollm: Path, home: Path
+) -> None:
+    fetched = weights.directory(home) / weights.named("qwen2.5-coder-0.5b").file
+    fetched.parent.mkdir(parents=True, mode=0o700)
+    home.chmod(0o700)
+    shutil.copy(smollm, fetched)
+    with agentnb.Agent(model="local:qwen2.5-coder-0.5b", tools=[], max_tokens=4, context="none") as agent:
+        agent.run("Say hello.")
+        provider = agent.session.provider("local:qwen2.5-coder-0.5b")
+        assert isinstance(provider, LocalProvider)
+        pid = provider.server.ensure().pid
+        fetched.unlink()
+        assert agent.run("Say it again.").state == "COMPLETED"
+        os.kill(pid, signal.SIGKILL)
+        wait_until_gone(pid)
+        with pytest.raises(WeightsMissing, match=r"local get qwen2\.5-coder-0\.5b"):
+            agent.run("And again.")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("smollm")
+def test_a_server_that_dies_as_text_streams_is_started_anew_and_the_answer_comes_whole() -> None:
+    with agentnb.Agent(model="local:smollm2", tools=[], max_tokens=40, context="none") as agent:
+        provider = agent.session.provider("local:smollm2")
+        assert isinstance(provider, LocalProvider)
+        ask = provider.ask
+        heard: list[tuple[str, str]] = []
+        killed: list[int] = []
+
+        def on_the_way(wire: Wire, on_text: OnText) -> CallAnswer:
+            def hear(kind: str, text: str) -> None:
+                heard.append((kind, text))
+                on_text(kind, text)
+                if not killed and sum(each == "text" for each, _ in heard) == 5:
+                    killed.append(provider.server.ensure().pid)
+                    os.kill(killed[0], signal.SIGKILL)
+
+            return ask(wire, hear)
+
+        provider.ask = on_the_way  # type: ignore[method-assign]
+        run = agent.run("Tell a story of the harbour.")
+        assert provider.server.ensure().pid != killed[0]
+    kinds = [kind for kind, _ in heard]
+    assert (run.state, kinds.count("restart")) == ("COMPLETED", 1)
+    assert run.text == "".join(text for _, text in heard[kinds.index("restart") + 1 :])
 
 
 def test_an_address_names_fetched_weights_or_a_file() -> None:

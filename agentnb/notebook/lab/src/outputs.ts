@@ -1,17 +1,24 @@
 /** Outputs that show a run: found again after the page was loaded anew, and painted over when the kernel knows more. */
 
-import type { CodeCell, ICodeCellModel } from '@jupyterlab/cells';
+import type { Cell, CodeCell, ICodeCellModel } from '@jupyterlab/cells';
 import type { IOutput } from '@jupyterlab/nbformat';
-import type { INotebookModel, Notebook } from '@jupyterlab/notebook';
+import type { Notebook } from '@jupyterlab/notebook';
 import { KernelMessage } from '@jupyterlab/services';
 import { JSONExt } from '@lumino/coreutils';
 
 import { Bundle, RUN_MIME, Repaint, Shown, WIDGET_MIME, isObject, isOver } from './protocol';
 
+/** As ipywidgets says it, for good, where a widget's model comes more than two seconds after its output. */
+const GAVE_UP = 'Error displaying widget: model not found';
+/** Seconds after the kernel was met in which its models may still come. */
+const MODELS_COME = 120;
+
 type Found = { cell: ICodeCellModel; index: number; output: IOutput; run: string; data: Bundle };
 
 export class Outputs {
-  constructor(private _model: () => INotebookModel | null) {}
+  private _redraws = 0;
+
+  constructor(private _notebook: () => Notebook) {}
 
   /** The runs whose views are on the page. */
   shown(): Shown[] {
@@ -47,6 +54,16 @@ export class Outputs {
     }
   }
 
+  /** Each second, draw anew what ipywidgets gave up on: a slow kernel's models come after their outputs. */
+  async redraw(): Promise<void> {
+    const running = this._redraws > 0;
+    this._redraws = MODELS_COME;
+    while (!running && this._redraws-- > 0 && !this._notebook().isDisposed) {
+      await new Promise(done => setTimeout(done, 1000));
+      this._notebook().widgets.forEach(drawAnew);
+    }
+  }
+
   /** No kernel draws the widgets of these any more: show what was saved beside them. */
   settle(): void {
     this._all().forEach(withoutWidget);
@@ -65,14 +82,14 @@ export class Outputs {
   }
 
   private _add(id: string | null, run: string, data: Bundle): void {
-    const cell = [...(this._model()?.cells ?? [])].find(each => each.id === id);
+    const cell = [...(this._notebook().model?.cells ?? [])].find(each => each.id === id);
     if (cell?.type === 'code') {
       (cell as ICodeCellModel).outputs.add({ output_type: 'display_data', data, metadata: { agentnb: { run } } });
     }
   }
 
   private _all(): Found[] {
-    const cells = [...(this._model()?.cells ?? [])].filter(cell => cell.type === 'code') as ICodeCellModel[];
+    const cells = [...(this._notebook().model?.cells ?? [])].filter(cell => cell.type === 'code') as ICodeCellModel[];
     return cells.flatMap(cell =>
       cell.outputs.toJSON().flatMap((output, index) => {
         const [run, data] = [runOf(output), (output.data ?? {}) as Bundle];
@@ -100,6 +117,18 @@ export function runAround(notebook: Notebook, node: Element): string {
     }
   }
   return '';
+}
+
+function drawAnew(cell: Cell): void {
+  const { outputArea, model } = cell as unknown as Partial<CodeCell>;
+  outputArea?.widgets.forEach((each, index) => {
+    const lost = [...each.node.querySelectorAll('.jupyter-widgets')].find(node => node.textContent === GAVE_UP);
+    const output = lost && model?.outputs.get(index).toJSON();
+    if (output && runOf(output)) {
+      lost.classList.remove('jupyter-widgets');
+      model?.outputs.set(index, output);
+    }
+  });
 }
 
 /** The display id that the kernel gave it: the run's, with a part's name for what stands beside the run's view. */

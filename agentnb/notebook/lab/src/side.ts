@@ -27,7 +27,7 @@ const LOADS = /agentnb|%agent/;
 export class Side {
   private _link: Link;
   private _cells = new Cells(() => this._panel.model);
-  private _outputs = new Outputs(() => this._panel.model);
+  private _outputs = new Outputs(() => this._panel.content);
   private _code: CodeTools;
   private _offers: Offers;
   private _steps: StepPages;
@@ -108,7 +108,9 @@ export class Side {
 
   private async _look(): Promise<void> {
     const there = await this._link.look().catch(() => false);
-    if (!there) {
+    if (there) {
+      void this._outputs.redraw();
+    } else {
       this._outputs.settle();
     }
   }
