@@ -82,6 +82,13 @@ def test_a_tampered_row_of_a_run_is_refused(machine, database, column):
         machine.get("r")
 
 
+@pytest.mark.parametrize("column", ["run_id = x'ff'", "created = 'x'", "updated = x'00'"], ids=lambda text: text[:6])
+def test_a_tampered_row_is_refused_in_the_list_of_runs_too(machine, database, column):
+    tamper(database, f"UPDATE agentnb_runs SET {column}")
+    with pytest.raises(StorageDamaged):
+        machine.journal.runs()
+
+
 @pytest.mark.parametrize(
     "frame", [b"", b"\x80\x04\x95pickle", b"K\xff\xff\xff\xff", b"D?", b"Dx", b"Z", b"Z\0\0\0\0no"]
 )
@@ -166,7 +173,13 @@ def test_addresses(tmp_path, monkeypatch):
         open_journal("mysql://x")
     monkeypatch.chdir(tmp_path)
     forms = ("host=db user=ann password=hunter2", "password='hunter2'", "postgres:ann:hunter2@db/runs")
-    for settings in (*forms, "postgresql//ann:hunter2@db/runs", "ann:hunter2@db/runs"):
+    others = (
+        "HOST=db Password=hunter2",
+        "PGPASSWORD=hunter2",
+        "Server=db;Pwd=hunter2",
+        "sslmode=require SSLPassword=hunter2",
+    )
+    for settings in (*forms, *others, "postgresql//ann:hunter2@db/runs", "ann:hunter2@db/runs"):
         with pytest.raises(InputError, match="postgresql://user@host") as caught:
             open_journal(settings)
         assert "hunter2" not in str(caught.value)

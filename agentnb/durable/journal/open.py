@@ -92,7 +92,9 @@ def _known(address: str) -> str:
 
 
 _SETTINGS = re.compile(
-    r"^postgres(?:ql)?(?::|//)|:[^/\\]+@|(?:^|\s)(?:host|hostaddr|port|dbname|user|password|passfile|service)\s*="
+    r"^postgres(?:ql)?(?::|//)|:[^/\\]+@|(?:^|[\s;,?&])(?:pg)?"
+    r"(?:host|hostaddr|server|port|dbname|database|user|user id|uid|password|sslpassword|pwd|passfile|service)\s*=",
+    re.IGNORECASE,
 )
 """An address without its beginning, or in libpq's own form: a directory of that name would show its password."""
 

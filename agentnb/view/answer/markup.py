@@ -131,8 +131,8 @@ def _last(text: str, *, in_lists: bool = False) -> Token | None:
 
 
 @cache
-def _markdown() -> MarkdownIt:
-    """Return the parser, made once: importing it takes some 30 ms."""
+def _markdown(*, tasks: bool = True) -> MarkdownIt:
+    """Return the parser, made once: importing it takes some 30 ms. `tasks`: `- [ ]` begins an item of any kind."""
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
 
@@ -142,7 +142,7 @@ def _markdown() -> MarkdownIt:
         def renderToken(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:  # noqa: N802
             return _tag(tokens[idx])
 
-    options = {"html": False, "tasklists": True, "maxNesting": MOST_NESTED}
+    options = {"html": False, "tasklists": tasks, "maxNesting": MOST_NESTED}
     made = MarkdownIt("commonmark", options, renderer_cls=Renderer).enable(["table", "strikethrough"])
     made.validateLink = lambda url: bool(_ADDRESS.match(url))  # type: ignore[method-assign]
     made.inline.ruler.before("escape", "formula", _formula_rule)
@@ -274,11 +274,20 @@ def to_markdown(text: str) -> str:
     lines = text.split("\n")
     out: list[str] = [""] * len(lines)
     done = [False] * len(lines)
-    for first, end, kind in _regions(parse(text)[0]):
+    # To other readers a task is text, also where it looks like a code block's fence.
+    for first, end, kind in _regions(_markdown(tasks=False).parse(text)):
         if done[first]:  # a cell of a row that is written already
             continue
         region = "\n".join(lines[first:end])
-        shown = region if kind == "code" else _row(region) if kind == "tr" else _escaped(region)
+        # Below a reference, which is text once it is escaped, an indented line goes on with that text.
+        goes_on = kind == "indented" and first > 0 and lines[first - 1].strip() and not done[first - 1]
+        shown = (
+            region
+            if kind in ("fence", "indented") and not goes_on
+            else _row(region)
+            if kind == "tr"
+            else _escaped(region)
+        )
         for at, line in zip(range(first, end), shown.split("\n"), strict=True):
             out[at], done[at] = line, True
     return "\n".join(new if known else _opened(old) for new, old, known in zip(out, lines, done, strict=True))
@@ -286,7 +295,7 @@ def to_markdown(text: str) -> str:
 
 def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
     """Yield (first line, line after the last, kind) of code, of table rows, and of what holds inline text."""
-    kinds = {"fence": "code", "code_block": "code", "tr_open": "tr", "inline": "inline"}
+    kinds = {"fence": "fence", "code_block": "indented", "tr_open": "tr", "inline": "inline"}
     for token in tokens:
         if token.map is not None and token.type in kinds:
             yield token.map[0], token.map[1], kinds[token.type]

@@ -153,6 +153,9 @@ def test_nothing_that_a_model_writes_becomes_markup(text: str) -> None:
 
 @given(hostile)
 @example("0```\n<!A>```")
+@example("- [ ] ~~~ <img src=x>")
+@example("[r]: mailto:a@b\n    <img src=x>\n    <b>\n\n    <i>")
+@example("1. [x] ```<b>\n   <i>\n   ```\n   <u>")
 @settings(deadline=None)
 def test_as_markdown_it_fetches_and_runs_nothing_either(text: str) -> None:
     again = read(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markup.to_markdown(text)))

@@ -117,11 +117,15 @@ def tally_of(found: tuple[Any, ...]) -> Tally:
     return Tally(status, bool(awaits), owner, bool(begun), *rest)
 
 
+_KINDS = (str, str, str, int, int, int, int | float, int | float)
+
+
 def row_of(found: tuple[Any, ...]) -> RunRow:
     """Return the run's row. Raises ValueError or TypeError on one that agentnb did not write."""
     key, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, *rest = found
     fence, owner, until, tick, control, attempt, error, versions, wake_at = rest
-    if not (type(state) is type(status) is str and type(step) is type(attempt) is type(fence) is int):
+    kinds = zip((run_id, state, status, step, attempt, fence, created, updated), _KINDS, strict=True)
+    if not all(isinstance(value, kind) for value, kind in kinds):
         raise TypeError("a run's row holds values of other types")
     return RunRow(
         key=key, fence=fence, owner=owner, lease_until=until, lease_tick=tick, control=control, attempt=attempt,
