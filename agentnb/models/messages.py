@@ -70,6 +70,11 @@ class Opaque:
     provider: str
     wire: JsonMapping
 
+    @property
+    def is_for_people(self) -> bool:
+        """Tell whether it is thinking in words without a signature, as Gemini's summaries are: it is not sent back."""
+        return bool(self.wire.get("thought")) and not self.wire.get("thoughtSignature")
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

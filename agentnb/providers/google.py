@@ -142,9 +142,7 @@ def encode_content(content: Content) -> JsonObject:
             response = {"error" if is_error else "result": text}
             return {"functionResponse": {"name": name, "response": response} | _call_id(call_id)}
         case Opaque(provider, as_it_came):
-            # A summary of thoughts is for people; the thoughts themselves come back by their signature.
-            for_people = as_it_came.get("thought") and not as_it_came.get("thoughtSignature")
-            return dict(as_it_came) if provider == NAME and not for_people else {}
+            return dict(as_it_came) if provider == NAME and not content.is_for_people else {}
         case Image(media_type, data):
             return {"inlineData": {"mimeType": media_type, "data": data}}
         case _:

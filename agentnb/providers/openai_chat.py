@@ -133,6 +133,8 @@ _WHOLE = [finish for finish, stop in _STOPS.items() if stop in (StopReason.END, 
 
 
 def _decode_message(message: JsonMapping, *, complete: bool) -> Iterator[Content]:
+    if thought := _text_of(message.get("reasoning_content")) or _text_of(message.get("reasoning")):
+        yield Opaque("chat", {"thought": True, "text": thought})
     text = _text_of(message.get("content")) or _text_of(message.get("refusal"))
     if text:
         yield Text(text)

@@ -20,7 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wires import WIRES, adapter_at, hello
 
-from agentnb.agent.conversation.turn_blocks import end_note, open_calls, reply_blocks, result_block
+from agentnb.agent.conversation.turn_blocks import (
+    end_note,
+    open_calls,
+    reply_blocks,
+    reply_tokens,
+    result_block,
+    thoughts,
+)
 from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import SystemClock
 from agentnb.errors import (
@@ -36,6 +43,7 @@ from agentnb.errors import (
 from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Opaque, Reply, Role, StopReason, Text, ToolCall, Usage
+from agentnb.models.tokens import TokenCounter
 from agentnb.providers import anthropic, calling, google, openai_chat, openai_responses
 
 DATA = Path(__file__).with_name("data")
@@ -284,6 +292,25 @@ def test_calls_in_pieces_are_put_together_by_index(names: list[str], data: Any) 
     assert [(call.call_id, call.name, json.dumps(call.arguments)) for call in reply.calls] == [
         (f"c{i}", name, text) for i, (name, text) in enumerate(zip(names, texts, strict=True))
     ]
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thinking_in_words_is_kept_for_people_and_never_sent_back(field: str) -> None:
+    reply, _ = chat({field: "Ebb "}, {field: "follows flood."}, {"content": "At six."}, finish="stop")
+    whole = {"message": {field: "Ebb follows flood.", "content": "At six."}, "finish_reason": "stop"}
+    assert openai_chat.decode_completion({"choices": [whole]}).content == reply.content
+    assert reply.text == "At six."
+    blocks = reply_blocks(reply, step=1)
+    assert thoughts(blocks) == ["Ebb follows flood."]
+    ask = Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text("When?"))
+    body = openai_chat.encode(Prompt(model="m", blocks=(ask, *blocks), max_tokens=9))
+    assert [message["content"] for message in body["messages"]] == ["When?", "At six."]
+    usage = Usage(input=9, output=12)
+    counted, without = (
+        reply_tokens(some, usage, TokenCounter("gpt"), lookup("openai:gpt-4.1")) for some in (blocks, blocks[1:])
+    )
+    assert counted[blocks[0].digest] == 0
+    assert 0 < counted[blocks[1].digest] < without[blocks[1].digest]
 
 
 def test_content_as_a_list_of_parts() -> None:

@@ -177,14 +177,18 @@ def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, m
     """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
     Thinking counts again where it is sent back, but for models that drop it. Recorded: OpenAI's reasoning 1,792 of
-    1,792, Gemini 3's 102 of 102. Anthropic does not tell it apart.
+    1,792, Gemini 3's 102 of 102. Anthropic does not tell it apart. Thinking that is for people never counts again.
     """
-    thought = [block for block in blocks if isinstance(block.content, Opaque)]
+    opaque = [(block, part) for block in blocks if isinstance(part := block.content, Opaque)]
+    told = [(block, _thought(part.wire)) for block, part in opaque if part.is_for_people]
+    thought = [block for block, part in opaque if not part.is_for_people]
     if thought and not usage.reasoning:
         return _shares(blocks, usage.output, counter)
-    spoken = [block for block in blocks if block not in thought]
+    spoken = [block for block in blocks if not isinstance(block.content, Opaque)]
+    hidden = min(usage.output, usage.reasoning or sum(counter.count(text) for _, text in told))
     again = 0 if model.drops_thoughts else usage.reasoning
-    return _shares(thought, again, counter) | _shares(spoken, usage.output - usage.reasoning, counter)
+    shares = _shares(thought, again, counter) | _shares(spoken, usage.output - hidden, counter)
+    return shares | {block.digest: 0 for block, _ in told}
 
 
 def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict[str, int]:
