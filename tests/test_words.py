@@ -14,6 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "agentnb"
 MOST_WORDS = 20
+PAGES = [PACKAGE.parent / "README.md", *sorted((PACKAGE / "docs" / "pages").glob("*.md"))]
 DECODED = ("such that", "of which", "what of the")
 NOUN_CLAUSES = ("What", "How", "Whether", "Where", "Who", "Which", "Why")
 """A docstring says what happens, so it begins with none of these; a comment may name a place with `Where`."""
@@ -217,6 +218,14 @@ def test_what_the_page_says_is_plain() -> None:
     texts = [(path.name, text) for path in pages for text in shown_by_page(path.read_text())]
     assert len(texts) > 9
     assert not [(name, sentence) for name, text in texts for sentence in unplain(text)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_of_the_documentation_is_plain(page: Path) -> None:
+    """No code, table, heading or picture: what is read as sentences."""
+    text = re.sub(r"```.*?```|^[|#!].*?$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)|<[^>]*>", r"\1", text)
+    assert [one for one in sentences(text) if length(one) > MOST_WORDS] == []
 
 
 def test_literals_of_the_page_are_found() -> None:

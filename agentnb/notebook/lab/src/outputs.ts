@@ -8,8 +8,8 @@ import { JSONExt } from '@lumino/coreutils';
 
 import { Bundle, RUN_MIME, Repaint, Shown, WIDGET_MIME, isObject, isOver } from './protocol';
 
-/** As ipywidgets says it, for good, where a widget's model comes more than two seconds after its output. */
-const GAVE_UP = 'Error displaying widget: model not found';
+/** As ipywidgets begins, for good, where a widget's model comes more than two seconds after its output. */
+const GAVE_UP = 'Error displaying widget';
 /** Seconds after the kernel was met in which its models may still come. */
 const MODELS_COME = 120;
 
@@ -122,7 +122,7 @@ export function runAround(notebook: Notebook, node: Element): string {
 function drawAnew(cell: Cell): void {
   const { outputArea, model } = cell as unknown as Partial<CodeCell>;
   outputArea?.widgets.forEach((each, index) => {
-    const lost = [...each.node.querySelectorAll('.jupyter-widgets')].find(node => node.textContent === GAVE_UP);
+    const lost = [...each.node.querySelectorAll('.jupyter-widgets')].find(node => node.textContent?.startsWith(GAVE_UP));
     const output = lost && model?.outputs.get(index).toJSON();
     if (output && runOf(output)) {
       lost.classList.remove('jupyter-widgets');

@@ -54,7 +54,7 @@ export class Side {
       },
       message => this._take(message)
     );
-    this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
+    this._link.changed.connect(() => (this._link.isOpen ? void this._outputs.redraw() : this._dropProposals()));
     this._offers = new Offers(_panel);
     watchApproval(content);
     this._code = new CodeTools(content, this._link, press => {
@@ -108,9 +108,7 @@ export class Side {
 
   private async _look(): Promise<void> {
     const there = await this._link.look().catch(() => false);
-    if (there) {
-      void this._outputs.redraw();
-    } else {
+    if (!there) {
       this._outputs.settle();
     }
   }
