@@ -107,7 +107,7 @@ def test_an_answer_that_does_not_fit_is_mended(kernel: Any, server: Any) -> None
     assert len(server.bodies) == 3
     run = kernel.value("_agent.run_id")
     told = kernel.ok(f"%agent_runs replay {run}").text
-    assert told.count("as recorded") == 3, "each call, with what was said of its answer"
+    assert told.count("  as recorded") == 3, "each call, with what was said of its answer"
 
 
 @pytest.mark.parametrize(
