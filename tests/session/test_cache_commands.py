@@ -210,7 +210,8 @@ def test_explain_names_the_line_that_changed_and_the_price(desk: Desk, capsys: p
     desk.session.extra_tools["look"] = described("In feet.")
     desk.ask(MODELS[0], "And now?")
     told = said(desk, capsys, "explain")
-    assert "Instructions block 2 changed (tool look: " in told, told
+    assert "Instructions block 2 changed (tool" in told
+    assert "look: " in told, "in a terminal's table on the next line"
     assert "In metres." in told
     assert "In feet." in told
     assert "tokens that could have been read were not. That cost $0.0" in told
