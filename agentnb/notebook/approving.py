@@ -24,7 +24,7 @@ from agentnb.notebook.live.dashboard import someone_watches
 from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.notebook.proposing import offer, with_texts
-from agentnb.view.view_text import Doc
+from agentnb.view.words.run_doc import Doc
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent

@@ -30,7 +30,7 @@ from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.number_format import day_and_time
 from agentnb.view.render import bundle
-from agentnb.view.view_text import with_cell_numbers
+from agentnb.view.words.run_words import with_cell_numbers
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent

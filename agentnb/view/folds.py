@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agentnb.view import view_text as say
 from agentnb.view.number_format import count, dollars, number, seconds
 from agentnb.view.style import (
     CODE,
@@ -21,7 +20,8 @@ from agentnb.view.style import (
     unbroken,
 )
 from agentnb.view.tables import MOST_ROWS, Figure, filled, plain_table
-from agentnb.view.view_text import Doc
+from agentnb.view.words import call_words, cost_words, run_doc, run_words
+from agentnb.view.words.run_doc import Doc
 
 MORE_STEPS = "agentnb-steps"
 """Marks steps where the journal has more. There the page puts a button that brings them."""
@@ -35,21 +35,22 @@ LONGEST = 4_000
 def folds_html(doc: Doc) -> str:
     """Return the folds, closed, and which run, thread and model this was."""
     folds = [
-        fold("Delegated", "".join(map(line_html, say.child_lines(doc)))),
-        fold("Plan", "".join(map(line_html, say.plan_lines(doc)))),
-        fold(say.steps_title(doc), _steps_html(doc)),
+        fold("Delegated", "".join(map(line_html, run_words.child_lines(doc)))),
+        fold("Plan", "".join(map(line_html, run_words.plan_lines(doc)))),
+        fold(run_words.steps_title(doc), _steps_html(doc)),
         fold("Thinking", _thinking_html(doc)),
-        fold(say.definitions_title(doc), _definitions_html(doc)),
-        fold(say.images_title(doc), "".join(map(_image_html, say.dicts(doc, "images")))),
+        fold(run_words.definitions_title(doc), _definitions_html(doc)),
+        fold(run_words.images_title(doc), "".join(map(_image_html, run_doc.dicts(doc, "images")))),
         fold("Question", f'<pre style="{PRE}">{esc(cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
-        fold("What the words mean", _WORDS if say.layer_totals(doc)[0] else ""),
+        fold("What the words mean", _WORDS if cost_words.layer_totals(doc)[0] else ""),
     ]
-    identity = unbroken(map(esc, say.identity(doc) or [""]))
+    identity = unbroken(map(esc, run_words.identity(doc) or [""]))
     return f'{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{identity}</p>'
 
 
 _WORDS = "".join(
-    f'<p style="margin:2px 0;{SMALL}"><strong>{esc(word)}</strong>: {esc(meaning)}</p>' for word, meaning in say.WORDS
+    f'<p style="margin:2px 0;{SMALL}"><strong>{esc(word)}</strong>: {esc(meaning)}</p>'
+    for word, meaning in cost_words.WORDS
 )
 
 
@@ -68,36 +69,36 @@ def cut(value: object) -> str:
 
 
 def _steps_html(doc: Doc) -> str:
-    steps = say.dicts(doc, "steps")
+    steps = run_doc.dicts(doc, "steps")
     if not steps:
         return ""
-    left_out = say.left_out_of_steps_line(doc)
+    left_out = run_words.left_out_of_steps_line(doc)
     shown = (line_html(left_out) if left_out else "") + _step_rows(steps)
     return f'<div class="{MORE_STEPS}">{shown}</div>' if left_out else shown
 
 
 def step_page(doc: Doc, before: int | None) -> tuple[str, int]:
     """Return the html of the steps that end before this place (None: the last), and how many come before them."""
-    steps = say.dicts(doc, "steps")
+    steps = run_doc.dicts(doc, "steps")
     end = len(steps) if before is None else min(before, len(steps))
     first = max(0, end - PAGE)
     return (_step_rows(steps[first:end]) if first < end else ""), first
 
 
 def _step_rows(steps: Sequence[Doc]) -> str:
-    tools = "".join(_tool_html(step, tool) for step in steps for tool in say.dicts(step, "tools"))
+    tools = "".join(_tool_html(step, tool) for step in steps for tool in run_doc.dicts(step, "tools"))
     columns, rows = filled(("step", "state", "what", "time", "tokens in", "cost"), [step_cells(s) for s in steps])
     return plain_table(columns, rows) + tools
 
 
 def step_cells(step: Doc) -> tuple[object, ...]:
     """Return number, state, what happened, time, tokens and cost of a step."""
-    tokens = say.input_tokens(say.part(step, "usage"))
+    tokens = cost_words.input_tokens(run_doc.part(step, "usage"))
     cost = number(step.get("cost"))
     return (
-        "" if say.is_failed_attempt(step) else step.get("n", ""),
-        say.state_word(step.get("state")),
-        "failed" if say.is_failed_attempt(step) else clean(step.get("what") or ""),
+        "" if run_doc.is_failed_attempt(step) else step.get("n", ""),
+        run_doc.state_word(step.get("state")),
+        "failed" if run_doc.is_failed_attempt(step) else clean(step.get("what") or ""),
         Figure(seconds(step.get("seconds"))),
         Figure(count(tokens) if tokens else ""),
         Figure(dollars(cost) if cost else ""),
@@ -105,24 +106,23 @@ def step_cells(step: Doc) -> tuple[object, ...]:
 
 
 def _tool_html(step: Doc, tool: Doc) -> str:
-    head = f"step {clean(step.get('n', '?'))}: {say.tool_line(tool)}"
+    head = f"step {clean(step.get('n', '?'))}: {call_words.tool_line(tool)}"
     result = cut(tool.get("result"))
     body = f'<pre style="{PRE};max-height:16em;overflow:auto">{esc(result)}</pre>' if result else ""
     call = f'<code style="{CODE}">{esc(head)}</code>'
-    return (
-        f'<div style="margin:6px 0 0 0">{call} <span style="{SMALL}">{esc(say.tool_outcome(tool))}</span>{body}</div>'
-    )
+    outcome = f'<span style="{SMALL}">{esc(call_words.tool_outcome(tool))}</span>'
+    return f'<div style="margin:6px 0 0 0">{call} {outcome}{body}</div>'
 
 
 def _thinking_html(doc: Doc) -> str:
     """Return what the model showed of its thinking, as it was written: plain text, one paragraph a block."""
     return "".join(
-        f'<pre style="{PRE};white-space:pre-wrap">{esc(cut(text))}</pre>' for text in say.items(doc, "thinking")
+        f'<pre style="{PRE};white-space:pre-wrap">{esc(cut(text))}</pre>' for text in run_doc.items(doc, "thinking")
     )
 
 
 def _definitions_html(doc: Doc) -> str:
-    found = say.dicts(doc, "definitions")
+    found = run_doc.dicts(doc, "definitions")
     more = len(found) - MOST_ROWS + int(number(doc.get("definitions_more")) or 0)
     shown = "".join(map(_definition_html, found[:MOST_ROWS]))
     return shown + (line_html(f"and {count(more)} more: %agent_context show") if shown and more > 0 else "")
@@ -130,7 +130,7 @@ def _definitions_html(doc: Doc) -> str:
 
 def _definition_html(item: Doc) -> str:
     """Return one paragraph, so that a narrow window shows all of it."""
-    facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", say.place(item)]
+    facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", run_words.place(item)]
     facts += [clean(item.get("reason") or ""), f"≈ {count(item.get('tokens'))} tokens"]
     name = f'<code style="{SMALL_CODE}">{esc(item.get("name") or "?")}</code>'
     about = esc(" · ".join(filter(None, facts)))
@@ -143,10 +143,10 @@ def _image_html(item: Doc) -> str:
     kind, data = str(item.get("media_type") or ""), str(item.get("data") or "")
     picture = ""
     if kind in ("image/png", "image/jpeg") and _BASE64.fullmatch(data):
-        width, height = say.thumbnail(item)
+        width, height = run_words.thumbnail(item)
         alt = esc(cut(item.get("text")))
         picture = (
             f'<img src="data:{kind};base64,{data}" alt="{alt}" width="{width}" height="{height}" '
             'style="border:1px solid #80808055;margin:2px 0">'
         )
-    return f'<div style="margin:4px 0 8px 0;{SMALL}">{picture}<br>{esc(say.image_line(item))}</div>'
+    return f'<div style="margin:4px 0 8px 0;{SMALL}">{picture}<br>{esc(run_words.image_line(item))}</div>'

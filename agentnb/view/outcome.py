@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from agentnb.view import view_text as say
 from agentnb.view.number_format import number, plural, short_dollars, short_seconds
-from agentnb.view.view_text import Doc
+from agentnb.view.words import run_doc, run_words
+from agentnb.view.words.run_doc import Doc
 
 
 def outcome_line(doc: Doc) -> str:
     """Return `✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · simulated`"""
-    return " · ".join([*outcome_items(doc), *say.labels(doc)])
+    return " · ".join([*outcome_items(doc), *run_doc.labels(doc)])
 
 
 def outcome_items(doc: Doc) -> list[str]:
     """Return the pieces of the line without the labels. A run that ended well needs no word for it."""
-    mark, word, _ = say.state_words(doc)
-    work = [item for item in (_context(doc), say.plan_words(doc), say.child_words(doc)) if item]
-    if stopped := say.stopped_line(doc):
+    mark, word, _ = run_doc.state_words(doc)
+    work = [item for item in (_context(doc), run_words.plan_words(doc), run_words.child_words(doc)) if item]
+    if stopped := run_words.stopped_line(doc):
         return [f"{mark} {stopped}", *work]
     rest = [*filter(None, (_time(doc), _cost(doc))), *work]
     if doc.get("state") != "COMPLETED" or not rest:
@@ -25,12 +25,12 @@ def outcome_items(doc: Doc) -> list[str]:
 
 
 def _time(doc: Doc) -> str:
-    taken = say.run_seconds(doc) or number(say.part(doc, "latency").get("total"))
+    taken = run_doc.run_seconds(doc) or number(run_doc.part(doc, "latency").get("total"))
     return short_seconds(taken) if taken else ""
 
 
 def _cost(doc: Doc) -> str:
-    cost = say.part(doc, "cost")
+    cost = run_doc.part(doc, "cost")
     total = number(cost.get("total"))
     if cost.get("known") is False:
         return "cost unknown"
@@ -51,5 +51,5 @@ def saved_words(total: float, uncached: float | None) -> str:
 
 def _context(doc: Doc) -> str:
     """Tell how much of the notebook the model had before it: `4 cells, 3 definitions`."""
-    counted = ((len(say.items(doc, name)), one) for name, one in (("cells", "cell"), ("definitions", "definition")))
+    counted = ((len(run_doc.items(doc, name)), one) for name, one in (("cells", "cell"), ("definitions", "definition")))
     return ", ".join(plural(number_of, one) for number_of, one in counted if number_of)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agentnb.canonical import JsonMapping
 from agentnb.view import timeline
-from agentnb.view import view_text as say
 from agentnb.view.number_format import count, fraction, number, seconds, share
 from agentnb.view.style import (
     BAR,
@@ -27,7 +26,8 @@ from agentnb.view.style import (
     esc,
     line_html,
 )
-from agentnb.view.view_text import Doc
+from agentnb.view.words import cost_words, run_doc
+from agentnb.view.words.run_doc import Doc
 
 READ, NEW = "█", "░"
 """Letters of a bar: read from the prompt cache (or measured), and processed anew (or estimated)."""
@@ -39,43 +39,45 @@ def panels_html(doc: Doc) -> str:
 
 
 def _layers_panel(doc: Doc) -> str:
-    layers = say.layer_rows(doc)
-    tokens, cached = say.layer_totals(doc)
-    if say.ended(doc) and not tokens:
+    layers = cost_words.layer_rows(doc)
+    tokens, cached = cost_words.layer_totals(doc)
+    if run_doc.ended(doc) and not tokens:
         return ""
     widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
     rows = "".join(_layer_row(layer, widest) for layer in layers)
-    head = _heads("layer", "tokens", say.cached_word(doc))
-    about = "≈ " if tokens and say.is_forecast(doc) else ""
+    head = _heads("layer", "tokens", cost_words.cached_word(doc))
+    about = "≈ " if tokens and run_doc.is_forecast(doc) else ""
     foot = _cells_row(FOOT, "all", "", about + count(tokens), share(cached, tokens))
-    lines = "".join(map(line_html, [*say.count_lines(doc), *say.cache_lines(doc)]))
-    return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{_legend()}{lines}')
+    lines = "".join(map(line_html, [*cost_words.count_lines(doc), *cost_words.cache_lines(doc)]))
+    return _panel(
+        cost_words.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{_legend()}{lines}'
+    )
 
 
 def prefix_html(doc: Doc) -> str:
     """Return the layers' bars in the order of the prompt, with a mark where the prefix broke."""
-    layers = [layer for layer in say.layer_rows(doc) if number(layer.get("tokens"))]
+    layers = [layer for layer in cost_words.layer_rows(doc) if number(layer.get("tokens"))]
     widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
     broken = next((layer for layer in layers if fraction(layer.get("cached_tokens"), layer.get("tokens")) < 1), None)
     rows = ""
     for layer in layers:
         rows += _layer_row(layer, widest)
         if layer is broken and layer is not layers[-1]:
-            said = f"◀ the prefix broke here, in {say.layer_words(layer)[0]}"
+            said = f"◀ the prefix broke here, in {cost_words.layer_words(layer)[0]}"
             told = f'<td colspan="3" style="{BAR};{SMALL}"><strong>{esc(said)}</strong></td>'
             rows += f'<tr style="{ROW}"><td></td>{told}</tr>'
-    table = f'<table style="{TABLE}">{_heads("layer", "tokens", say.cached_word(doc))}{rows}</table>'
+    table = f'<table style="{TABLE}">{_heads("layer", "tokens", cost_words.cached_word(doc))}{rows}</table>'
     return f'<div style="max-width:34em;margin:0 0 8px 0">{table}{_legend()}</div>' if layers else ""
 
 
 def _layer_row(layer: JsonMapping, widest: float) -> str:
-    name, meaning = say.layer_words(layer)
+    name, meaning = cost_words.layer_words(layer)
     tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
     label = f'<span title="{esc(meaning)} ({esc(clean(layer.get("name")))})">{esc(name)}</span>'
     bar = _layer_bar(100 * fraction(tokens, widest), 100 * fraction(cached, tokens))
     title = f"{count(cached)} of {count(tokens)} tokens read from the prompt cache"
     cell = f'<span title="{esc(title)}">{esc(share(cached, tokens))}</span>'
-    return _cells_row(ROW, label, bar, esc(say.approximate(layer)), cell)
+    return _cells_row(ROW, label, bar, esc(cost_words.approximate(layer)), cell)
 
 
 def _layer_bar(width: float, solid: float) -> str:
@@ -112,16 +114,16 @@ def _legend() -> str:
 
 
 def _latency_panel(doc: Doc) -> str:
-    latency = say.part(doc, "latency")
-    lines = "".join(map(line_html, [*timeline.notes(doc), *say.cost_lines(doc)])) + _budget(doc)
-    if say.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
+    latency = run_doc.part(doc, "latency")
+    lines = "".join(map(line_html, [*timeline.notes(doc), *cost_words.cost_lines(doc)])) + _budget(doc)
+    if run_doc.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
         heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "What it cost"
         return _panel(heading, lines) if lines else ""
     found = timeline.rows(doc)
     whole = max([timeline.total(doc) or 0.0, *((row.start or 0.0) + (row.length or 0.0) for row in found)])
     rows = "".join(_phase_row(row, whole) for row in found)
     foot = _cells_row(FOOT, "total", "", seconds(timeline.total(doc)))
-    heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
+    heading = "How long the recording played" if run_doc.recorded(doc) else "How long the last call took"
     heading += " (modelled)" if latency.get("modelled") else ""
     if number(latency.get("total")) is None:
         heading, foot = "How long this call takes", _cells_row(FOOT, "total", "known when it ends", seconds(None))
@@ -144,10 +146,10 @@ def _phase_row(row: timeline.Phase, total: float | None) -> str:
 
 
 def _budget(doc: Doc) -> str:
-    line = say.budget_line(doc)
+    line = cost_words.budget_line(doc)
     if not line:
         return ""
-    budget = say.part(doc, "budget")
+    budget = run_doc.part(doc, "budget")
     value = fraction(budget.get("spent"), budget.get("limit"))
     bar = f'<progress max="1" value="{value:.3f}" style="width:6em;height:10px;vertical-align:baseline"></progress>'
     return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(line)} {bar}</p>'

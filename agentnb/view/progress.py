@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agentnb.canonical import JsonMapping
-from agentnb.view import view_text as say
 from agentnb.view.number_format import count, number, plural, short_dollars, short_seconds
 from agentnb.view.style import SMALL, clean, esc
+from agentnb.view.words import cost_words, run_doc, run_words
 
 NEWEST = 5
 """Steps shown while the run goes on."""
@@ -90,7 +90,7 @@ class Progress:
         elif event.kind == "view":
             self._view(event.data.get("context") or {}, now)
         elif event.kind == "children":
-            self.children = tuple(say.child_lines(event.data))
+            self.children = tuple(run_words.child_lines(event.data))
         elif event.kind in ("step", "failed"):
             self._step(event)
 
@@ -129,7 +129,7 @@ class Progress:
     def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
-        self.plan = say.plan_now(context)
+        self.plan = run_words.plan_now(context)
         last = context.get("last") or {}
         latency = last.get("latency") or {}
         if "ttft" not in latency:  # a call that is about to be made
@@ -152,7 +152,7 @@ class Progress:
 
     def stage_words(self) -> str:
         """Return `Asking: the model reads ≈ 2,112 tokens, ≈ 1,790 of them cached`"""
-        word = say.state_words({"state": self.state, "live": {}})[1]
+        word = run_doc.state_words({"state": self.state, "live": {}})[1]
         if self.call_began is None or self.state != "THINKING":
             return f"{word}: {self.stage}" if self.stage and self.state != "AWAITING_APPROVAL" else word
         if self.first_token is not None and self.stage in ("writing", "thinking", "calling a tool"):
@@ -179,7 +179,7 @@ class Progress:
 
     def stage_html(self, beside: str = "") -> str:
         words = " · ".join(map(esc, [self.stage_words(), *self.aside(beside)]))
-        colour = say.state_words({"state": self.state, "live": {}})[2]
+        colour = run_doc.state_words({"state": self.state, "live": {}})[2]
         children = "".join(f'<div style="margin:0 0 0 16px">{esc(line)}</div>' for line in self.children)
         return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}{children}</div>'
 
@@ -212,7 +212,7 @@ class Progress:
 
 
 def _sent(last: JsonMapping) -> str:
-    tokens, cached = say.layer_totals({"layers": last.get("layers"), "live": {}})
+    tokens, cached = cost_words.layer_totals({"layers": last.get("layers"), "live": {}})
     if not tokens:
         return ""
     return f"≈ {count(tokens)} tokens" + (f", ≈ {count(cached)} of them cached" if cached else "")
@@ -222,4 +222,4 @@ def _step_words(event: ProgressEvent) -> str:
     data = event.data
     what = clean("failed" if event.kind == "failed" else data.get("what") or "")[:200]
     took = f" ({short_seconds(data['seconds'])})" if number(data.get("seconds")) is not None else ""
-    return f"{event.step} {say.state_word(event.state)}{f': {what}' if what else ''}{took}"
+    return f"{event.step} {run_doc.state_word(event.state)}{f': {what}' if what else ''}{took}"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from agentnb.agent.way_on import RESUME
 from agentnb.canonical import JsonObject
 from agentnb.view import timeline
-from agentnb.view import view_text as say
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.answer.proposed import proposals_html, proposals_markdown, proposals_text
@@ -42,7 +41,8 @@ from agentnb.view.style import (
     wrapped,
 )
 from agentnb.view.tables import MOST_ROWS
-from agentnb.view.view_text import Doc
+from agentnb.view.words import call_words, cost_words, run_doc, run_words
+from agentnb.view.words.run_doc import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
 CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
@@ -63,7 +63,7 @@ def whole(doc: Doc) -> JsonObject:
 
 
 def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) -> JsonObject:
-    error = say.part(doc, "error")
+    error = run_doc.part(doc, "error")
     tells = any(RESUME in clean(error.get(name) or "") for name in ("message", "todo"))
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows
@@ -90,20 +90,20 @@ def _answer(doc: Doc) -> str:
 
 def _cut_off(doc: Doc) -> str:
     """Return what had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
-    text = say.part(doc, "stopped").get("text")
+    text = run_doc.part(doc, "stopped").get("text")
     return f'<div style="{CUT_OFF}">{markup.to_html(text)}</div>' if isinstance(text, str) and text.strip() else ""
 
 
 def _outcome(doc: Doc, *, full: bool) -> str:
     """Return `✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · details`, a fold over everything else."""
-    colour = say.state_words(doc)[2]
+    colour = run_doc.state_words(doc)[2]
     mark, *items = outcome_items(doc)
     parts = [f'<strong style="color:{colour}">{esc(mark[:1])}</strong>{esc(mark[1:])}', *map(esc, items)]
-    parts += [f'<span style="{LABEL}">{esc(label)}</span>' for label in say.labels(doc)]
+    parts += [f'<span style="{LABEL}">{esc(label)}</span>' for label in run_doc.labels(doc)]
     line = unbroken([*parts, '<span style="text-decoration:underline">details</span>'])
-    go_on = say.go_on_line(doc)
+    go_on = run_words.go_on_line(doc)
     lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""
-    more = line_html(say.totals_line(doc)) if say.totals_line(doc) else ""
+    more = line_html(cost_words.totals_line(doc)) if cost_words.totals_line(doc) else ""
     body = f'<div style="padding:6px 0 0 0">{panels_html(doc)}{more}{folds_html(doc)}</div>'
     return (
         f'<div class="{NO_MATH}"><details{" open" if full else ""} style="{OUTCOME}">'
@@ -112,33 +112,34 @@ def _outcome(doc: Doc, *, full: bool) -> str:
 
 
 def _error(doc: Doc) -> str:
-    error = say.part(doc, "error")
+    error = run_doc.part(doc, "error")
     if not error:
         return ""
     code = f' <code style="{CODE}">{esc(error["code"])}</code>' if error.get("code") else ""
     todo = f"<br>{words_html(error['todo'])}" if error.get("todo") else ""
+    said = f"<strong>✗ {esc(run_words.error_kind(error))}</strong>{words_html(run_words.error_message(error))}"
     return (
         f'<p style="margin:0 0 8px 0;padding:6px 10px;border:0;border-left:4px solid {RED};background:{RED}1f">'
-        f"<strong>✗ {esc(say.error_kind(error))}</strong>{words_html(say.error_message(error))}{todo}{code}</p>"
+        f"{said}{todo}{code}</p>"
     )
 
 
 def _remarks(doc: Doc) -> str:
     return "".join(
-        f'<p style="margin:0 0 6px 0;{SMALL}">Note: {words_html(line)}</p>' for line in say.remark_lines(doc)
+        f'<p style="margin:0 0 6px 0;{SMALL}">Note: {words_html(line)}</p>' for line in run_words.remark_lines(doc)
     )
 
 
 def _questions(doc: Doc) -> str:
     """Return every call that waits, whole: what is approved must be what was read."""
-    found = say.questions(doc) if doc.get("state") == "WAITING" else []
+    found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
     if not found:
         return ""
-    head = f"<strong>◔ {esc(say.question_heading(doc))}</strong>"
+    head = f"<strong>◔ {esc(call_words.question_heading(doc))}</strong>"
     calls = "".join(map(_question_html, found))
     run_id = esc(doc.get("run_id") or "")
     whole = f'<span style="display:inline-block">{run_id}</span>'  # an id that breaks cannot be copied by a click
-    line = esc(say.answer_line(doc))
+    line = esc(call_words.answer_line(doc))
     told = line.replace(run_id, whole) if run_id else line
     how = (
         f'<details style="margin:6px 0 0 0;{SMALL}"><summary style="{SUMMARY}">Without buttons</summary>'
@@ -151,13 +152,13 @@ def _questions(doc: Doc) -> str:
 
 
 def _question_html(question: Doc) -> str:
-    title = f'<p style="margin:6px 0 0 0">{esc(say.question_title(question))}</p>'
+    title = f'<p style="margin:6px 0 0 0">{esc(call_words.question_title(question))}</p>'
     return title + "".join(map(_argument_html, _shown(question)))
 
 
 def _shown(question: Doc) -> list[ArgumentText]:
     """Return the call's arguments, and under them what came of trying it."""
-    call = call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    call = call_shown(str(question.get("tool")), run_doc.part(question, "arguments"))
     tried = question.get("rehearsal")
     return [*call, ArgumentText("Tried first:", exact(str(tried)), "")] if tried else call
 
@@ -173,12 +174,12 @@ def run_markdown(doc: Doc, *, full: bool = False) -> str:
     """Return the run as Markdown: for front ends without html, and for export."""
     parts = [
         markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
-        markup.to_markdown(str(say.part(doc, "stopped").get("text") or "")),
+        markup.to_markdown(str(run_doc.part(doc, "stopped").get("text") or "")),
         *proposals_markdown(doc),
-        *(f"**{_md(line)}**" for line in say.error_lines(doc)),
-        *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
+        *(f"**{_md(line)}**" for line in run_words.error_lines(doc)),
+        *(f"Note: {_md(line)}" for line in run_words.remark_lines(doc)),
         f"**{_md(outcome_line(doc))}**",
-        _md(say.go_on_line(doc)),
+        _md(run_words.go_on_line(doc)),
         *(_details_markdown(doc) if full else ()),
         *_questions_markdown(doc),
     ]
@@ -186,43 +187,46 @@ def run_markdown(doc: Doc, *, full: bool = False) -> str:
 
 
 def _details_markdown(doc: Doc) -> list[str]:
-    table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
+    table = [f"| layer | tokens | {cost_words.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
-    lists = ["\n".join(f"- {_md(line)}" for line in lines) for lines in (say.child_lines(doc), say.plan_lines(doc))]
-    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc)), *lists]
+    lists = [
+        "\n".join(f"- {_md(line)}" for line in lines)
+        for lines in (run_words.child_lines(doc), run_words.plan_lines(doc))
+    ]
+    return ["\n".join(table) if cost_words.layer_totals(doc)[0] else "", *map(_md, _sentences(doc)), *lists]
 
 
 def _sentences(doc: Doc) -> list[str]:
     """Return what the panels say, in lines."""
     lines = [
-        *say.count_lines(doc),
-        *say.cache_lines(doc),
+        *cost_words.count_lines(doc),
+        *cost_words.cache_lines(doc),
         timeline.line(doc),
         *timeline.notes(doc),
-        *say.cost_lines(doc),
-        say.budget_line(doc),
-        say.totals_line(doc),
-        say.identity_line(doc),
+        *cost_words.cost_lines(doc),
+        cost_words.budget_line(doc),
+        cost_words.totals_line(doc),
+        run_words.identity_line(doc),
     ]
     return [line for line in lines if line]
 
 
 def _questions_markdown(doc: Doc) -> list[str]:
-    found = say.questions(doc) if doc.get("state") == "WAITING" else []
-    parts = [f"**{_md(say.question_heading(doc))}**"] if found else []
+    found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
+    parts = [f"**{_md(call_words.question_heading(doc))}**"] if found else []
     for question in found:
-        parts.append(_md(say.question_title(question)).replace(".", "\\.", 1))
+        parts.append(_md(call_words.question_title(question)).replace(".", "\\.", 1))
         for shown in _shown(question):
             parts += [_md(shown.label), markup.fenced(clean(shown.text), shown.language)]
-    return [*parts, _md(say.answer_line(doc))] if found else []
+    return [*parts, _md(call_words.answer_line(doc))] if found else []
 
 
 def questions_text(doc: Doc) -> str:
     """Return what waits, for a terminal: every call whole."""
-    found = say.questions(doc) if doc.get("state") == "WAITING" else []
-    parts = [wrapped(say.question_heading(doc))] if found else []
+    found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
+    parts = [wrapped(call_words.question_heading(doc))] if found else []
     for question in found:
-        parts.append(wrapped(say.question_title(question)))
+        parts.append(wrapped(call_words.question_title(question)))
         for shown in _shown(question):
             parts.append(f"   {clean(shown.label)}")
             parts += [f"   | {line}" for line in clean(shown.text).split("\n")]
@@ -234,50 +238,50 @@ def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
     text = doc.get("text")
     parts = [
         answer_text(text, width=width) if isinstance(text, str) else "",
-        answer_text(str(say.part(doc, "stopped").get("text") or ""), width=width),
+        answer_text(str(run_doc.part(doc, "stopped").get("text") or ""), width=width),
         proposals_text(doc),
-        *(wrapped(line, width=width) for line in say.error_lines(doc)),
-        *(wrapped(f"Note: {line}", width=width) for line in say.remark_lines(doc)),
+        *(wrapped(line, width=width) for line in run_words.error_lines(doc)),
+        *(wrapped(f"Note: {line}", width=width) for line in run_words.remark_lines(doc)),
         wrapped(outcome_line(doc), width=width),
-        wrapped(say.go_on_line(doc), width=width),
+        wrapped(run_words.go_on_line(doc), width=width),
         details_text(doc) if full else "",
         questions_text(doc),
-        wrapped(say.answer_line(doc), width=width) if doc.get("state") == "WAITING" else "",
+        wrapped(call_words.answer_line(doc), width=width) if doc.get("state") == "WAITING" else "",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
 
 
 def details_text(doc: Doc) -> str:
     """Return what stands behind `details`, for a terminal."""
-    images = [say.image_line(item) for item in say.dicts(doc, "images")]
+    images = [run_words.image_line(item) for item in run_doc.dicts(doc, "images")]
     parts = [
         "\n".join(_layers_text(doc)),
         "\n".join(map(wrapped, _sentences(doc))),
-        _listed("Delegated", say.child_lines(doc)),
-        _listed("Plan", say.plan_lines(doc)),
+        _listed("Delegated", run_words.child_lines(doc)),
+        _listed("Plan", run_words.plan_lines(doc)),
         _steps_text(doc),
         _thinking_text(doc),
         _definitions_text(doc),
-        "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
+        "\n".join([f"{run_words.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
     ]
     return "\n\n".join(part.rstrip() for part in parts if part.strip())
 
 
 def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
     rows = []
-    for layer in say.layer_rows(doc):
-        name = say.layer_words(layer)[0]
-        rows.append((name, say.approximate(layer), share(layer.get("cached_tokens"), layer.get("tokens"))))
-    tokens, cached = say.layer_totals(doc)
+    for layer in cost_words.layer_rows(doc):
+        name = cost_words.layer_words(layer)[0]
+        rows.append((name, cost_words.approximate(layer), share(layer.get("cached_tokens"), layer.get("tokens"))))
+    tokens, cached = cost_words.layer_totals(doc)
     return [*rows, ("all", count(tokens), share(cached, tokens))]
 
 
 def _layers_text(doc: Doc) -> list[str]:
-    if not say.layer_totals(doc)[0]:
+    if not cost_words.layer_totals(doc)[0]:
         return []
-    tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
-    bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
-    lines = ["-" * WIDTH, f"{'layer':<14}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
+    tokens = [number(layer.get("tokens")) or 0 for layer in cost_words.layer_rows(doc)]
+    bars = [_text_bar(layer, max(tokens)) for layer in cost_words.layer_rows(doc)]
+    lines = ["-" * WIDTH, f"{'layer':<14}{'':<34}{'tokens':>12}{cost_words.cached_word(doc):>10}"]
     for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
         lines.append(f"{name[:13]:<14}{bar:<34}{amount:>12}{cached:>10}")
     return lines
@@ -296,35 +300,38 @@ def _listed(title: str, lines: Sequence[str]) -> str:
 
 def _steps_text(doc: Doc) -> str:
     lines = []
-    for step in say.dicts(doc, "steps"):
+    for step in run_doc.dicts(doc, "steps"):
         n, state, what, time, *_ = step_cells(step)
         took = f" ({time})" if number(step.get("seconds")) is not None else ""
         said = f": {what}{took}" if what else ""
         line = f"{clean(n):>3}  {state}{said}" if n else f"     {state} failed"
         lines.append(wrapped(line, indent=5))
-        tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
+        tools = (
+            f"     {call_words.tool_line(tool)}: {call_words.tool_outcome(tool)}"
+            for tool in run_doc.dicts(step, "tools")
+        )
         lines += [wrapped(line, indent=7) for line in tools]
-    left_out = say.left_out_of_steps_line(doc)
+    left_out = run_words.left_out_of_steps_line(doc)
     lines = [wrapped(left_out), *lines] if left_out else lines
-    return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
+    return "\n".join([f"{run_words.steps_title(doc)}:", *lines]) if lines else ""
 
 
 def _thinking_text(doc: Doc) -> str:
-    lines = [wrapped(f"     {clean(text)}", indent=5) for text in say.items(doc, "thinking")]
+    lines = [wrapped(f"     {clean(text)}", indent=5) for text in run_doc.items(doc, "thinking")]
     return "\n".join(["thinking:", *lines]) if lines else ""
 
 
 def _definitions_text(doc: Doc) -> str:
     """List those that came with this task; what the conversation held before is counted: a terminal has no folds."""
-    found = say.dicts(doc, "definitions")
+    found = run_doc.dicts(doc, "definitions")
     new = [item for item in found if item.get("new")]
     lines = []
     for item in new[:MOST_ROWS]:
         name = clean(item.get("name") or "?")
-        facts = [say.place(item), clean(item.get("form") or ""), f"≈ {count(item.get('tokens'))} tokens"]
+        facts = [run_words.place(item), clean(item.get("form") or ""), f"≈ {count(item.get('tokens'))} tokens"]
         why = f": {clean(item['reason'])}" if item.get("reason") else ""
         lines.append(wrapped(f"     {name} ({', '.join(filter(None, facts))}){why}", indent=7))
-    title = say.definitions_title(doc)
+    title = run_words.definitions_title(doc)
     if len(found) > len(new):
         title += "; %agent_context show lists all"
     return "\n".join([f"{title}:" if lines else f"{title}.", *lines]) if found else ""

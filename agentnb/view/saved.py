@@ -10,7 +10,7 @@ from typing import Any
 
 from agentnb.canonical import JsonObject
 from agentnb.view.number_format import number
-from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
+from agentnb.view.words.run_doc import Doc, dicts, items, part, run_seconds
 
 STEPS, DEFINITIONS, REMARKS = 12, 24, 20
 """So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.

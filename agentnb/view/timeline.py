@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from agentnb.providers.latency import MIN_SAMPLES
 from agentnb.view.number_format import count, number, plural, seconds
-from agentnb.view.view_text import Doc, part, recorded
+from agentnb.view.words.run_doc import Doc, part, recorded
 
 INSTANT = 0.05
 """Seconds. What was played faster was not played at its pace."""

@@ -40,7 +40,7 @@ from agentnb.view import number_format
 from agentnb.view.panels import prefix_html
 from agentnb.view.plots.latency_plot import latency_svg, picture_html
 from agentnb.view.tables import Code, Figure, Stacked
-from agentnb.view.view_text import in_sentences
+from agentnb.view.words.cost_words import in_sentences
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun

@@ -31,7 +31,7 @@ from agentnb.session import working_directory
 from agentnb.view.number_format import plural, short_dollars
 from agentnb.view.prompt_view import PromptPart, cached_shares, prompt_bundle
 from agentnb.view.tables import Code, Figure, Stacked
-from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
+from agentnb.view.words.run_words import cell_words, image_line, with_cell_numbers
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun

@@ -15,7 +15,8 @@ from agentnb.view.number_format import number, plural, share, short_dollars, sho
 from agentnb.view.plots.cost_plot import Bar, cost_svg
 from agentnb.view.plots.latency_plot import picture_html
 from agentnb.view.tables import Code, Figure, Stacked
-from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
+from agentnb.view.words.cost_words import input_tokens
+from agentnb.view.words.run_doc import Doc, part, run_seconds, state_words
 
 ROWS, FOLDED = 20, 30
 """Runs that are listed, and that stand in a fold below them."""

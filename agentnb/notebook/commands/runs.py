@@ -27,7 +27,7 @@ from agentnb.notebook.run_task import show_run
 from agentnb.view.exact_text import exact
 from agentnb.view.number_format import plural
 from agentnb.view.tables import Code
-from agentnb.view.view_text import state_word
+from agentnb.view.words.run_doc import state_word
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent

@@ -80,7 +80,7 @@ def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMappi
     """Return whether a process works on the run, and its view. None where this kernel does not know it."""
     from agentnb.durable.journal import leases, records
     from agentnb.view.render import bundle
-    from agentnb.view.view_text import with_cell_numbers
+    from agentnb.view.words.run_words import with_cell_numbers
 
     if session is None:
         return False, None

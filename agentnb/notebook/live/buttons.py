@@ -12,9 +12,9 @@ from typing import Any
 from agentnb.agent.approvals import BUTTON, Answer, Question, questions_of
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.live.dashboard import VIEW_MIME, close, html_widget, widget_library
-from agentnb.view import view_text as say
 from agentnb.view.exact_text import arguments_shown
 from agentnb.view.style import SMALL, clean, esc, wrap
+from agentnb.view.words import call_words
 
 PART = "answer"
 """Names this output's part of its run: a page that was loaded anew finds it by run and part."""
@@ -75,7 +75,7 @@ class Buttons:
         if sum(not item.asks for item in questions) > 1:
             rows.append(self._all(library, questions))
         self._note = self._keep(html_widget(library, wrap(_FOCUS)))
-        self._fill(library, [*rows, self._note], say.answer_line(doc))
+        self._fill(library, [*rows, self._note], call_words.answer_line(doc))
         _close_all(before)
 
     def offer(self, words: Sequence[str], instead: str) -> None:

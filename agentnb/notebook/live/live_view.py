@@ -19,7 +19,7 @@ from agentnb.notebook.live.dashboard import Dashboard, Widgets, has_widgets
 from agentnb.notebook.live.terminal_view import TerminalView
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
-from agentnb.view.view_text import with_cell_numbers
+from agentnb.view.words.run_words import with_cell_numbers
 
 if TYPE_CHECKING:
     from agentnb.notebook.kernel import Notebook

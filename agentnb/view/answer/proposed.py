@@ -11,7 +11,7 @@ from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.number_format import number, plural
 from agentnb.view.style import BLUE, FOLD, PRE, RED, SMALL, SUMMARY, TEAL, clean, esc, wrapped
-from agentnb.view.view_text import Doc, dicts
+from agentnb.view.words.run_doc import Doc, dicts
 
 ADDED, REMOVED = f"{TEAL}24", f"{RED}24"
 

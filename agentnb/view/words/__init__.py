@@ -1,0 +1,1 @@
+"""Put a run document into the words that every view shares."""
