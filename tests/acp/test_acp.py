@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import acp
 import pytest
 from acp.schema import McpServerStdio
 
-from tests.shared.acp_client import ASKED, Person, ask, connected, run
+from tests.shared.acp_client import ASKED, Person, ask, connected, killed_while_it_asks, run
 
 pytestmark = pytest.mark.slow
 
@@ -52,14 +51,7 @@ def test_a_question_that_a_kill_left_open_is_asked_again_before_the_next_prompt(
     async def scene() -> None:
         first, second = Person("silence"), Person()
         async with connected(first, warm_python, tmp_path / "home") as (client, process):
-            session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
-            prompt = asyncio.create_task(ask(client, session))
-            await first.asked.wait()
-            process.kill()
-            await process.wait()
-            prompt.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await prompt
+            session = await killed_while_it_asks(first, client, process, tmp_path)
         async with connected(second, warm_python, tmp_path / "home") as (client, _):
             await client.load_session(cwd=str(tmp_path), session_id=session, mcp_servers=[])
             assert [kind for kind, _, _ in second.transcript][-1] == "tool_call"

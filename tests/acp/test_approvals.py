@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import scripted
 
 from agentnb.view.exact_text import exact
-from tests.shared.acp_client import Person, ask, connected, run
+from tests.shared.acp_client import Person, ask, connected, killed_while_it_asks, run
 
 pytestmark = pytest.mark.slow
 
@@ -57,14 +56,7 @@ def test_the_call_that_was_approved_runs_though_two_have_one_id_and_a_kill_came_
             silent, chooser = Person("silence"), Chooser(str(second))
             there = variables(server, wire)
             async with connected(silent, warm_python, tmp_path / "home", variables=there) as (client, process):
-                session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
-                prompt = asyncio.create_task(ask(client, session))
-                await silent.asked.wait()
-                process.kill()
-                await process.wait()
-                prompt.cancel()
-                with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                    await prompt
+                session = await killed_while_it_asks(silent, client, process, tmp_path)
             async with connected(chooser, warm_python, tmp_path / "home", variables=there) as (client, _):
                 await client.load_session(cwd=str(tmp_path), session_id=session, mcp_servers=[])
                 await ask(client, session, "Thank you.")

@@ -117,15 +117,20 @@ def test_without_a_budget_none_is_made(slow: Slow) -> None:
     assert slow.made == 0
 
 
-def test_one_made_by_hand_is_read_by_every_call_that_follows(slow: Slow, tmp_path: Path) -> None:
-    """Made and paid: whether or not a pause came, nothing else is as certain to hit."""
-    del slow.session.extra_tools["long"]
-    rules = tmp_path / "rules.md"
-    rules.write_text("Answer every question about tides in two sentences, with the times of high water first. " * 550)
+def made_by_hand(slow: Slow, rules: Path) -> str:
+    """The name of the object that `%agent_cache warm` makes of a long pinned file."""
+    rules.write_text("Answer every question about tides in two sentences. " * 900)
     slow.session.keep_pins(Pins(files=(str(rules),)))
     slow.ask("Hello?", pause=20)
     agent_cache(slow.session, "warm")
     (name,) = slow.listed()
+    return str(name)
+
+
+def test_one_made_by_hand_is_read_by_every_call_that_follows(slow: Slow, tmp_path: Path) -> None:
+    """Made and paid: whether or not a pause came, nothing else is as certain to hit."""
+    del slow.session.extra_tools["long"]
+    name = made_by_hand(slow, tmp_path / "rules.md")
     for pause in (5, 20, 400):
         run = slow.ask("And now?", pause=pause)
         assert slow.last_body["cachedContent"] == name
@@ -136,12 +141,7 @@ def test_one_made_by_hand_is_read_by_every_call_that_follows(slow: Slow, tmp_pat
 
 def test_one_made_by_hand_is_replaced_at_once_when_its_source_changes(slow: Slow, tmp_path: Path) -> None:
     """No pause that pays was seen: the person wants one, and the budget has room. Without room there is none."""
-    rules = tmp_path / "rules.md"
-    rules.write_text("Answer every question about tides in two sentences. " * 900)
-    slow.session.keep_pins(Pins(files=(str(rules),)))
-    slow.ask("Hello?", pause=20)
-    agent_cache(slow.session, "warm")
-    (before,) = slow.listed()
+    before = made_by_hand(slow, rules := tmp_path / "rules.md")
     rules.write_text("Answer every question about tides in three sentences. " * 900)
     slow.ask("And now?", pause=20)
     (after,) = slow.listed()

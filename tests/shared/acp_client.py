@@ -81,5 +81,18 @@ async def ask(client: Any, session_id: str, text: str = ASKED) -> Any:
     return await client.prompt(session_id=session_id, prompt=[acp.text_block(text)])
 
 
+async def killed_while_it_asks(person: Person, client: Any, process: Any, folder: Path) -> str:
+    """Kill the agent while its question waits for a person who says nothing. Its session's id."""
+    session = str((await client.new_session(cwd=str(folder), mcp_servers=[])).session_id)
+    prompt = asyncio.create_task(ask(client, session))
+    await person.asked.wait()
+    process.kill()
+    await process.wait()
+    prompt.cancel()
+    with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+        await prompt
+    return session
+
+
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 500))
