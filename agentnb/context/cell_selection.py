@@ -267,6 +267,7 @@ def _making(task: str, runs: Sequence[CellRun]) -> _Found:
 
 
 MADE, MAKERS = 2.9, 1
+"""Priority of a cell that makes a column that is named, and how many such cells come for each name."""
 
 
 def _beside(found: Sequence[CellRun], order: Sequence[CellRun], step: int) -> _Found:
