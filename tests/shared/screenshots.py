@@ -1,4 +1,4 @@
-"""Pictures of pages for people to look at, in build/screenshots: `AGENTNB_SCREENSHOTS=1` wants them, no test reads one."""
+"""Pictures of pages for people, in build/screenshots, where AGENTNB_SCREENSHOTS=1 wants them: no test reads one."""
 
 from __future__ import annotations
 
