@@ -93,11 +93,21 @@ class Lab:
 
     def end_kernels(self) -> None:
         """End every kernel of the server, as a person does who shuts all of them down."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
-            running = json.load(answer)
-        for kernel in running:
-            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
+        for kernel in self._kernels():
+            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel}", method="DELETE")
             urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
+
+    def _kernels(self) -> list[str]:
+        """The ids of all kernels. While one begins, the server fails to list any, for it has no last activity."""
+        until = time.monotonic() + PATIENCE / 1000
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
+                    return [kernel["id"] for kernel in json.load(answer)]
+            except urllib.error.HTTPError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
