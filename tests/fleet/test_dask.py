@@ -345,11 +345,12 @@ def test_a_second_cluster_on_this_machine_is_begun_without_a_word(home, monkeypa
     from agentnb.fleet import dask
 
     monkeypatch.setattr(dask, "WORKER_SECONDS", 0.5)
-    with contextlib.ExitStack() as taken, warnings.catch_warnings(), pytest.raises(WorkersMissing):
+    with contextlib.ExitStack() as taken, warnings.catch_warnings():
         with contextlib.suppress(OSError):  # then another process has the port that a first cluster takes
             taken.enter_context(socket.create_server(("127.0.0.1", 8787)))
         warnings.simplefilter("error")
-        dask.DaskExecutor.local(0, journal=home)
+        with pytest.raises(WorkersMissing):
+            dask.DaskExecutor.local(0, journal=home)
 
 
 def test_names_that_lead_nowhere_are_refused_before_anything_begins(executor):
