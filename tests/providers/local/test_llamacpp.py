@@ -25,6 +25,7 @@ from agentnb.errors import AccessRefused
 from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, StopReason, Text
+from agentnb.prompt import blocks
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import CallAnswer
 from agentnb.providers.calling import Calling
@@ -158,6 +159,7 @@ def at_home(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(blocks, "SYSTEM", blocks.BRIEF)  # the processor reads a few hundred tokens a second
 
 
 @pytest.mark.parametrize("model", ["anthropic:smollm2", "openai:smollm2"])
