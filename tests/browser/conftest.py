@@ -6,6 +6,7 @@ Run with the environment of `make env-lab`: `.venv-lab/bin/python -m pytest -m b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,13 +19,13 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import forked_python
 import pytest
+from patience import wait_until
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -93,11 +94,17 @@ class Lab:
 
     def end_kernels(self) -> None:
         """End every kernel of the server, as a person does who shuts all of them down."""
+        wait_until(lambda: self._asked_to_end() == 0, "a kernel does not end")
+
+    def _asked_to_end(self) -> int:
+        """Return the count of kernels that ran. The server refuses to end one that ends already, with 404 or 500."""
         with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
             running = json.load(answer)
         for kernel in running:
             request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
-            urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
+        return len(running)
 
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
@@ -256,7 +263,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             server.wait(PATIENCE / 1000)
 
 
-@contextmanager
+@contextlib.contextmanager
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
     """Have the server start kernels that have imported everything."""
     with forked_python.serving(base / "processes", environment) as python:
