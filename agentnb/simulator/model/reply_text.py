@@ -20,6 +20,8 @@ _LISTED = 5
 _NOTED = 12
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _ABOVE = re.compile(r"\b(?:the|last|previous) (?:cell|output|result|table|plot)s?(?: above)?\b|\babove\b")
+_ERROR = re.compile(r"[\w.]+(?:Error|Exception|Interrupt)\b")
+_FIGURE = re.compile(r".*\d")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
@@ -139,9 +141,10 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """Return the cell's output line that holds a figure, else its last output line, else its last source line."""
+    """Return the output line that names an error or holds a figure; else the last line of output or source."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
-    figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
+    telling = [line for pattern in (_ERROR, _FIGURE) for line in reversed(lines) if pattern.match(line)]
+    figure = next(iter([*telling, *lines[-1:]]), "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)
 
 
