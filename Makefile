@@ -190,7 +190,7 @@ labextension: env-lab
 
 # The views in every theme and width, in other renderers, and on paper: build/screenshots.
 screenshots: env-lab
-	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_renderers.py \
+	$(OFFLINE) AGENTNB_SCREENSHOTS=1 $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_renderers.py \
 		tests/browser/test_dashboard.py
 
 # The README's moving picture: somebody asks, inserts and approves in a real JupyterLab.

@@ -25,10 +25,10 @@ from typing import Any
 
 import forked_python
 import pytest
+import screenshots
 from patience import wait_until
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
 # Wide enough that a loaded two-core machine passes; a healthy one needs a twentieth of it.
 PATIENCE = 120_000  # milliseconds
 BROWSER_FLAGS = [
@@ -235,11 +235,11 @@ class Page:
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    def picture(self, name: str, *, of: Any = None) -> Path:
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        path = SCREENSHOTS / f"{name}.png"
-        (of or self.page).screenshot(path=str(path))
-        return path
+    def picture(self, name: str, *, of: Any = None) -> None:
+        """Bring it into view, and take a picture of it where pictures are wanted."""
+        if of:
+            of.scroll_into_view_if_needed()
+        screenshots.take(of or self.page, name)
 
 
 @pytest.fixture(scope="session")
