@@ -7,6 +7,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,17 +136,17 @@ class EmbeddedJournal:
 
     def commit(self, write: StepWrite) -> Committed:
         if write.status != RUNNING or write.took is not None:
-            return self._write(lambda: self._tables.commit(write))
+            return self._write(partial(self._tables.commit, write))
         group = self._group
         try:
-            if write.keyframe or group.crowded:
-                return group.run(lambda: self._commit_usual(write))
+            if write.keyframe or group.leader is not None or len(self.active) > 1:  # worth going together
+                return group.run(partial(self._commit_usual, write))
             with group.turn:
                 if self._connection.in_transaction:
                     group.mend()
                 return self._commit_usual(write)
         except StepConflict:  # or a pause was asked for, or the run was waiting: the long way knows
-            return self._write(lambda: self._tables.commit(write))
+            return self._write(partial(self._tables.commit, write))
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
 
