@@ -170,12 +170,13 @@ class Places:
                 starts = [line] if line >= done and (line or place <= shape.before) else []
             match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)
             done = max(done, place + 1) if match is None else match.end()
-            if match is not None and (shape.beside is None or self._beside(shape.beside, match)):
+            if match is not None and (shape.beside is None or self._beside(shape, shape.beside, match)):
                 yield match
 
-    def _beside(self, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
+    def _beside(self, shape: Shape, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
+        """Tell whether that stands beside it. Judged before, for a look around takes longer."""
         begin, end = match.span()
-        return bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
+        return shape.judge(match["secret"]) and bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
         """Return the text with each (start, end, instead) put in; of two over each other the first stands."""
