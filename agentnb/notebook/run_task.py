@@ -14,7 +14,7 @@ from agentnb.agent.run_document import WAITING, AgentRun, document_of
 from agentnb.agent.state import is_agents
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
-from agentnb.errors import InputError, RunInterrupted, Stopped
+from agentnb.errors import InputError, RunInterrupted, Stopped, terminal_width
 from agentnb.models import catalog
 from agentnb.models.messages import Role
 from agentnb.notebook import flags
@@ -30,6 +30,7 @@ from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.number_format import day_and_time
 from agentnb.view.render import bundle
+from agentnb.view.style import WIDTH
 from agentnb.view.words.run_words import with_cell_numbers
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class AgentCall:
     def _finish(self, run: AgentRun) -> None:
         self._finish_quietly(run)
         shown = with_cell_numbers(run.receipt, self._session.cells.numbers)
-        display(bundle(shown, full=self._notebook.full_view), raw=True)
+        display(bundle(shown, full=self._notebook.full_view, width=terminal_width(WIDTH)), raw=True)
 
 
 def _asked_at(run: AgentRun) -> str:

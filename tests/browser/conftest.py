@@ -179,7 +179,13 @@ class Page:
         status = self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle"))
         if "/notebooks/" in self.page.url:  # it tells every status but idle and busy in words
             status = self.page.locator(".jp-NotebookKernelStatus-fade:empty")
-        status.wait_for(state="attached", timeout=PATIENCE)
+        try:
+            status.wait_for(state="attached", timeout=PATIENCE)
+        except Exception as never:  # it came once in many runs, on a loaded machine: say what there was to see
+            self.picture("never-idle")
+            never.add_note(self.page.locator("body").inner_text()[-500:])
+            never.add_note((self.lab.settings.parent / "lab.log").read_text()[-5000:])
+            raise
 
     def cell(self, index: int) -> Any:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)

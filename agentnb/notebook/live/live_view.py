@@ -15,10 +15,12 @@ from IPython.display import display
 from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal.records import Run
+from agentnb.errors import terminal_width
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, has_widgets
 from agentnb.notebook.live.terminal_view import TerminalView
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
+from agentnb.view.style import WIDTH
 from agentnb.view.words.run_words import with_cell_numbers
 
 if TYPE_CHECKING:
@@ -106,10 +108,11 @@ class View:
     ) -> tuple[JsonObject, Callable[[], JsonObject]]:
         """Return what is shown, and how to make the same with its fold open."""
         shown = with_cell_numbers(document, self._numbers)
-        return (
-            bundle(shown, error_follows=error_follows, full=self._full),
-            lambda: bundle(shown, error_follows=error_follows, full=True),
-        )
+
+        def made(*, full: bool) -> JsonObject:
+            return bundle(shown, error_follows=error_follows, full=full, width=terminal_width(WIDTH))
+
+        return made(full=self._full), lambda: made(full=True)
 
 
 def _begun(run: Run, began: float) -> Progress:
