@@ -223,7 +223,7 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (1, FULL, bound),
         (2, FULL, _raised_in(meant, runs)),
         (2, FULL, _mended(meant, runs)),
-        (2, spoken, [] if clear else last),
+        (2, spoken, [] if clear or runs[-1:] == [run for run, _ in worded[:1]] else last),
         (MADE, FULL, _making(question.task, runs)),
         (3, FULL, worded),
         (4, FULL, _called(meant, runs)),

@@ -247,6 +247,7 @@ class Notebook:
         session.observed = Observed(
             ran=self._ran,
             error=self.failed.error if failed and self.failed is not None else self._error,
+            asked=failed,
             notes=notes,
             shown=self.showing.kept,
             text=self._text(),

@@ -190,6 +190,24 @@ def test_an_error_that_was_told_is_not_told_again_until_it_changes(book: Any) ->
     assert told() == ""
 
 
+def test_a_question_about_another_cell_takes_no_traceback_along(book: Any) -> None:
+    sources = [f"part_{letter} = [{i}, {i}]" for i, letter in enumerate("abcdefghijklmnopqrst")]
+    for number, source in enumerate([*sources, "part_c.parse('twelve')"], 1):
+        book.session.log.record(source, cell=f"c{number}", number=number)
+    book.session.observed = Observed(error=failing(book))
+
+    def told(task: str) -> bool:
+        book.ask(task, thread=f"t{book.count}")
+        return "in parse" in str(book.bodies[-1]["messages"])
+
+    assert not told("What is part_f for?")
+    assert told("Why can it not parse that?")
+    assert told("What is part_c for?")
+    assert told("Hm?"), "any cell may be meant"
+    book.session.observed = Observed(error=failing(book), asked=True)
+    assert told("What is part_f for?")
+
+
 def test_of_a_librarys_functions_in_a_traceback_the_one_called_and_the_one_that_raised_are_told_by_signature(
     book: Any,
 ) -> None:
