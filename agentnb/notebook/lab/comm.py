@@ -168,7 +168,7 @@ class FrontEnd:
     ) -> bool:
         """Show the difference to a cell's text, for a person to accept or reject.
 
-        It is shown in the notebook of the cell `asking`, which points at it; else in the one that spoke last.
+        It is shown in the notebook of the cell `asking`, else in the one that spoke last. That cell points at it.
 
         `digest` names the text that the replacement was written for. When the cell has another, it is not replaced.
         """
