@@ -98,13 +98,24 @@ class Lab:
 
     def _asked_to_end(self) -> int:
         """Return the count of kernels that ran. The server refuses to end one that ends already, with 404 or 500."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
-            running = json.load(answer)
+        running = self._kernels()
         for kernel in running:
-            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
+            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel}", method="DELETE")
             with contextlib.suppress(urllib.error.HTTPError):
                 urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
         return len(running)
+
+    def _kernels(self) -> list[str]:
+        """The ids of all kernels. While one begins, the server fails to list any, for it has no last activity."""
+        until = time.monotonic() + PATIENCE / 1000
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
+                    return [kernel["id"] for kernel in json.load(answer)]
+            except urllib.error.HTTPError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
