@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from IPython.display import display
 
 from agentnb import canonical
@@ -12,7 +10,7 @@ from agentnb.canonical import JsonMapping
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import InputError, JournalError, nearest, terminal_width
 from agentnb.notebook.interrupts import told
-from agentnb.notebook.kernel import Notebook
+from agentnb.notebook.kernel import Notebook, Take
 from agentnb.view.render import bundle
 from agentnb.view.style import WIDTH
 
@@ -20,9 +18,7 @@ ANSWERS = ("text", "answer", "result")
 """Keys of a final context that are shown as the answer, in this order; else the whole context is."""
 
 
-def run_machine(
-    notebook: Notebook, name: str, task: str, *, max_steps: int | None, finish: Callable[[AgentRun], None]
-) -> None:
+def run_machine(notebook: Notebook, name: str, task: str, *, max_steps: int | None, finish: Take) -> None:
     """Begin a run of the machine `name` with the context {"task": task}, drive it to its end and show it.
 
     The handlers are the notebook's own code, so they run here, on the main thread; an interrupt pauses the run.

@@ -289,7 +289,7 @@ CUT_OFF = Block(
     content=Text("(An error ended the work on this task here, before its answer.)"),
     label="cut off",
 )
-SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
+SAME_ERROR = "<error>The error told last still stands: its cell has not run well since.</error>"
 
 
 def _tasks(before: Sequence[Block]) -> Iterator[str]:

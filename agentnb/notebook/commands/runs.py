@@ -97,7 +97,7 @@ def _resume(notebook: Notebook, rest: str) -> None:
     limits = Limits(**flags.options_given(given))
     if limits.model:
         limits = replace(limits, model=session.model_name(limits.model))
-    finish = Result(notebook.shell.user_ns)
+    finish = Result(notebook.shell.user_ns, *notebook.outs.get(run_id, ()))
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
 
@@ -133,7 +133,7 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = Fals
         _check_shown(notebook.session, run_id, str(given.get("digest", "")))
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
-    finish = Result(notebook.shell.user_ns)
+    finish = Result(notebook.shell.user_ns, *notebook.outs.get(run_id, ()))
     show_run(notebook, prepare=lambda agent: _give(agent, run_id, answers), run_id=run_id, finish=finish)
 
 

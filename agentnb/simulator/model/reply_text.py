@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from agentnb.simulator.model import tool_choice
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Ask, Said, Spoken, Wanted
-from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
+from agentnb.simulator.model.prompt_parser import Cell, Conversation, failing, read
 from agentnb.simulator.model.structured import value_text
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
@@ -86,10 +86,18 @@ def report(label: str, held: Conversation) -> str:
         return f"{opening} The request holds no question."
     named, given = _named(held), _all(held, _named(held))
     told = f"I was given {given}." if given else "Nothing of the notebook came with the question."
-    code = "" if held.results else _code(held)
+    code = "" if held.results else _hint(held) if held.tutors else _code(held)
     looked = [] if held.results else [_quoted(held, named), "" if code else _missing(held)]
     parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), code]
     return "\n\n".join(filter(None, parts))
+
+
+def _hint(held: Conversation) -> str:
+    """Return what a tutor says in the place of code: one question."""
+    _, line, kind = failing(held)
+    if line:
+        return f"A question first: which values does {_code_span(line)} meet, and why do they end in {kind}?"
+    return "A question first: what should come out for `[3, 1, 2]`, worked out by hand?"
 
 
 def _named(held: Conversation) -> list[str]:
