@@ -192,8 +192,9 @@ labextension: env-lab
 
 # The views in every theme and width, in other renderers, and on paper: build/screenshots.
 screenshots: env-lab
-	$(OFFLINE) AGENTNB_SCREENSHOTS=1 $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_renderers.py \
-		tests/browser/test_dashboard.py
+	$(OFFLINE) AGENTNB_SCREENSHOTS=1 $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py \
+		tests/browser/test_renderers.py tests/browser/test_dashboard.py \
+		tests/browser/test_buttons.py::test_a_question_stopped_while_a_delegated_part_writes_is_resumed
 
 # The README's moving picture: somebody asks, inserts and approves in a real JupyterLab.
 picture: env-lab
