@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import PATIENCE
+from patience import NBCLIENT, PATIENCE
 
 try:
     from hypothesis import settings
@@ -120,7 +120,7 @@ def run_all(
 
     def run(book: Any, directory: Path) -> None:
         where = {"metadata": {"path": str(directory)}}
-        nbclient.NotebookClient(book, timeout=PATIENCE, startup_timeout=PATIENCE, resources=where).execute()
+        nbclient.NotebookClient(book, timeout=PATIENCE, resources=where, **NBCLIENT).execute()
 
     return run
 

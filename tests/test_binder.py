@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from local_tasks import home_with
-from patience import PATIENCE
+from patience import NBCONVERT, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = (ROOT / "binder" / "runtime.txt").read_text().strip().removeprefix("python-")
@@ -141,7 +141,7 @@ def test_lesson_08_asks_the_model_that_post_build_fetched(tmp_path: Path) -> Non
 
 def outputs_of_lesson_08(environment: dict[str, str], place: Path) -> str:
     """The lesson runs in a new kernel, started as Binder starts what it runs. All texts that its cells put out."""
-    execute = ["-m", "nbconvert", "--to", "notebook", "--execute", "--ExecutePreprocessor.timeout=1800"]
+    execute = ["-m", "nbconvert", "--to", "notebook", "--execute", *NBCONVERT, "--ExecutePreprocessor.timeout=1800"]
     command = [ROOT / "binder" / "start", sys.executable, *execute, "--output-dir", str(place), "--output", "out"]
     lesson = ROOT / "notebooks" / "08-a-real-model.ipynb"
     done = subprocess.run([*command, str(lesson)], env=environment, cwd=ROOT, capture_output=True, text=True)

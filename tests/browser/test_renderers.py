@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import screenshots
 from page_checks import FAINT, STANDS_OUT
+from patience import NBCONVERT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELLS = [
@@ -74,9 +75,10 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("executed")
     book, made = home / "book.ipynb", home / "executed.ipynb"
     book.write_text(json.dumps(notebook_of(CELLS)))
-    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook", "--output", str(made), str(book)]
+    execute = ["-m", "nbconvert", "--execute", *NBCONVERT, "--to", "notebook", "--output", str(made)]
     environment = os.environ | {"AGENTNB_SIM_SPEED": "0", "AGENTNB_HOME": str(home / "home")}
-    subprocess.run(command, check=True, timeout=300, capture_output=True, env=environment)
+    done = subprocess.run([sys.executable, *execute, str(book)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert "widget-view" not in made.read_text()
     return made
 

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 PATIENCE = 150
 """Seconds after which a test gives up."""
+NBCLIENT = {"startup_timeout": PATIENCE, "iopub_timeout": PATIENCE}
+"""For who executes a notebook: nbclient waits a minute for a kernel, and four seconds for an output after its cell."""
+NBCONVERT = [f"--ExecutePreprocessor.{name}={seconds}" for name, seconds in NBCLIENT.items()]
 
 
 def wait_until(holds: Callable[[], object], why: object = "it did not come") -> None:
