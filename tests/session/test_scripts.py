@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,9 +77,7 @@ def test_a_task_that_is_none(task: Any) -> None:
     ],
 )
 def test_the_command_line(command: list[str], code: int, says: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "agentnb", *command], env=dict(os.environ), capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-m", "agentnb", *command], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == code, done.stderr
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
