@@ -108,7 +108,7 @@ class Bus:
         chosen = None if kinds is None else frozenset(kinds)
         subscriber = _Subscriber(callback=callback, kinds=chosen, run_id=run_id, loop=loop)
         self._set((*self._subscribers, subscriber))
-        return lambda: self._remove(subscriber)
+        return lambda: self._set(tuple(s for s in self._subscribers if s is not subscriber))
 
     def unsubscribe(self, callback: Callback) -> None:
         """End every subscription of `callback`."""
@@ -126,9 +126,6 @@ class Bus:
         except Exception as error:  # noqa: BLE001 - foreign code; a listener must not break the run
             self.failures.append((event, error))
             logging.getLogger(__name__).warning("a subscriber failed on %s: %r", event.kind, error)
-
-    def _remove(self, subscriber: _Subscriber) -> None:
-        self._set(tuple(s for s in self._subscribers if s is not subscriber))
 
     def _set(self, subscribers: tuple[_Subscriber, ...]) -> None:
         self._subscribers = subscribers  # always a new tuple: emit may be walking the old one

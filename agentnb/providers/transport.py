@@ -91,7 +91,6 @@ class CallTrace:
 
     started: float
     connected: float | None = None
-    body_sent: float | None = None
     headers: float | None = None
     first_event: float | None = None
     first_token: float | None = None
@@ -389,9 +388,6 @@ class Transport:
         if self.cancelled:  # it came while the connection was being made
             self.cancel()
 
-    def _body_went(self, now: float, _: JsonMapping) -> None:
-        self.trace.body_sent = now
-
     def _headers_came(self, now: float, _: JsonMapping) -> None:
         self.trace.headers = now
 
@@ -412,8 +408,6 @@ _STAGES: dict[str, Callable[[Transport, float, JsonMapping], None]] = {
     "connection.connect_tcp.complete": Transport._connection_stands,
     "connection.start_tls.started": Transport._connecting,
     "connection.start_tls.complete": Transport._connection_stands,
-    "http11.send_request_body.complete": Transport._body_went,
     "http11.receive_response_headers.complete": Transport._headers_came,
-    "http2.send_request_body.complete": Transport._body_went,
     "http2.receive_response_headers.complete": Transport._headers_came,
 }
