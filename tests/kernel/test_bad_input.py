@@ -245,7 +245,7 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
     kernel.ok(
         f"{STALL}\nimport os, signal\nfrom agentnb.notebook.run_task import Result, View\n"
         f"ending = {place}\ndef interrupted(*given, **more):\n"
-        f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
+        f"    os.kill(os.getpid(), signal.SIGINT)\n    return ending(*given, **more)\n{place} = interrupted"
     )
     request = kernel.send("%agent Explain yourself at length, please.")
     streaming = kernel.collect(
