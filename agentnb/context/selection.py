@@ -378,7 +378,7 @@ class _Walk:
         for reference in found.references:
             used = self._resolver.follow(found, reference, user.receiver)
             if used is not None:
-                is_own = reference.startswith(f"{SELF}.")
+                is_own = reference.startswith(f"{SELF}.") or self._resolver.is_of_base(found, reference)
                 yield _UsedName(
                     used, name, receiver=user.receiver if is_own else self._receiver(found, reference, used)
                 )

@@ -101,6 +101,24 @@ def test_a_name_for_what_is_to_be_written_is_no_missing_one(notebook, task: str,
     assert bool(select(task, notebook.resolver, count=count).notes) is noted
 
 
+@pytest.mark.parametrize("task", ["`thick.fit`", "`Thick.fit`", "`later`", "`made`"])
+def test_a_method_reached_through_super_or_a_partial_runs_on_its_receivers_class(
+    notebook, write: Write, task: str
+) -> None:
+    write(
+        "shapes.py",
+        "class Base:\n    def validate(self): pass\n    def fit(self, x):\n        self.validate()\n"
+        "    @classmethod\n    def make(cls):\n        return cls.build()\n    @classmethod\n    def build(cls): pass\n"
+        "class Thick(Base):\n    def validate(self):\n        raise ValueError\n"
+        "    def fit(self, x):\n        return super().fit(x)\n    @classmethod\n    def build(cls): return Thick()\n",
+    )
+    notebook.run("from functools import partial\nfrom shapes import Thick\nthick = Thick()")
+    notebook.run("later = partial(thick.fit, 3)\nmade = partial(Thick.make)")
+    found = [name for name, _ in names(select(f"Explain {task}.", notebook.resolver, count=count))]
+    assert ("shapes.Thick.build" if "made" in task else "shapes.Thick.validate") in found
+    assert not {"shapes.Base.validate", "shapes.Base.build"} & set(found)
+
+
 def test_the_budget_holds_and_what_is_left_out_is_said(notebook) -> None:
     notebook.run(SETUP + "\n    def huge():\n" + "        x = helper(1)\n" * 400)
     selection = select("`huge` `clean`", notebook.resolver, count=count, budget=300)

@@ -27,9 +27,9 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from agentnb.canonical import JsonMapping
@@ -198,11 +198,13 @@ class Resolver:
         return name.split(".")
 
     def receiver(self, name: str) -> Definition | None:
-        """Return the class on whose instance a name is called, as a user writes it: `Thick` for `thick.fit`,
-        `Thick.fit`."""
+        """Return the class on whose instance a name is called: `Thick` for `thick.fit`, `Thick.fit`.
+
+        The same goes for `later = partial(thick.fit, 3)`.
+        """
         owner = name.rpartition(".")[0]
-        values = self._live_values(owner.split(".")) if owner else []
-        if owner and len(values) == len(owner.split(".")):
+        values = self._live_values(owner.split(".")) if owner else _bound_to(self._namespace.get(name))
+        if values and len(values) == len(owner.split(".")):
             last = static_inspect.unwrap(values[-1])
             found = self._objects.of_class(last if static_inspect.is_a(last, type) else type(last))
         else:
@@ -222,6 +224,13 @@ class Resolver:
             return self.receiver(reference.replace("()", ""))
         found = self.follow(user, owner)
         return found if found and found.kind == "class" and not found.library else None
+
+    def is_of_base(self, user: Definition, reference: str) -> bool:
+        """Tell whether a method calls one of a base of its class, as `super().fit` does: on the same instance."""
+        base, around = reference.rpartition(".")[0], user.name.rpartition(".")[0]
+        found = self.exactly(around) if base and around and user.kind == "method" else None
+        bases = re.search(r"class \w+(?:\[.*?\])?\((.*?)\)\s*:", found.signature, re.DOTALL) if found else None
+        return bases is not None and base in re.split(r"[\s,]+", bases.group(1))
 
     def of_code(self, code: CodeType) -> Definition | None:
         """Return the definition whose code object this is; of a nested function the outermost one around it."""
@@ -539,3 +548,10 @@ def _member_code(cls: type, name: str) -> CodeType | None:
     """Return the code of a class's method of that name, its own or inherited."""
     inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
     return inner.__code__ if static_inspect.is_a(inner, FunctionType) else None
+
+
+def _bound_to(value: Any) -> list[object]:
+    """Return the object whose method this is, also inside a partial; nothing of anything else."""
+    while type(value) is partial:
+        value = value.func
+    return [value.__self__] if type(value) is MethodType else []
