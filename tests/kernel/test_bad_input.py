@@ -145,7 +145,7 @@ def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> Non
     result = kernel.collect(request, into=streaming)
     assert result.error == (
         "Stopped by you. %agent_runs resume goes on from there; running the cell again asks anew."
-    ), "one line, no traceback"
+    ), "no traceback"
     (shown,) = [bundle for bundle in result.displays if RUN in bundle]
     assert "■ Stopped by you after" in shown["text/plain"]
     assert shown[RUN]["stopped"]["text"].split()[-1] in shown["text/markdown"]
@@ -245,7 +245,7 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
     kernel.ok(
         f"{STALL}\nimport os, signal\nfrom agentnb.notebook.run_task import Result, View\n"
         f"ending = {place}\ndef interrupted(*given, **more):\n"
-        f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
+        f"    os.kill(os.getpid(), signal.SIGINT)\n    return ending(*given, **more)\n{place} = interrupted"
     )
     request = kernel.send("%agent Explain yourself at length, please.")
     streaming = kernel.collect(
