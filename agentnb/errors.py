@@ -86,11 +86,11 @@ class AgentnbError(Exception):
         """
         happened = in_sight(self._happened())
         parts = (f"{type(self).__name__}: {happened}", str(self).removeprefix(happened).lstrip())
-        return [
-            line
-            for part in parts
-            for line in textwrap.wrap(part, terminal_width(LINE), break_long_words=False, break_on_hyphens=False)
-        ]
+        return [line for part in parts for line in _lines(part)]
+
+
+def _lines(text: str) -> list[str]:
+    return textwrap.wrap(text, terminal_width(LINE), break_long_words=False, break_on_hyphens=False)
 
 
 def terminal_width(most: int) -> int:
@@ -531,10 +531,10 @@ class RunInterrupted(AgentnbError):
 
 
 class Stopped(RunInterrupted):
-    """A person stopped a run: no failure, so one line tells it, without the name of an error."""
+    """A person stopped a run: no failure, so it is told without the name of an error."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{self.what}. {self.todo}"]
+        return _lines(f"{self.what}. {self.todo}")
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...], *, cutoff: float = 0.5) -> str:

@@ -216,9 +216,11 @@ def show_run(
     run_id: str,
     finish: Take,
     again: Callable[[BuiltInAgent, str], object] | None = None,
+    since: float | None = None,
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
 
+    `since` is when the person asked, by the session's clock; None: when this cell began.
     Where it stops at a question, ask: in a terminal at once, else with buttons that outlive the cell. Where a person
     stops it, buttons resume it, or ask `again` under a new run's id.
     """
@@ -236,7 +238,7 @@ def show_run(
         main.touch()
 
     with Held() as opening:  # an interrupt must not leave a view that nothing finishes
-        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
+        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at if since is None else since)
         stop = machine.events.subscribe(hear, run_id=run_id)
         notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
@@ -264,7 +266,13 @@ def show_run(
     if run.state == WAITING and at_terminal(notebook.shell):
         answers = ask_in_terminal(run.receipt)
         if answers:
-            show_run(notebook, prepare=lambda agent: agent.answer(run_id, answers), run_id=run_id, finish=finish)
+            show_run(
+                notebook,
+                prepare=lambda agent: agent.answer(run_id, answers),
+                run_id=run_id,
+                finish=finish,
+                since=session.clock.monotonic() - view.spent,
+            )
 
 
 def begin_run(

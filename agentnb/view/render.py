@@ -132,7 +132,7 @@ def _remarks(doc: Doc) -> str:
 
 def _questions(doc: Doc) -> str:
     """Return every call that waits, whole: what is approved must be what was read."""
-    found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
+    found = run_doc.questions(doc)
     if not found:
         return ""
     head = f"<strong>◔ {esc(call_words.question_heading(doc))}</strong>"
@@ -212,7 +212,7 @@ def _sentences(doc: Doc) -> list[str]:
 
 
 def _questions_markdown(doc: Doc) -> list[str]:
-    found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
+    found = run_doc.questions(doc)
     parts = [f"**{_md(call_words.question_heading(doc))}**"] if found else []
     for question in found:
         parts.append(_md(call_words.question_title(question)).replace(".", "\\.", 1))
@@ -223,7 +223,7 @@ def _questions_markdown(doc: Doc) -> list[str]:
 
 def questions_text(doc: Doc, width: int) -> str:
     """Return what waits, for a terminal: every call whole."""
-    found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
+    found = run_doc.questions(doc)
     parts = [wrapped(call_words.question_heading(doc), width=width)] if found else []
     for question in found:
         parts.append(wrapped(call_words.question_title(question), width=width))
@@ -246,7 +246,7 @@ def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
         wrapped(run_words.go_on_line(doc), width=width),
         details_text(doc, width) if full else "",
         questions_text(doc, width),
-        wrapped(call_words.answer_line(doc), width=width) if doc.get("state") == "WAITING" else "",
+        wrapped(call_words.answer_line(doc), width=width),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
 

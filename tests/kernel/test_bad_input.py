@@ -145,7 +145,7 @@ def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> Non
     result = kernel.collect(request, into=streaming)
     assert result.error == (
         "Stopped by you. %agent_runs resume goes on from there; running the cell again asks anew."
-    ), "one line, no traceback"
+    ), "no traceback"
     (shown,) = [bundle for bundle in result.displays if RUN in bundle]
     assert "■ Stopped by you after" in shown["text/plain"]
     assert shown[RUN]["stopped"]["text"].split()[-1] in shown["text/markdown"]

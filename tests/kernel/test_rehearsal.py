@@ -80,10 +80,11 @@ def test_an_approved_run_is_taken_back(rehearsing: Any) -> None:
 
 
 def test_code_that_is_allowed_is_not_tried_first_but_can_be_taken_back(rehearsing: Any) -> None:
-    shown = rehearsing.ok("%agent --allow run_code Run `log.append(os.getpid() == parent)` please")
+    code = "log.append(os.getpid() == parent and os.getppid() not in (parent, 0))"
+    shown = rehearsing.ok(f"%agent --allow run_code Run `{code}` please")
     assert shown.run["state"] == "COMPLETED"
     assert rehearsing.value("log") == [True]
-    rehearsing.ok("%agent_runs undo")
+    assert f"Taken back: {code[:60]}…" in " ".join(rehearsing.ok("%agent_runs undo").text.split())
     assert rehearsing.value("log") == []
 
 

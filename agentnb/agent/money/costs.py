@@ -144,7 +144,7 @@ class Lost:
         about = "≈ " if self.estimated else ""
         price = "" if self.cost.total is None else f", {about}${self.cost.total:.4f}"
         used = f"{about}{self.usage.input_total:,} input and {about}{self.usage.output:,} output tokens"
-        return f"A call that brought no whole reply had used {used}{price}: the sums hold that."
+        return f"A call without a whole reply used {used}{price}. The sums include it."
 
 
 def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> Lost:

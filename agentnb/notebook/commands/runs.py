@@ -201,8 +201,10 @@ def _undo(session: Session, rest: str) -> None:
     notes.append(STAYS)
     if undone.more:
         notes.append(f"Again takes back the code before it ({undone.more} more).")
-    begins = exact(undone.code.strip().partition("\n")[0][:60])
-    show_table(f"Taken back: {begins}", ("name", "the code had", "now"), rows, notes)
+    code = undone.code.strip()
+    begins = code.partition("\n")[0][:60]
+    title = f"Taken back: {exact(begins)}{'…' if begins != code else ''}"
+    show_table(title, ("name", "the code had", "now"), rows, notes)
 
 
 def _pause(session: Session, rest: str) -> None:

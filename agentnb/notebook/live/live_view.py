@@ -66,6 +66,11 @@ class View:
         if self._painter is None:
             self._place = display(unwatched(self._run_id), raw=True, display_id=self._run_id)
 
+    @property
+    def spent(self) -> float:
+        """Return the seconds that were worked on what has ended, without a person's time to answer."""
+        return self._spent
+
     def reopen(self, run: Run) -> None:
         """Reopen for a run that waited: its live view stands again where the static one is."""
         with self._lock:

@@ -10,7 +10,7 @@ import difflib
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.number_format import number, plural
-from agentnb.view.style import BLUE, FOLD, PRE, RED, SMALL, SUMMARY, TEAL, clean, esc, wrapped
+from agentnb.view.style import BLUE, FOLD, PRE, RED, SMALL, SUMMARY, TEAL, clean, esc, words_html, wrapped
 from agentnb.view.words.run_doc import Doc, dicts
 
 ADDED, REMOVED = f"{TEAL}24", f"{RED}24"
@@ -28,7 +28,7 @@ def proposals_html(doc: Doc) -> str:
     return "".join(
         f'<div{"" if item.get("replaces") else OFFERED} style="margin:8px 0;padding:2px 0 2px 10px;border:0;'
         f'border-left:4px solid {BLUE}">'
-        f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {esc(item.get("why") or "")}</p>'
+        f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {words_html(item.get("why") or "")}</p>'
         f"{_body_html(item)}</div>"
         for item in dicts(doc, "proposals")
     )
@@ -48,7 +48,7 @@ def proposals_text(doc: Doc, width: int) -> str:
     for item in dicts(doc, "proposals"):
         parts.append(wrapped(f"{_title(doc, item)} {clean(item.get('why') or '')}".rstrip(), width=width))
         lines, language = _lines(item)
-        whole = [WHOLE, *str(item["source"]).split("\n")] if language == "diff" else []
+        whole = [WHOLE, *str(item.get("source") or "").split("\n")] if language == "diff" else []
         parts += [f"    {clean(line)}" for line in lines]
         parts += [f"    {clean(line)}" for line in whole]
     return "\n".join(parts)
@@ -80,7 +80,7 @@ def _body_html(item: Doc) -> str:
     lines, language = _lines(item)
     if language == "python":
         return f'<pre style="{PRE}">\n{code_html(clean(chr(10).join(lines)), language)}</pre>'
-    whole = f'<pre style="{PRE}">\n{code_html(clean(str(item["source"])), "python")}</pre>'
+    whole = f'<pre style="{PRE}">\n{code_html(clean(str(item.get("source") or "")), "python")}</pre>'
     fold = f'<details style="{FOLD}"><summary style="{SUMMARY}">{WHOLE}</summary>{whole}</details>'
     return f'<pre style="{PRE}">\n{"".join(map(_line_html, lines))}</pre>{fold}'
 

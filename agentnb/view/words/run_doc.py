@@ -62,7 +62,7 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
         return "◌", f"Not finished: it stopped while {state_word(state)}" if state else "Not started", GREY
     if part(doc, "stopped"):
         return "■", "Stopped by you", STATES["PAUSED"][2]
-    if state == "WAITING" and questions(doc):
+    if questions(doc):
         mark, _, colour = STATES[state]
         calls = [item for item in questions(doc) if not item.get("asks")]
         return mark, f"Waiting for your approval of {plural(len(calls), 'call')}" if calls else ANSWER, colour
@@ -120,8 +120,8 @@ def is_failed_attempt(step: Doc) -> bool:
 
 
 def questions(doc: Doc) -> list[Doc]:
-    """Return the calls that wait for a person's word."""
-    return dicts(part(doc, "approvals"), "waiting")
+    """Return the calls that wait for a person's word; none where the run does not wait."""
+    return dicts(part(doc, "approvals"), "waiting") if doc.get("state") == "WAITING" else []
 
 
 ANSWER = "Waiting for your answer"

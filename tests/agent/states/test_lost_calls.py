@@ -36,7 +36,7 @@ def test_what_broken_replies_had_used_is_in_the_sums(book: Any, model: str) -> N
     assert lost.cost > 0
     assert lost.receipt["budget"]["spent"] == pytest.approx(lost.cost)
     assert lost.steps[-1].cost == pytest.approx(lost.cost)
-    assert any("brought no whole reply" in note for note in lost.receipt["notes"])
+    assert any("without a whole reply" in note for note in lost.receipt["notes"])
 
     book.simulator.inject(kind="drop", after_events=early)
     twice = taken_up(book, lost.run_id)

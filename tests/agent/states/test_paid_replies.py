@@ -91,4 +91,4 @@ def test_a_reply_whose_step_was_never_committed_is_paid_when_the_run_goes_on(
     assert again.usage.calls == 2
     assert again.cost == pytest.approx(lost + sum(step.cost for step in again.steps if step.cost))
     assert book.session.find_run(run_id).cost == pytest.approx(again.cost), "no reply counts twice"
-    assert any("brought no whole reply" in note for note in again.receipt["notes"])
+    assert any("without a whole reply" in note for note in again.receipt["notes"])
