@@ -180,13 +180,15 @@ class Transport:
         self._final: httpx2.Response | None = None  # the answer of a provider that asked for a longer wait
         self._answer: httpx2.Response | None = None
         self.tail = b""  # the end of the stream, as far as it has come
+        self.mends: Callable[[bytes], bytes] | None = None  # what an SDK cannot read of a line of JSON
         self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
+        self.certificates = _certificates(trust_environment, *map(os.environ.get, CERTIFICATES))
         self.client = httpx2.Client(
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             event_hooks={"request": [self._on_request], "response": [self._on_response]},
             trust_env=trust_environment,
-            verify=_certificates(trust_environment, *map(os.environ.get, CERTIFICATES)),
+            verify=self.certificates,
             follow_redirects=False,
         )
         self._send, self.client.send = self.client.send, self._send_uncut
@@ -296,7 +298,7 @@ class Transport:
         self.trace.asked_wait = None
         if response.has_redirect_location:
             raise SentElsewhere(_place(response), response.status_code)
-        response.iter_bytes = partial(self._capped, response, response.iter_bytes)  # decompressed, a piece at a time
+        response.iter_bytes = partial(self._mended, response, response.iter_bytes)  # decompressed, a piece at a time
         if response.status_code in RETRIED:
             response.read()
             self.trace.asked_wait = retry_after(response.headers, now=self._clock.now())
@@ -304,6 +306,21 @@ class Transport:
                 self.trace.asked_wait = retry_delay(response.content)
             if self._attempts_left > 0:
                 self._wait_before_retry(response)
+
+    def _mended(
+        self, response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield the body, its lines whole and mended where that is asked for."""
+        pieces = self._capped(response, read, size)
+        if self.mends is None:
+            yield from pieces
+            return
+        held = b""
+        for data in pieces:
+            lines, end, held = (held + data).rpartition(b"\n")
+            if end:
+                yield self.mends(lines) + end
+        yield self.mends(held)
 
     def _capped(
         self, response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None

@@ -147,17 +147,40 @@ def test_any_text_is_told_as_it_is_in_the_reply_however_it_is_cut(text: str, dat
     assert canonical.well_formed(canonical.well_formed(text)) == canonical.well_formed(text)
 
 
-BROKEN_PARTS = [
-    {"text": "x", "thoughtSignature": HIGH},
+TYPED_PARTS: list[dict[str, Any]] = [
+    {"text": "x", "thoughtSignature": f"QUJD{HIGH}"},
+    {"functionCall": {"id": "b", "name": "g", "args": {}}, "thoughtSignature": LOW},
     {"inlineData": {"mimeType": "image/png", "data": f"{LOW}AA"}},
-    {"executableCode": {"code": "x", "language": HIGH}},
+    {"inlineData": {"mimeType": f"image/{HIGH}", "displayName": '}"\\', "data": "QUJD"}, "thoughtSignature": "QUJD"},
+    {"executableCode": {"code": f"x{LOW}", "language": HIGH}},
     {"codeExecutionResult": {"outcome": LOW, "output": "x"}},
-    {"text": 7},
+    {"text": f'\\ud83d "thoughtSignature": "{HIGH}{LOW}', "thought": True},
 ]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("part", BROKEN_PARTS)
+@pytest.mark.parametrize("part", TYPED_PARTS)
+def test_half_a_character_in_a_typed_field_ends_no_run(answering: Any, part: Any, stream: bool) -> None:
+    """Google's SDK reads signatures, pictures and languages as types of its own, and failed at one."""
+    first = {"candidates": [{"content": {"role": "model", "parts": [{"text": f"a{HIGH}"}]}}]}
+    after = [{"text": f"{LOW}b"}] if stream else [{"text": "a\U0001f600b"}]
+    candidate = {"content": {"role": "model", "parts": [*after, part]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": 100, "candidatesTokenCount": 7, "totalTokenCount": 107}
+    whole = {"candidates": [candidate], "usageMetadata": usage, "responseId": "r"}
+    body = sse([first, whole]) if stream else json.dumps(whole, indent=1).encode()
+    with answering(200, body, {"content-type": "text/event-stream" if stream else "application/json"}) as answer:
+        made = adapter_at("google", answer.url)
+        request = replace(made.encode(hello(made), (), previous_message=None), attempts=1, stream=stream)
+        reply = made.ask(request, lambda kind, text: None).reply
+        made.close()
+    assert reply.text.startswith("a\U0001f600b")
+    assert reply.usage == Usage(input=100, output=7)
+    for one in reply.content:
+        str(one).encode()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("part", [{"text": 7}, {"text": "x", "thoughtSignature": "!"}])
 def test_a_chunk_that_the_sdk_cannot_read_has_its_usage_counted(answering: Any, part: Any, stream: bool) -> None:
     """Google's SDK gives nothing of a chunk where one field is not of its kind; what it cost is told all the same."""
     candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}

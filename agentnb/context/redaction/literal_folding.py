@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 _PREFIX = r"[rbufRBUF]{0,2}"
@@ -106,18 +107,26 @@ def _quotes(source: str) -> list[int]:
 
 
 def _matches(
-    source: str, quotes: Iterable[int], sign: re.Pattern[str], pattern: re.Pattern[str]
+    source: str, quotes: Sequence[int], sign: re.Pattern[str], pattern: re.Pattern[str]
 ) -> Iterator[re.Match[str]]:
-    """Yield the pattern on the lines where its sign is, which begins with a quote."""
+    """Yield the pattern on the lines where its sign is, which begins with a quote. At no quote it is tried twice."""
     done = 0
-    for hint in filter(None, (sign.match(source, place) for place in quotes)):
-        if hint.start() < done:
+    for number, place in enumerate(quotes):
+        if place < done or (hint := sign.match(source, place)) is None:
             continue
-        begin = max(done, source.rfind("\n", 0, hint.start()) + 1, hint.start() - BEFORE)
-        match = pattern.search(source, begin, hint.end() + REACH)
-        done = match.end() if match is not None else hint.start()
+        begin = max(done, place - BEFORE)
+        begin = max(begin, source.rfind("\n", begin, place) + 1)
+        starts = (_start(source, quote) for quote in quotes[bisect_left(quotes, begin) : number + 1])
+        match = next(filter(None, (pattern.match(source, start, hint.end() + REACH) for start in starts)), None)
+        done = place + 1 if match is None else match.end()
         if match is not None:
             yield match
+
+
+def _start(source: str, quote: int) -> int:
+    """Return where the literal of this quote begins: at its prefix, if it has one."""
+    before = source[max(0, quote - 2) : quote]
+    return quote - len(before) + len(before.rstrip("rbufRBUF"))
 
 
 BEFORE = 500
@@ -155,7 +164,7 @@ _FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str], re.Pattern[str], Callable[
     (
         (".join(",),
         re.compile(r"[\"']\.join\("),
-        re.compile(rf"(?:\"\"|'')\.join\({_LINE}[\[(]{_LINE}{_LIST}{{1,20}},?{_LINE}[\])]\)"),
+        re.compile(rf"{_PREFIX}(?:\"\"|'')\.join\({_LINE}[\[(]{_LINE}{_LIST}{{1,20}},?{_LINE}[\])]\)"),
         _join_call,
     ),
     (
@@ -166,10 +175,10 @@ _FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str], re.Pattern[str], Callable[
     ),
     (
         ("{",),
-        re.compile(r"(?:(?<=\b[fF])|(?<=\b[rR][fF])|(?<=\b[fF][rR]))[\"'](?=[^\n]{0,300}\{ ?[\"'])"),
+        re.compile(r"(?:(?<=\b[fF])|(?<=\b[rR][fF])|(?<=\b[fF][rR]))[\"'](?=[^\n{]{0,300}+\{ ?[\"'])"),
         re.compile(
-            r"\b[rR]?[fF][rR]?(?:\"(?:[^\"{}\n]|\{ ?'[^'{}\n]{1,200}' ?\}){1,400}\"|"
-            r"'(?:[^'{}\n]|\{ ?\"[^\"{}\n]{1,200}\" ?\}){1,400}')"
+            r"\b[rR]?[fF][rR]?(?:\"(?:[^\"{}\n]|\{ ?'[^'{}\n]{1,200}' ?\}){1,400}+\"|"
+            r"'(?:[^'{}\n]|\{ ?\"[^\"{}\n]{1,200}\" ?\}){1,400}+')"
         ),
         _f_string,
     ),

@@ -19,7 +19,8 @@ from itertools import accumulate
 
 from agentnb.context.redaction.line_unwrap import Rejoined, rejoined
 from agentnb.context.redaction.literal_folding import Assembled, assembled, unpacked, with_text
-from agentnb.context.redaction.secret_shapes import AROUND, GUESSABLE, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.secret_shapes import AROUND, COLUMNS, GUESSABLE, NAME_HINTS, SHAPES, Shape
+from agentnb.context.redaction.table_cells import named_cells
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -104,7 +105,8 @@ def _matches(text: str) -> Iterator[tuple[re.Match[str], Shape]]:
 
 def _redacted(text: str, allow: frozenset[str]) -> Redacted:
     taken = _Taken(allow=allow)
-    places = _over_lines(_by_shape(Places(text), taken, SHAPES[:1]), taken)  # a private key has lines of its own
+    places = _by_column(_by_shape(Places(text), taken, SHAPES[:1]), taken)  # a private key has lines of its own
+    places = _over_lines(places, taken)
     text = _by_shape(_by_place(_in_parts(places, taken), taken), taken).text
     order = dict.fromkeys([*(mark for mark in _MARK.findall(text) if mark in taken.found), *taken.found])
     return Redacted(text, tuple((taken.found[mark], mark) for mark in order))
@@ -165,17 +167,15 @@ class Places:
             starts: Iterable[int] = range(first, place + 1)
             if shape.begins is not None:
                 starts = (begin.start() for begin in shape.begins.finditer(self.text, first, place + 1))
-            elif shape.at_line:
-                line = self.text.rfind("\n", max(0, place - shape.before - 1), place) + 1
-                starts = [line] if line >= done and (line or place <= shape.before) else []
             match = next(filter(None, (shape.pattern.match(self.text, start) for start in starts)), None)
             done = max(done, place + 1) if match is None else match.end()
-            if match is not None and (shape.beside is None or self._beside(shape.beside, match)):
+            if match is not None and (shape.beside is None or self._beside(shape, shape.beside, match)):
                 yield match
 
-    def _beside(self, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
+    def _beside(self, shape: Shape, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
+        """Tell whether that stands beside it. Judged before, for a look around takes longer."""
         begin, end = match.span()
-        return bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
+        return shape.judge(match["secret"]) and bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
         """Return the text with each (start, end, instead) put in; of two over each other the first stands."""
@@ -200,6 +200,20 @@ def _by_shape(places: Places, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -
         found = ((match, _mark_for(match["secret"], shape, taken)) for match in places.matches(shape))
         places = places.edited([(*match.span("secret"), mark) for match, mark in found if mark is not None])
     return places
+
+
+def _by_column(places: Places, taken: _Taken) -> Places:
+    """Return the text without secrets that stand below their name, in tables."""
+    edits: list[tuple[int, int, str]] = []
+    for name, start, end in named_cells(places.text, places.all_of(NAME_HINTS), lambda name: _column(name) is not None):
+        shape = _column(name)
+        mark = _mark_for(places.text[start:end], shape, taken) if shape is not None else None
+        edits += [(start, end, mark)] if mark is not None else []
+    return places.edited(edits)
+
+
+def _column(name: str) -> Shape | None:
+    return next((shape for shape in COLUMNS if shape.pattern.fullmatch(name)), None)
 
 
 def _over_lines(places: Places, taken: _Taken) -> Places:

@@ -104,12 +104,14 @@ def is_quoted_key(value: str) -> bool:
 
 
 _NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?")
+_VERSIONED = re.compile(r"(?:[A-Za-z]+-)+\d+(?:\.\d+)+(?:-[a-z]+)*")
+"""A licence, a model: `apache-2.0`."""
 _CAPITALS = re.compile(r"[A-Z*-]+")
 """A protein's sequence, a structure's key, a name of a variable."""
 
 
 def _is_of_data(value: str) -> bool:
-    return bool(_NUMBER.fullmatch(value) or _CAPITALS.fullmatch(value))
+    return any(form.fullmatch(value) for form in (_NUMBER, _VERSIONED, _CAPITALS))
 
 
 _DIGEST = re.compile(r"(?:0x)?[0-9a-fA-F]{32,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -139,7 +141,7 @@ def is_generated(value: str) -> bool:
     """
     if _PLACEHOLDER.match(value) or _CODE.match(value) or re.match("~?/[a-z]+/", value) or names_one(value):
         return False
-    if _ON_CHAIN.fullmatch(value):
+    if _ON_CHAIN.fullmatch(value) or "(" in value:
         return False
     return bool(_DIGEST.fullmatch(value) or _is_long_and_mixed(value) or any(map(_is_mixed_run, _RUN.findall(value))))
 

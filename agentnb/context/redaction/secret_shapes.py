@@ -37,7 +37,7 @@ class Shape:
     `hints`.
 
     A match begins at most `before` characters before a hint. None means anywhere: its first character is rare, or the
-    hint is common. `at_line`: it begins where a line does. `named`: a name or a place gives the secret away, not what
+    hint is common. `named`: a name or a place gives the secret away, not what
     it looks like. `begins`: only there may a match begin. `ends`: that must come at its hint; both are quick tests.
     `beside`: that must stand within `AROUND` characters.
     """
@@ -47,7 +47,6 @@ class Shape:
     hints: tuple[str, ...]
     judge: Callable[[str], bool]
     before: int | None = 0
-    at_line: bool = False
     named: bool = False
     beside: re.Pattern[str] | None = None
     begins: re.Pattern[str] | None = None
@@ -85,7 +84,7 @@ _PASSWORDS = (
     r"wachtwoord|пароль|密码|パスワード)"
 )
 _KEYS = (
-    r"(?:(?:api|access|secret|private|license|fernet|signing|encryption|master|(?:pre[_-]?)?shared(?:[_-]?access)?)"
+    r"(?:(?:api|access|secret|private|license|fernet|signing|encryption|subscription|master|(?:pre[_-]?)?shared(?:[_-]?access)?)"
     r"[_-]?key|client[_-]?secret|(?<=[_-])secret|(?<=[a-z])secret)"
 )
 _DATA_TOKENS = (
@@ -105,7 +104,7 @@ _NOT_DATA = "".join(f"(?<!{word}{join})" for word in _DATA_TOKENS for join in ("
 _SHORT = r"(?:pass(?:code)?|pw|pwd|psk|secret)(?![a-z])"
 _WEAK = rf"(?:(?:identity|registry)?{_NOT_DATA}token|auth|credentials?|account[_-]?key|{_SHORT})"
 _ACCOUNT = re.compile(
-    r"(?i:(?<![a-z0-9])(?:[a-z]{1,10}_|db|my|pg)?(?:user|usr|uid|login|admin|root|e-?mail|mail|smtp|imap|s?ftp|ssh|ldap|"
+    r"(?i:(?<![a-z0-9])(?:[a-z]{1,10}_|db|my|pg)?(?:user|usr|uid|login|admin|root|e-?mail|mail|smtp|imap|s?ftp|ssh|ldap|(?:open)?vpn|"
     r"[a-z]{0,9}sql|db|database|mongo|redis|wifi|ssid|proxy)(?:name|_?id|pass|pw)?(?![a-z0-9])|\bpwd[\"']?[ \t]*[:=])"
 )
 """A user or a server, named beside a short word, says that it is a password's."""
@@ -128,17 +127,19 @@ _ABOUT = (
     r"types?|ids?|names?|patterns?|zero|ur[li]s?|files?|filename|path|dir|headers?|fields?|endpoint|providers?|count|"
     r"counts|length|limit|size|format|expir\w*|ttl|params?|prefix|suffix|class|cls|var|style|index|requests?|response|"
     r"encoding|codec|schemes?|methods?|algorithms?|alg|versions?|backend|domain|service|plugin|flow|regex|label|help|"
-    r"strength|scores?|polic\w+|rules?|"
+    r"strength|scores?|polic\w+|rules?|hints?|"
     r"error|errors|event|marker|usage|cost|price|kind|mode|scopes?|state|list|map|dict|set|func|callback|handler|factory"
 )
 _SUFFIX = rf"(?:[_-](?!(?:{_ABOUT})(?![a-z0-9]))[a-z0-9]{{1,20}})?"
+_YAML = r"(?:[&!][\w!-]{1,30}[ \t]{1,4})?(?:[>|][+-]?[ \t]{0,4}\r?\n[ \t]{1,40})?"
 _GAP = r"(?:[ \t]|\x1b\[[\d;]{0,8}m){0,8}"
 # A bracket that only closes is no annotation's: it ends a mark, and what follows is another's value.
 _ANNOTATION = r"[A-Za-z_][\w. |]{0,30}(?:\[[\w.\[\], |]{0,40}\][\w |]{0,20})?"
-# `=`, `:`, `==`, `:=`, `: str =`; after the name a closing quote and bracket, before the value an opening parenthesis.
+# `=`, `:`, `==`, `:=`, `: str =`; after the name a closing quote and bracket. Before the value an opening parenthesis,
+# as in `SecretStr(`, or YAML's anchors, tags and signs of a block.
 _EQUALS = (
     rf"\\{{0,2}}[\"']?\]?{_GAP}(?::[ \t]{{0,4}}{_ANNOTATION}(?==))?(?::=|[=!]=|=>|=|:){_GAP}"
-    r"(?:\([ \t]{0,8}(?:\r?\n[ \t]{0,40})?)?"
+    rf"(?:(?:Secret\w{{0,12}})?\([ \t]{{0,8}}(?:\r?\n[ \t]{{0,40}})?)?{_YAML}"
 )
 _QUOTED = (
     r"[rbuf]{0,2}(?P<escape>\\{0,2})(?P<quote>\"\"\"|'\'\'|[\"'])"
@@ -219,7 +220,7 @@ _IN_PLACE = (
         judge=is_quoted_password,
     ),
     _named(
-        rf"<(?:(?:[\w-]{{1,30}}:)?{_NAME}(?:[ \t][^<>\n]{{0,80}})?|\w{{1,30}} name=\"[\w.-]{{0,60}}?{_NAME}\")>"
+        rf"<(?:(?:[\w-]{{1,30}}:)?{_NAME}(?:[ \t][^<>\n]{{0,80}})?|\w{{1,30}} (?:name|key)=\"[\w.-]{{0,60}}?{_NAME}\")>"
         r"\{?(?P<secret>[^<>{}\n]{6,200})\}?</",
         "</",
         judge=is_key,
@@ -227,9 +228,9 @@ _IN_PLACE = (
     ),
     *(
         _named(  # a form's field, a manifest's variable, a setting in XML
-            rf"(?i:\b(?:name|key)[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}[\"']?)[\w.-]{{0,60}}?{name}"
+            rf"(?i:\b(?:name|key|type)[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}[\"']?)[\w.-]{{0,60}}?{name}"
             rf"(?>[\"']?[^<>{{}}\n]{{0,100}}?[\s,]{{1,60}}(?i:[\"']?\bvalue[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}})){value}",
-            *("name", "key"),
+            *("name", "key", "type"),
             judge=judge,
         )
         for name, value, judge in (
@@ -237,6 +238,23 @@ _IN_PLACE = (
             (_STRONG, _BARE, is_password),
             (_NAME, _EITHER, is_generated),
         )
+    ),
+    _named(  # by position: a place and a user, or one of them, come first
+        rf"\b(?:connect|set_password){_FIRST}(?:[\"'][^\"'\n]{{1,80}}[\"'][ \t]{{0,4}},[ \t]{{0,4}})?{_QUOTED}",
+        *("connect(", "set_password("),
+        judge=is_default,
+    ),
+    _named(  # shells and Docker
+        rf"\b(?:ENV|setx|setenv|set -[a-zA-Z]{{1,4}})[ \t]{{1,4}}\w{{0,60}}?{_NAME}[ \t]{{1,4}}[\"']?"
+        r"(?P<secret>[^\s\"'=]{6,200})",
+        *("env ", "setx ", "setenv ", "set -"),
+        judge=is_flag_value,
+    ),
+    _named(
+        r"\becho[ \t]{1,4}[\"']?(?P<secret>[^\s\"'|]{6,100})[\"']?[ \t]{0,4}\|[^\n|]{0,100}?"
+        r"(?:--password-stdin|\bsudo -S)\b",
+        "echo ",
+        judge=is_argument,
     ),
     _named(  # Terraform
         rf"\bvariable[ \t]{{1,4}}\"[\w-]{{0,60}}?{_NAME}\"[ \t]{{0,4}}\{{[^{{}}]{{0,400}}?"
@@ -251,9 +269,9 @@ _IN_PLACE = (
         judge=is_quoted_password,
     ),
     _named(  # the first or second argument of a client
-        r"(?:Client|Bot|A(?:PI|pi)|Pinecone|OpenAI)\([ \t]{0,4}(?:[\"'][\w.@-]{1,80}[\"'][ \t]{0,4},[ \t]{0,4})?"
+        r"(?:Client|Bot|A(?:PI|pi)|Pinecone|OpenAI|Github)\([ \t]{0,4}(?:[\"'][\w.@-]{1,80}[\"'][ \t]{0,4},[ \t]{0,4})?"
         r"(?P<quote>[\"'])(?P<secret>[\w.:~+/-]{20,300}={0,2})(?P=quote)",
-        *("client(", "bot(", "api(", "pinecone(", "openai("),
+        *("client(", "bot(", "api(", "pinecone(", "openai(", "github("),
         judge=is_generated,
     ),
     _named(r"(?i:\b(?:pwd|password)=)\{(?P<secret>[^\s{}\"']{4,100})\}", "pwd={", "password={", judge=is_braced),
@@ -282,22 +300,16 @@ _IN_PLACE = (
         "identified by",
         judge=is_default,
     ),
-    *(
-        replace(  # a row of a table that is printed: a Series, the settings of a client
-            _named(
-                rf"(?m)^[ \t]{{0,40}}(?:\w{{1,20}}[_-])?{name}(?:[ \t]{{2,60}}|\t)(?P<secret>[^\s\"']{{6,200}})[ \t]*$",
-                *_HINTS,
-                judge=judge,
-                before=40 + 21 + _LONGEST_NAME,
-            ),
-            at_line=True,
-        )
-        for name, judge in ((_STRONG, is_default), (_NAME, is_generated))
-    ),
     _named(
         r"(?i:\b(?:bind_?pw|root_?pw|requirepass|masterauth))[ \t]{1,20}(?P<secret>\S{6,200})",
         *("bind_pw", "bindpw", "root_pw", "rootpw", "requirepass", "masterauth"),
         judge=is_password,
+    ),
+    _named(
+        r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:is|was)[ \t]{1,4})[\"'`]?(?P<secret>[^\s\"'`]{6,100})",
+        "password",
+        "passphrase",
+        judge=is_default,
     ),
     _named(
         r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:for|of)[ \t]{1,4}[^\n]{1,80}?(?::|[ \t]is)[ \t]{1,4})"
@@ -343,6 +355,11 @@ SHAPES: tuple[Shape, ...] = (
         r"(?=(?:\s|\\{1,4}[rn]|[\"'+]){0,30}+[A-Za-z0-9+/])"
         rf"(?:[^-]|-(?!----)){{0,20000}}+(?:{_END})?)",
         "-----begin",
+    ),
+    _shape(
+        "private-key",
+        r"\bPrivate-Lines: \d{1,3}\r?\n(?P<secret>(?:[A-Za-z0-9+/=]{1,64}(?:\r?\n)?){1,60}+)",
+        "private-lines:",
     ),
     _token("anthropic-key", r"sk-ant-[A-Za-z0-9_-]{8,200}", "sk-ant-"),
     _token("openrouter-key", r"sk-or-[A-Za-z0-9_-]{16,200}", "sk-or-"),
@@ -455,6 +472,9 @@ SHAPES: tuple[Shape, ...] = (
         judge=is_password,
         before=_LONGEST_PASSWORD,
     ),
+    _assigned(
+        rf"(?i:{_STRONG}{_EQUALS})`(?P<secret>[^`\n]{{6,200}})`", *_HINTS, judge=is_default, before=_LONGEST_NAME
+    ),
     _assigned(rf"(?i:{_KEYS}{_EQUALS}){_BARE}", "secret", "key", judge=is_key, before=_LONGEST_NAME),
     _assigned(
         rf"{_NAME}(?:{_EQUALS}|[\"'][ \t]{{0,4}},[ \t]{{0,4}}){_EITHER}",
@@ -476,6 +496,10 @@ SHAPES: tuple[Shape, ...] = (
     ),
 )
 """Most specific first: a key that one shape took is a mark before the next one looks."""
+COLUMNS = tuple(
+    _named(rf"[\w .#-]{{0,40}}?{name}s?", judge=judge) for name, judge in ((_STRONG, is_default), (_NAME, is_generated))
+)
+"""Kinds of a table's columns, whose pattern is of the name: the cells below it are judged."""
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
 NAME_HINTS = _HINTS

@@ -398,6 +398,20 @@ def test_hostile_text_is_looked_through_in_time(unit: str) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "unit", ["'b'\\\".format('", "'+'\\", '" "\'%"\\\n}', "{\"f'", "%\"'b'\\\"", 'pass="', "user_pw= a\n"]
+)
+def test_the_more_of_dense_hostile_text_the_more_time_and_no_more(unit: str) -> None:
+    """CPU time: at most 7 s a megabyte, where the first took 70 s. Each place is tried once."""
+    took = []
+    for size in (60_000, 240_000):
+        started = time.process_time()
+        redact(unit * (size // len(unit)))
+        took.append(time.process_time() - started)
+    assert took[1] < 8, "on a slow machine, too"
+
+
 def test_the_mark_of_a_password_is_dear_and_short_and_many_share_one() -> None:
     mark = mark_of("secret", PASSWORD)
     assert len(mark) == len("[redacted:secret:]") + 3

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import science
 import secret_corpus
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.context.redaction.redactor import redact
@@ -111,6 +113,19 @@ def test_a_short_word_beside_a_user_or_a_server_names_a_password(around: str, wo
     assert "hunter2x" in redact(f"{word}: hunter2x").text
 
 
+CELLS = [
+    "user",
+    "password",
+    "api_key",
+    "token",
+    "bob",
+    "",
+    "Tr0ub4dor&3x",
+    "Zx8Kq2Lm9Rt4vB6n",
+    "---",
+    "Name: password, dtype: str",
+]
+
 # --- an outside detector ------------------------------------------------------------------------------------------
 
 
@@ -131,6 +146,25 @@ def test_an_outside_detector_finds_nothing_more_in_what_was_redacted(judge: Any,
     assert len(judge("\n\n".join(case.text for case in cases))) > 400, "it finds what is there before"
     left = judge("\n\n".join(redact(case.text).text for case in cases))
     assert [(found.rule_id, found.match) for found in left] == []
+
+
+@pytest.mark.slow
+def test_an_outside_detector_finds_nothing_more_in_the_forms(judge: Any) -> None:
+    forms = [re.sub("[⟦⟧]", "", science.filled(form, random.Random(form))) for form in FORMS]
+    assert len(judge("\n\n".join(forms))) > 100, "it finds what is there before"
+    left = judge("\n\n".join(redact(form).text for form in forms))
+    assert [(found.rule_id, found.match) for found in left] == []
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(CELLS), min_size=1, max_size=4), max_size=6),
+    st.sampled_from([",", " | ", "  ", "\t"]),
+)
+def test_of_any_table_nothing_more_is_taken_the_second_time(rows: list[list[str]], sign: str) -> None:
+    text = "\n".join(sign.join(row) for row in rows)
+    once = redact(text).text
+    assert redact(once).text == once
+    assert once.count("\n") == text.count("\n")
 
 
 @pytest.mark.slow
