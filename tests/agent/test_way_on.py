@@ -39,7 +39,11 @@ def test_every_error_of_a_provider_names_the_command(book: Any, model: str, kind
 def test_limits_name_the_flag_that_raises_them(book: Any) -> None:
     book.cell("def tax(x):\n    return x * 0.2", "tax")
     run = book.ask("Inspect `tax`.", context="none", max_steps=2)
-    assert f"{RESUME} {run.run_id} --max-steps 4" in str(book.errors[-1])
+    assert f"{RESUME} {run.run_id} --max-steps 6" in str(book.errors[-1])
+    agent = book.session.agent()
+    agent.resume(run.run_id, Limits(max_steps=1))
+    agent.drive(run.run_id)
+    assert f"{RESUME} {run.run_id} --max-steps 6" in str(agent.raised), "more than it has made, whatever the limit was"
     run = book.ask("Hello?", budget=0.000001)
     assert f"{RESUME} {run.run_id} --budget USD" in str(book.errors[-1])
 

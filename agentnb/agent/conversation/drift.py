@@ -18,8 +18,6 @@ from agentnb.models.messages import Role, Text, ToolCall, ToolResult
 REMINDER = "reminder"
 LONGEST_TASK = 2_000
 """Characters of the task that are told again."""
-RECENT = 20
-"""Steps in which a repetition is looked for: a model that goes in circles does so at once."""
 TIMES = 3
 """So often may a call give the same result before the model is told; once more stops the run."""
 TOLD = (
@@ -62,13 +60,12 @@ def is_due(blocks: Sequence[Block], every: int) -> bool:
 def times_before(
     blocks: Sequence[Block], call: ToolCall, same: Collection[str], acts: Collection[str], *, after: int = -1
 ) -> int:
-    """Count how often this call gave the `same` of late, back to the last other one that `acts`.
+    """Count how often this call gave the `same`, back to the last other one that `acts`.
 
-    Only steps `after` the given one count.
+    Only steps `after` the given one count, and results that still stand there: what was condensed may be read again.
     """
-    count, newest = 0, max((block.step for block in blocks), default=0)
-    recent = [block for block in blocks if block.step > max(newest - RECENT, after)]
-    for earlier, result in reversed(list(_carried_out(recent))):
+    count = 0
+    for earlier, result in reversed(list(_carried_out(block for block in blocks if block.step > after))):
         if (earlier.name, earlier.arguments) == (call.name, call.arguments):
             count += result.removesuffix(TOLD) in same
         elif earlier.name in acts:

@@ -228,11 +228,11 @@ class Thinking:
         return made, state
 
     def _check_limit(self, state: AgentState) -> None:
-        most = state.options.max_steps
-        if self._machine.current.step - state.waits > most:
+        most, made = state.options.max_steps, self._machine.current.step - 1 - state.waits
+        if made >= most:
             raise StepLimitReached(
                 f"the run reached its limit of {most} step{'s' if most != 1 else ''}",
-                todo=f"Nothing is lost: %agent_runs resume {self._machine.current.run_id} --max-steps {most * 2} "
+                todo=f"Nothing is lost: %agent_runs resume {self._machine.current.run_id} --max-steps {made * 2} "
                 "goes on.",
             )
 

@@ -34,7 +34,9 @@ encode = dump_members
 LONGEST_CHAIN = 128
 """No step is further than this from its keyframe: bounds the time to restore one."""
 SHORTEST_CHAIN = 32
-"""After so many deltas, and again after as many, it is asked whether they outweigh a keyframe."""
+"""Below this a keyframe is written only if no longer than the delta: bounds a small context's bytes."""
+WORTH_A_KEYFRAME = 4096
+"""Bytes of deltas; for fewer, it is not asked whether they outweigh a keyframe: that takes time at every step."""
 
 _SPLICE = struct.Struct("<cIIII")
 _GONE = struct.Struct("<cI")
@@ -70,16 +72,13 @@ def frame(
     `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe. `changed` are the places
     of the values that differ, where the keys are the same; None: not known.
     """
-    if chain + 1 >= LONGEST_CHAIN or (chain and chain % SHORTEST_CHAIN == 0 and _outweighs(chain_bytes, new)):
+    outweighs = chain >= SHORTEST_CHAIN and chain_bytes > WORTH_A_KEYFRAME and chain_bytes >= 2 * size(new)
+    if outweighs or chain + 1 >= LONGEST_CHAIN:
         return keyframe(new), True
     delta = difference(old, new, changed)
     if len(delta) > 64 and len(delta) >= size(new):
         return keyframe(new), True
     return delta, False
-
-
-def _outweighs(chain_bytes: int, new: Encoded) -> bool:
-    return chain_bytes > WORTH_DEFLATING and chain_bytes >= 2 * size(new)
 
 
 def pack(frame: bytes, data: bytes | None) -> tuple[bytes, bytes | None]:

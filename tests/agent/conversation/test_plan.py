@@ -12,6 +12,7 @@ import pytest
 import scripted
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_model import ScriptedModel
 from sent import blocks_of, is_prefix
 
 from agentnb.agent.conversation.drift import REMINDER, TIMES, is_due, reminder, times_before
@@ -198,6 +199,23 @@ def test_a_resumed_run_that_goes_in_circles_ends_again(work: Work) -> None:
     assert TIMES <= len(work.server.bodies) - calls <= TIMES + 1
     machine = work.session.agent().machine
     assert all(machine.replay(run.run_id, step).same for step in range(1, machine.get(run.run_id).step + 1))
+
+
+@pytest.mark.parametrize("calls", [7, 15])
+def test_a_wide_circle_is_a_circle_too(work: Work, calls: int) -> None:
+    run = work.ask(lambda n: [("variables", {"pattern": f"a{n % calls}*"})], tools=("variables",))
+    assert run.error.code == "run.repeats", run.state
+    assert len(work.server.bodies) == TIMES * calls + 1
+
+
+def test_the_same_call_in_each_turn_of_a_conversation_is_no_circle(book: Any) -> None:
+    script = ScriptedModel(lambda n: ("I look.", [("variables", {"pattern": "a*"})]) if n % 2 else ("Done.", []))
+    with script.installed():
+        for number in range(TIMES + 3):
+            run = book.ask(f"Look once more: {number}.", context="none", tools=("variables",))
+            assert run.state == "COMPLETED", run.error
+            assert [tool.name for step in run.steps for tool in step.tools] == ["variables"]
+    assert f"{TIMES} times" not in script.seen[-1]
 
 
 def test_many_calls_side_by_side_are_seen_to_repeat_too(work: Work) -> None:
