@@ -88,35 +88,46 @@ class PartlyDumped(dict[str, Any]):
 
 
 def dump_members(
-    members: dict[str, Any], known: dict[str, bytes], nulls: set[str], path: str = "context"
+    members: JsonObject,
+    known: dict[str, bytes] | None = None,
+    nulls: set[str] | None = None,
+    changed: list[int] | None = None,
 ) -> dict[str, bytes]:
-    """Return `dump_exact` of each value, by key; the keys must be text.
+    """Return `dump_exact` of each value, by key. Raises ContextNotStorable with the path of what JSON cannot hold.
 
     `known` are the bytes of the same members some time before. `nulls` are the keys whose values have or had a null in
     them; it is kept up to date here. Looking for one costs five times as much as the dump, so it is done only in what
-    is new.
+    is new. `changed` is given the places of the members whose bytes are not the known ones.
     """
-    dumped = {}
-    ready = members.dumped if isinstance(members, PartlyDumped) else None
+    if members.__class__ is not dict and not isinstance(members, dict):
+        raise ContextNotStorable(
+            f"a context must be a dict, not {type(members).__name__}", todo="Return (next_state, context)."
+        )
+    known, nulls, changed = known or {}, set() if nulls is None else nulls, [] if changed is None else changed
+    ready = members.dumped if type(members) is PartlyDumped else None
+    dumped: dict[str, bytes] = {}
     for key, value in members.items():
         if key.__class__ is not str:
-            raise _unstorable(members, path, f"the key {key!r} is not text")
+            raise _unstorable(members, "context", f"the key {key!r} is not text")
         if ready and key in ready:
+            if ready[key] != known.get(key):
+                changed.append(len(dumped))
             dumped[key] = ready[key]
             continue
         try:
             data = orjson.dumps(value, None, _EXACT)  # by position: a third faster for small values
         except TypeError as error:
-            raise _unstorable(value, f"{path}[{key!r}]", str(error)) from error
+            raise _unstorable(value, f"context[{key!r}]", str(error)) from error
         before = known.get(key)
         if data == before:
             dumped[key] = before
         else:
+            changed.append(len(dumped))
             dumped[key] = data
             if key not in nulls and b"null" in _new_part(data, before):
                 nulls.add(key)
-        if key in nulls:
-            _refuse_lookalikes_of_null(value, f"{path}[{key!r}]")
+        if nulls and key in nulls:
+            _refuse_lookalikes_of_null(value, f"context[{key!r}]")
     return dumped
 
 

@@ -35,6 +35,7 @@ AgentnbError
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from collections.abc import Mapping
 from typing import ClassVar
@@ -86,8 +87,19 @@ class AgentnbError(Exception):
         happened = in_sight(self._happened())
         parts = (f"{type(self).__name__}: {happened}", str(self).removeprefix(happened).lstrip())
         return [
-            line for part in parts for line in textwrap.wrap(part, LINE, break_long_words=False, break_on_hyphens=False)
+            line
+            for part in parts
+            for line in textwrap.wrap(part, terminal_width(LINE), break_long_words=False, break_on_hyphens=False)
         ]
+
+
+def terminal_width(most: int) -> int:
+    """Return the columns that a line may have: fewer than `most` where text goes to a narrower terminal."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return most
+    import shutil
+
+    return min(most, shutil.get_terminal_size().columns - 1)
 
 
 def in_sight(text: str) -> str:

@@ -6,6 +6,7 @@ AGENTNB_TEST_POSTGRES=postgresql://USER:PASSWORD@HOST/DATABASE (whose user may m
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -27,7 +28,7 @@ except ImportError:  # the browser environment has no hypothesis, and no propert
 else:
     # No deadline: timings belong in benchmarks. CI repeats the same examples, so that a red run can be repeated;
     # everywhere else each run searches anew. `make check` asks for few examples, `make search` for thousands.
-    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "60"))
+    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "40"))
     settings.register_profile("agentnb", deadline=None, max_examples=EXAMPLES, derandomize="CI" in os.environ)
     settings.load_profile("agentnb")
 
@@ -42,6 +43,9 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usa
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What is imported stays: the collector passes over it, while it grows and in every test after that.
+gc.disable()
+
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
 LOOPBACK = ("127.", "localhost", "::1")
 
@@ -49,6 +53,11 @@ LOOPBACK = ("127.", "localhost", "::1")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: at the end one worker would be at them alone."""
     items.sort(key=lambda item: item.path.stem not in ("test_release", "test_soak"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -37,12 +37,11 @@ def execute(home: str) -> list[dict[str, Any]]:
 def describe(run: dict[str, Any]) -> str:
     """One run for the terminal: question, answer, layers, cache, latency, cost."""
     layers = "\n".join(map(layer_line, run["layers"]))
-    read, total = run["cache"]["read"], run["cache"]["prefix"]
     latency, cost = run["latency"], run["cost"]
     kind = "simulated" if run["simulated"] else "measured"
     return (
         f"> {run['task']}\n\n{run['text']}\n\n  layers of the last call\n{layers}\n"
-        f"  prompt cache   {read:,} of {total:,} input tokens ({read / max(total, 1):.0%}): {run['cache']['reason']}\n"
+        f"  prompt cache   {run['cache']['reason']}\n"
         f"  latency        first token after {latency['ttft']:.2f} s, then {latency['tpot'] * 1000:.0f} ms a token, "
         f"total {latency['total']:.2f} s ({kind})\n"
         f"  cost           ${cost['total']:.4f}; without the prompt cache ${cost['uncached']:.4f} ({kind})\n"
@@ -51,7 +50,7 @@ def describe(run: dict[str, Any]) -> str:
 
 def layer_line(layer: dict[str, Any]) -> str:
     name, tokens, cached = layer_word(layer["name"]), layer["tokens"], layer["cached_tokens"]
-    return f"    {name:<12} ≈ {tokens:>5,} tokens, ≈ {cached:>5,} of them cached"
+    return f"    {name:<13} ≈ {tokens:>5,} tokens, ≈ {cached:>5,} of them cached"
 
 
 def main() -> int:

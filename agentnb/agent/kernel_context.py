@@ -49,12 +49,14 @@ _SCAN = 20_000  # characters of the task that are searched for variable names; a
 class Observed:
     """Holds what the kernel saw just before the task: functions of a traced cell, the error of a failed one.
 
-    `notes` say what it could not see; `shown` are the figures that are kept, the newest last. `text` is the
-    notebook as it is written, where that can be had. `asking` is the asking cell's id.
+    `asked`: the task is about the error, whatever its words. `notes` say what it could not see; `shown` are the figures
+    that are kept, the newest last. `text` is the notebook as it is written, where that can be had. `asking` is the
+    asking cell's id.
     """
 
     ran: tuple[Ran, ...] = ()
     error: BaseException | None = None
+    asked: bool = False
     notes: tuple[str, ...] = ()
     shown: tuple[Shown, ...] = ()
     text: NotebookText | None = None
@@ -403,6 +405,11 @@ class Hydrator:
         mentioned = (word.partition(".")[0] for word in words)
         bound = {word: imports[word] for word in mentioned if word in imports}
         return [f"{word}: {target}" for word, target in bound.items() if target.rpartition(".")[2] != word]
+
+    def without_last(self) -> Hydrator:
+        """Return the same for a task that means other cells than the last: its error and functions stay away."""
+        seen = self.observed
+        return self if seen.asked else replace(self, observed=replace(seen, ran=(), error=None))
 
     def failure(self, *, mode: str, selection: Selection) -> str:
         """Return the error of the cell that has just failed: where, and the locals of the innermost frames. Of

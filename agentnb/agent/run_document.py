@@ -262,6 +262,11 @@ def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     return document
 
 
+def with_note(run: AgentRun, note: str) -> AgentRun:
+    """Return the run with one more note for its view; an empty one adds none."""
+    return AgentRun(run.receipt | {"notes": [*run.receipt["notes"], note]}) if note else run
+
+
 def stopped_record(event: Event) -> dict[str, Any] | None:
     """Return where a person stopped the run: the seconds of the step that was cut off, and the streamed text."""
     data = event.data or {}

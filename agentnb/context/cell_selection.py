@@ -30,7 +30,9 @@ from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
 from agentnb.context.question_words import (
     IDENTIFIER,
+    WORDED,
     CellQuestion,
+    WordMatch,
     by_words,
     match_words,
     names_in,
@@ -40,7 +42,7 @@ from agentnb.context.question_words import (
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SHARE = 0.485
+SHARE = 0.47
 """Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
 SHOWN = 4
 """Names whose values go along of the cells that are pointed at and have shown nothing."""
@@ -170,8 +172,8 @@ def choose(
 
 
 def _involved(wants: Mapping[str, _Want], known: Mapping[str, CellRun]) -> frozenset[str]:
-    strong = {key for key, want in wants.items() if want.priority < 2}
-    by_words = {key for key, want in wants.items() if 3 <= want.priority < 4}
+    by_words = {key for key, want in wants.items() if want.reason.startswith(WORDED)}
+    strong = {key for key, want in wants.items() if want.priority < 2} - by_words
     used = {key for key, want in wants.items() if _is_used(want.priority) and want.reason != LAST}
     return frozenset(known[key].cell for key in ((strong or by_words) | used if strong or by_words else ()))
 
@@ -220,12 +222,11 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     last = [(run, LAST) for run in runs[-1:]]
     offers = (
         (0, spoken, [*means.cells, *beside]),
-        (1, FULL, bound),
+        (1, FULL, _by_share([*bound, *worded], matched)),
         (2, FULL, _raised_in(meant, runs)),
         (2, FULL, _mended(meant, runs)),
-        (2, spoken, [] if clear else last),
+        (2, spoken, [] if clear or runs[-1:] == [run for run, _ in worded[:1]] else last),
         (MADE, FULL, _making(question.task, runs)),
-        (3, FULL, worded),
         (4, FULL, _called(meant, runs)),
         (4, BRIEF, _called([run for run, _ in worded], runs)),
         (4, BRIEF, since),
@@ -246,6 +247,20 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     for place, run in enumerate(spare):
         wants.setdefault(run.identity, _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
+
+
+def _by_share(found: _Found, matched: Mapping[str, WordMatch]) -> _Found:
+    """Return each cell once, those first that share most of the question's words."""
+    weights = {run.identity: matched[run.identity].weight for run, _ in found}
+    once: dict[str, tuple[CellRun, str]] = {}
+    for run, why in found:
+        weights[run.identity] += MAKES * why.startswith(("sets", "defines"))
+        once.setdefault(run.identity, (run, why))
+    return sorted(once.values(), key=lambda one: -weights[one[0].identity])
+
+
+MAKES = 2.0
+"""Weight of each name in the question that a cell makes: as much as two rare words."""
 
 
 def _size(run: CellRun) -> int:
@@ -453,7 +468,7 @@ class _Filling:
         if same and want.priority >= FILLING:
             return None
         saved = self.lines.get(run.identity, 0)
-        room = (self.budget if want.priority < 1 else min(self.budget, self.limit)) - self.spent + saved
+        room = (self.budget if want.priority < SURE else min(self.budget, self.limit)) - self.spent + saved
         if room < NO_ROOM:
             return None
         clean = None
@@ -476,6 +491,8 @@ class _Filling:
         return None
 
 
+SURE = 1.005
+"""Below this priority a cell is told beyond half of the notebook: those pointed at, and the five best."""
 LISTED = 1
 """From this priority on the outline tells a cell: the question does not point at it."""
 

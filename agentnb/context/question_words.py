@@ -159,7 +159,11 @@ def by_words(matched: Mapping[str, WordMatch], runs: Sequence[CellRun]) -> list[
     best = sorted(runs, key=lambda run: (-matched[run.identity].rare, -run.order))[:BY_WORDS]
     least = max(max((each.rare for each in matched.values()), default=0.0) * NEARLY, 0.01)
     chosen = [(run, matched[run.identity].words[:4]) for run in best if matched[run.identity].rare >= least]
-    return [(run, f"the question's word{'s' if len(words) > 1 else ''} {', '.join(words)}") for run, words in chosen]
+    return [(run, f"{WORDED}{'s' if len(words) > 1 else ''} {', '.join(words)}") for run, words in chosen]
+
+
+WORDED = "the question's word"
+"""The reason of a cell that shares rare words begins so."""
 
 
 def _spoken_stems(task: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from agentnb.durable.journal.protocol import Journal, OwnedRun
 from agentnb.durable.journal.records import AWAITING, NewRun, Run, RunError, RunRow, StatusChange
 from agentnb.durable.states import Handler, Retry, State
 from agentnb.durable.step_context import CURRENT, Current
-from agentnb.durable.step_runner import STATUS_OF, TERMINAL, Stepper
+from agentnb.durable.step_runner import STATUS_OF, TERMINAL, Stepper, call
 from agentnb.errors import (
     ContextNotStorable,
     HandlerError,
@@ -328,8 +329,11 @@ class AgentStateMachine:
         hold.delivery = self.journal.delivered(run_id, step)
         current = Current(self.journal, self.events, hold)
         current.replaying = True
-        answer = self._stepper.call(self._stepper.entry(before), current, self._stepper.typed(deltas.restore(frames)))
-        next_state, context = self._stepper.checked(before, answer)
+        answer = copy_context().run(
+            call, self._stepper.entry(before), current, self._stepper.typed(deltas.restore(frames))
+        )
+        self._stepper.check(before, answer)
+        next_state, context = answer
         return Replay(
             next_state=next_state,
             context=self._stepper.typed(deltas.encode(self._codec.plain(context))),

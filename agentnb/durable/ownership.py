@@ -48,7 +48,9 @@ def let_go(journal: Journal, run_id: str, token: Token) -> None:
         return
     journal.active.pop(run_id, None)
     hold = journal.holds.get(run_id)
-    if hold is not None and not hold.valid:
+    if hold is not None and hold.valid:
+        hold.stored = ((hold.key, hold.fence, hold.step), hold.encoded)
+    else:
         journal.holds.pop(run_id, None)
     if len(journal.holds) > MOST_HOLDS:
         for idle in [each for each in list(journal.holds)[: MOST_HOLDS // 4] if each not in journal.busy]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -41,6 +41,9 @@ _GOES_ON: tuple[str, float | None] = (records.RUNNING, None)
 Advance: TypeAlias = tuple[str, str]
 """The state and the status that a run has after a step was made, or was not."""
 
+
+_new_write = tuple.__new__
+"""Makes a StepWrite in a third of the time that its own constructor takes."""
 
 PAUSE = 0.2
 """Seconds between two steps from which on nobody worked on the run."""
@@ -82,13 +85,12 @@ class Stepper:
         try:
             hold = ownership.take(journal, run_id, token)
             while True:
-                now = monotonic()
-                if not hold.valid or hold.asked or now > hold.renewal:
+                hold.started = monotonic()
+                if not hold.valid or hold.asked or hold.started > hold.renewal:
                     stopped = self._claim(hold, made)
                     if stopped is not None:
                         return stopped
                 journal.active[run_id] = hold.active
-                hold.started = now
                 reached = self._step(hold)
                 made += 1
                 if made >= most or reached[1] != records.RUNNING:
@@ -129,7 +131,7 @@ class Stepper:
             context = self.typed(hold.encoded) if hold.context is None else hold.context
             hold.context = None  # until the step is committed: the handler may change it in place and then fail
             try:
-                answer = self.call(entry, current, context)
+                answer = copy_context().run(call, entry, current, context)
             except Exception as error:  # noqa: BLE001 - the handler is foreign code; what it raises is journaled
                 stopped = self._raised(hold, entry, current, error)
                 if stopped is not None:
@@ -147,15 +149,15 @@ class Stepper:
             raise StateUnknown("a terminal state has no handler", about=name)
         return entry
 
-    def call(self, entry: State, current: Current, context: Context) -> Any:
-        # In a copy of the context variables: an interrupt at any line leaves no step behind as the present one.
-        return contextvars.copy_context().run(_call, entry, current, context)
-
-    def _commit(self, hold: OwnedRun, current: Current, answer: object) -> Advance:
-        next_state, context = self.checked(hold.state, answer)
+    def _commit(self, hold: OwnedRun, current: Current, answer: Any) -> Advance:
+        usual = answer.__class__ is tuple and len(answer) == 2 and answer[0].__class__ is str
+        if not usual or answer[0] not in self._usual:
+            self.check(hold.state, answer)
+        next_state, context = answer
         plain = context if self._codec is PLAIN else self._codec.plain(context)
-        encoded = deltas.encode(plain, hold.encoded, hold.nulls)
-        frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes)
+        changed: list[int] = []
+        encoded = deltas.encode(plain, hold.encoded, hold.nulls, changed)
+        frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes, changed)
         status, wake_at = _GOES_ON if next_state in self._usual else self.status_of(next_state)
         if hold.started - hold.ended > PAUSE:
             self._note_pause(hold, current)
@@ -163,18 +165,20 @@ class Stepper:
         if data or whole or len(frame) >= deltas.WORTH_DEFLATING:
             frame, data = deltas.pack(frame, data)
         took = hold.delivery.key if hold.delivery else None
-        write = StepWrite(
-            hold.key, hold.run_id, current.step, hold.fence, hold.state, next_state, status, frame, whole, data, took,
-            wake_at, self._lease, self.events.heard,
+        step, told = current.step, self.events.heard
+        write = _new_write(
+            StepWrite,
+            (hold.key, hold.run_id, step, hold.fence, hold.state, next_state, status, frame, whole, data, took, wake_at,
+            self._lease, told),
         )  # fmt: skip
         hold.valid = False  # if anything goes wrong from here on, what is true stands in the journal only
         done = self.journal.commit(write)
-        hold.step, hold.state, hold.encoded, hold.context = current.step, next_state, encoded, context
+        hold.step, hold.state, hold.encoded, hold.context = step, next_state, encoded, context
         hold.chain, hold.chain_bytes = (0, 0) if whole else (hold.chain + 1, hold.chain_bytes + len(frame))
         hold.delivery, hold.due, hold.attempt, hold.ended = None, None, 0, self.journal.clock.monotonic()
         hold.renewal = hold.started + self._lease / 2  # from before the step: earlier than what the commit wrote
         hold.valid = done.status == records.RUNNING
-        if write.told:
+        if told:
             self._tell_step(write, current, done)
         return next_state, done.status
 
@@ -183,8 +187,8 @@ class Stepper:
         if (hold.ended or hold.step > 0) and "seconds" not in (current.attached or {}):
             current.attach(seconds=round(self.journal.clock.monotonic() - hold.started, 6))
 
-    def checked(self, state: str, answer: object) -> tuple[str, Context]:
-        """Return the handler's answer, if it is one. Nothing has been committed when this raises."""
+    def check(self, state: str, answer: object) -> None:
+        """Refuse what is no answer of a handler. Nothing has been committed when this raises."""
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
             raise HandlerError(
                 f"a handler must return (next_state, context), not {_short(answer)}",
@@ -193,7 +197,6 @@ class Stepper:
             )
         if answer[0] not in self._usual:
             self.refuse_unknown(answer[0])
-        return answer
 
     def status_of(self, next_state: str) -> tuple[str, float | None]:
         """Return the status of a run that comes to `next_state`, and when it stops waiting there."""
@@ -370,7 +373,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _call(entry: State, current: Current, context: Context) -> Any:
+def call(entry: State, current: Current, context: Context) -> Any:
+    """Call the handler. Run it in a copy of the context variables: then no interrupt leaves the step behind as
+    present."""
     CURRENT.set(current)
     try:
         return entry.handler(context) if entry.timeout is None else entry.call(context)

@@ -6,6 +6,7 @@ A notebook says by `use` how it shows things. Without it a terminal gets one lin
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
@@ -38,5 +39,6 @@ def changing() -> Iterator[Show]:
 
 
 def _on_a_line(bundle: Mapping[str, str]) -> None:
-    sys.stderr.write(f"\r{bundle['text/plain']}\x1b[K")
+    room = shutil.get_terminal_size().columns - 1  # a line that breaks could not be written over
+    sys.stderr.write(f"\r{bundle['text/plain'][:room]}\x1b[K")
     sys.stderr.flush()

@@ -84,6 +84,7 @@ class DaskExecutor:
             threads_per_worker=threads,
             processes=True,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it warns where another has its usual port
             silence_logs=logging.ERROR,  # a worker that is killed and begun anew is no news in a notebook
         )
         try:

@@ -127,7 +127,7 @@ class FleetProgress:
         return (
             f'<div role="progressbar" aria-valuemax="{self.runs}" aria-valuenow="{self.ended}" style="display:flex;'
             f'max-width:44em;background:#80808033;border-radius:4px;overflow:hidden">{spans}</div>'
-            f'<div style="font-size:.9em">{esc(self.line())}</div>{failures}'
+            f'<div style="font-size:.9em">{esc(self.line())}{failures}</div>'
         )
 
     @property

@@ -17,7 +17,7 @@ from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import AgentnbError
-from agentnb.notebook.kernel import Notebook, Waiting
+from agentnb.notebook.kernel import Notebook, Take, Waiting
 from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.live.buttons import Buttons
 from agentnb.notebook.live.dashboard import someone_watches
@@ -54,7 +54,7 @@ class Asked:
         run_id: str,
         *,
         view: View,
-        finish: Callable[[AgentRun], None],
+        finish: Take,
         earlier: Waiting | None = None,
         again: Callable[[BuiltInAgent, str], object] | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Asked:
 
     def over(self, run: AgentRun, *, follows: bool = False) -> None:
         """Take note that the run has stopped: show it as it stands, and the buttons where it waits."""
-        self._finish(run)
+        run = self._finish(run)
         self._view.finish(with_texts(run.receipt, self._notebook.cell_text))
         self._notebook.on_page.ended(self._run_id)
         self.ask(run, follows=follows)

@@ -9,14 +9,14 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentnb.errors import AgentnbError
+from agentnb.errors import AgentnbError, AnswerMismatch
 from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
@@ -117,6 +117,8 @@ class Notebook:
         """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
         self.redactions_told: dict[str, set[str]] = {}
         """The marks of redactions that a person has been told of, by thread: once is enough."""
+        self.outs: dict[str, tuple[str, TypedAnswer | None]] = {}
+        """The variable that takes each run's answer (`--out`), and its type: a run may go on in another cell."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.offered: dict[str, int] = {}
@@ -247,6 +249,7 @@ class Notebook:
         session.observed = Observed(
             ran=self._ran,
             error=self.failed.error if failed and self.failed is not None else self._error,
+            asked=failed,
             notes=notes,
             shown=self.showing.kept,
             text=self._text(),
@@ -362,23 +365,48 @@ class Notebook:
             self._session = None
 
 
+Take = Callable[["AgentRun"], "AgentRun"]
+"""Take a run that has stopped, and return it as its view is to show it."""
+
+
 class Result:
-    """Puts a run into `_agent`: always the first time, later only where no other has taken its place."""
+    """Puts a run into `_agent`: always the first time, later only where no other has taken its place.
+
+    A run that ends after its cell (`is_later`) tells what became of the value that was asked for.
+    """
 
     def __init__(self, namespace: dict[str, Any], out: str = "", typed: TypedAnswer | None = None) -> None:
         self._namespace = namespace
         self._out = out
         self._typed = typed
         self._last: AgentRun | None = None
+        self.is_later = True
 
-    def __call__(self, run: AgentRun) -> None:
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the run has its answer: it may wait for a person."""
+        return self._last is not None and self._last.state == "COMPLETED"
+
+    def __call__(self, run: AgentRun) -> AgentRun:
+        run = self._with_value(run)
         if self._last is None or self._namespace.get(RESULT) is self._last:
             self._namespace[RESULT] = run
         self._last = run
-        if self._out and self._typed is None:
-            self._namespace[self._out] = run.text
-        elif self._typed is not None and self._typed.came:
+        return run
+
+    def _with_value(self, run: AgentRun) -> AgentRun:
+        """Put what was asked for into its variable, and note it where nothing else tells of it."""
+        from agentnb.agent.run_document import with_note
+
+        if self._typed is None:
+            self._namespace |= {self._out: run.text} if self._out else {}
+            return run
+        try:
             self._namespace[self._out] = self._typed.value()
+            note = f"The value is in `{self._out}`."
+        except AnswerMismatch as error:
+            note = str(error)
+        return with_note(run, note if self.is_later and run.state == "COMPLETED" else "")
 
 
 def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:

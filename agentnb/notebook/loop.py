@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from agentnb.agent.run_document import AgentRun
+from agentnb.agent.run_document import AgentRun, with_note
 from agentnb.agent.tools.tool import Outcome
 from agentnb.errors import AgentnbError, InputError
 
@@ -95,5 +95,4 @@ def noted(session: Session, run: AgentRun) -> AgentRun:
     if session.bus is None:
         return run
     session.bus.flush(LAST_WORDS)
-    note = session.bus.take_note()
-    return AgentRun(run.receipt | {"notes": [*run.receipt["notes"], note]}) if note else run
+    return with_note(run, session.bus.take_note())

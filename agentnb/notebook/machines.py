@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from IPython.display import display
 
 from agentnb import canonical
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.canonical import JsonMapping
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import InputError, JournalError, nearest
+from agentnb.errors import InputError, JournalError, nearest, terminal_width
 from agentnb.notebook.interrupts import told
-from agentnb.notebook.kernel import Notebook
+from agentnb.notebook.kernel import Notebook, Take
 from agentnb.view.render import bundle
+from agentnb.view.style import WIDTH
 
 ANSWERS = ("text", "answer", "result")
 """Keys of a final context that are shown as the answer, in this order; else the whole context is."""
 
 
-def run_machine(
-    notebook: Notebook, name: str, task: str, *, max_steps: int | None, finish: Callable[[AgentRun], None]
-) -> None:
+def run_machine(notebook: Notebook, name: str, task: str, *, max_steps: int | None, finish: Take) -> None:
     """Begin a run of the machine `name` with the context {"task": task}, drive it to its end and show it.
 
     The handlers are the notebook's own code, so they run here, on the main thread; an interrupt pauses the run.
@@ -40,7 +37,9 @@ def run_machine(
     finally:
         run = _as_it_stands(machine, run_id, name)
         finish(run)
-        display(bundle(run.receipt, error_follows=run.error is not None, full=notebook.full_view), raw=True)
+        failed = run.error is not None
+        shown = bundle(run.receipt, error_follows=failed, full=notebook.full_view, width=terminal_width(WIDTH))
+        display(shown, raw=True)
     if run.error is not None:
         raise JournalError(
             f"run {run_id} failed: {run.error.message}",

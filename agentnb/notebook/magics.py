@@ -14,7 +14,7 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from agentnb.errors import InputError
+from agentnb.errors import InputError, terminal_width
 from agentnb.fleet import changing
 from agentnb.notebook import flags
 from agentnb.notebook.hooks.failed_cell import task_about
@@ -181,11 +181,10 @@ def _greet(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
     if here and (line := greet_once()):
-        from agentnb.view.style import line_html, wrap, wrapped
+        from agentnb.view.style import WIDTH, line_html, wrap, wrapped
 
-        display(
-            {"text/plain": wrapped(line), "text/html": wrap(line_html(line))}, raw=True
-        )  # a page breaks it between words
+        text = wrapped(line, width=terminal_width(WIDTH))
+        display({"text/plain": text, "text/html": wrap(line_html(line))}, raw=True)  # a page breaks it between words
 
 
 def unload(shell: Any) -> None:
@@ -231,8 +230,9 @@ def _bundle(notebook: Notebook) -> Callable[..., dict[str, Any]]:
 
     def bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         from agentnb.view.render import bundle
+        from agentnb.view.style import WIDTH
 
-        return bundle(run.receipt, full=notebook.full_view)
+        return bundle(run.receipt, full=notebook.full_view, width=terminal_width(WIDTH))
 
     return bundle_of
 

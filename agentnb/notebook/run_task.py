@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import WAITING, AgentRun, document_of
+from agentnb.agent.run_document import WAITING, AgentRun, document_of, with_note
 from agentnb.agent.state import is_agents
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
-from agentnb.errors import InputError, RunInterrupted, Stopped
+from agentnb.errors import InputError, RunInterrupted, Stopped, terminal_width
 from agentnb.models import catalog
 from agentnb.models.messages import Role
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
-from agentnb.notebook.kernel import RESULT, Notebook, Result
+from agentnb.notebook.kernel import RESULT, Notebook, Result, Take
 from agentnb.notebook.live.live_view import View
 from agentnb.notebook.live.value_view import show_value
 from agentnb.notebook.loop import Loop, drive, noted
@@ -30,6 +30,7 @@ from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.number_format import day_and_time
 from agentnb.view.render import bundle
+from agentnb.view.style import WIDTH
 from agentnb.view.words.run_words import with_cell_numbers
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ class AgentCall:
         self._about_failure = about_failure
         self._session = notebook.session
         self._typed = self._typed_answer()
-        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""), self._typed)
+        self._out = str(given.get("out") or "")
+        self._result = Result(notebook.shell.user_ns, self._out, self._typed)
+        self._result.is_later = bool(given.get("bg"))
 
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
         if "machine" in self._given:
             most = flags.options_given(self._given).get("max_steps")
             named = str(self._given["machine"])
-            run_machine(self._notebook, named, task, max_steps=most, finish=self._finish_quietly)
+            run_machine(self._notebook, named, task, max_steps=most, finish=self._result)
             return
         with before_the_run():
             self._notebook.observe(failed=self._about_failure)
@@ -76,18 +79,23 @@ class AgentCall:
             self._finish(kept)
         else:
             self._ask(request, run_id)
-        if self._typed is not None and not self._given.get("bg"):
-            show_value(str(self._given["out"]), self._typed.value())
+        if self._typed is not None and self._result.is_over and not self._given.get("bg"):
+            show_value(self._out, self._typed.value())
 
     def _ask(self, request: Request, run_id: str) -> None:
         start = begin_run if self._given.get("bg") else show_run
-        start(
-            self._notebook,
-            prepare=lambda agent: agent.begin(request, run_id),
-            run_id=run_id,
-            finish=self._finish_quietly,
-            again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
-        )
+        if self._out:
+            self._notebook.outs[run_id] = (self._out, self._typed)
+        try:
+            start(
+                self._notebook,
+                prepare=lambda agent: agent.begin(request, run_id),
+                run_id=run_id,
+                finish=self._result,
+                again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
+            )
+        finally:
+            self._result.is_later = True
 
     def _typed_answer(self) -> TypedAnswer | None:
         """Return what takes the value of `--as`; None where the answer is text."""
@@ -125,7 +133,7 @@ class AgentCall:
             if self._typed is not None and not self._typed.came_before(said):
                 return None
             given = AgentRun(document_of(found, machine.history(run.run_id)))
-            return AgentRun(given.receipt | {"notes": [*given.receipt["notes"], KEPT.format(when=_asked_at(given))]})
+            return with_note(given, KEPT.format(when=_asked_at(given)))
         return None
 
     def _warn(self, request: Request) -> None:
@@ -192,9 +200,9 @@ class AgentCall:
             )
 
     def _finish(self, run: AgentRun) -> None:
-        self._finish_quietly(run)
+        self._result(run)
         shown = with_cell_numbers(run.receipt, self._session.cells.numbers)
-        display(bundle(shown, full=self._notebook.full_view), raw=True)
+        display(bundle(shown, full=self._notebook.full_view, width=terminal_width(WIDTH)), raw=True)
 
 
 def _asked_at(run: AgentRun) -> str:
@@ -206,7 +214,7 @@ def show_run(
     *,
     prepare: Callable[[BuiltInAgent], object],
     run_id: str,
-    finish: Callable[[AgentRun], None],
+    finish: Take,
     again: Callable[[BuiltInAgent, str], object] | None = None,
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
@@ -240,8 +248,7 @@ def show_run(
     finally:
         with Held() as held:  # a second interrupt must not leave half a picture and no `_agent`
             stop()
-            run = noted(session, agent.as_it_stands(run_id))
-            finish(run)
+            run = finish(noted(session, agent.as_it_stands(run_id)))
             shown = with_texts(run.receipt, notebook.cell_text)
             view.finish(shown, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
@@ -265,7 +272,7 @@ def begin_run(
     *,
     prepare: Callable[[BuiltInAgent], object],
     run_id: str,
-    finish: Callable[[AgentRun], None],
+    finish: Take,
     again: Callable[[BuiltInAgent, str], object] | None = None,
 ) -> None:
     """Begin a run in the background and come back at once; its view goes on under the cell.
@@ -280,6 +287,7 @@ def begin_run(
     # The notebook is read now, while no cell runs; the thread only asks and acts.
     agent.machine.execute_step(run_id)
     view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
+    view.begin()
     view.paint()
     notebook.on_page.began(run_id, notebook.whole_cell_id)
     asked = Asked(notebook, run_id, view=view, finish=finish, again=again)

@@ -372,6 +372,9 @@ class GoogleProvider(Calling):
             base_url=self._base_url,
             api_version=None if self._on_vertex() else API_VERSION,
             httpx_client=transport.client,
+            # For clients that are never asked the SDK (3.4.0) would read all certificates twice more: 40 ms.
+            client_args={"verify": transport.certificates},
+            async_client_args={"verify": transport.certificates, "ssl": transport.certificates},
             timeout=int(READ_TIMEOUT * 1000),  # the SDK counts in milliseconds
             # The SDK knows of no wait that is asked for, and its own cannot be interrupted: the transport waits.
             retry_options=types.HttpRetryOptions(

@@ -183,11 +183,12 @@ class Transport:
         self.mends: Callable[[bytes], bytes] | None = None  # what an SDK cannot read of a line of JSON
         self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
+        self.certificates = _certificates(trust_environment, *map(os.environ.get, CERTIFICATES))
         self.client = httpx2.Client(
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             event_hooks={"request": [self._on_request], "response": [self._on_response]},
             trust_env=trust_environment,
-            verify=_certificates(trust_environment, *map(os.environ.get, CERTIFICATES)),
+            verify=self.certificates,
             follow_redirects=False,
         )
         self._send, self.client.send = self.client.send, self._send_uncut

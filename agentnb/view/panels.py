@@ -63,7 +63,8 @@ def prefix_html(doc: Doc) -> str:
     for layer in layers:
         rows += _layer_row(layer, widest)
         if layer is broken and layer is not layers[-1]:
-            said = f"◀ the prefix broke here, in {cost_words.layer_words(layer)[0]}"
+            broke = f"◀ the prefix broke here, in {cost_words.layer_words(layer)[0]}"
+            said = broke if cost_words.layer_totals(doc)[1] else "◀ none of it was warm"
             told = f'<td colspan="3" style="{BAR};{SMALL}"><strong>{esc(said)}</strong></td>'
             rows += f'<tr style="{ROW}"><td></td>{told}</tr>'
     table = f'<table style="{TABLE}">{_heads("layer", "tokens", cost_words.cached_word(doc))}{rows}</table>'

@@ -48,21 +48,21 @@ MIME = "application/vnd.agentnb.run.v1+json"
 CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
 
 
-def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> JsonObject:
+def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False, width: int = WIDTH) -> JsonObject:
     """Return the mime bundle of a run: html, Markdown, plain text and the document itself, each of bounded size.
 
     `full` shows at once what else is behind `details`. `error_follows`: the run's error is raised right below, so only
-    the document tells it here.
+    the document tells it here. `width` is of the plain text, in columns.
     """
-    return _forms(saved(doc), error_follows=error_follows, full=full)
+    return _forms(saved(doc), error_follows=error_follows, full=full, width=width)
 
 
-def whole(doc: Doc) -> JsonObject:
+def whole(doc: Doc, *, width: int = WIDTH) -> JsonObject:
     """Return the same with all that the journal holds of the run, however much that is."""
-    return _forms(dict(doc), full=True)
+    return _forms(dict(doc), full=True, width=width)
 
 
-def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) -> JsonObject:
+def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool, width: int) -> JsonObject:
     error = run_doc.part(doc, "error")
     tells = any(RESUME in clean(error.get(name) or "") for name in ("message", "todo"))
     follows = {"error": None, "error_follows": True} if error_follows else {}
@@ -70,7 +70,7 @@ def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) 
     return {
         "text/html": run_html(shown, full=full),
         "text/markdown": run_markdown(shown, full=full),
-        "text/plain": run_text(shown, full=full),
+        "text/plain": run_text(shown, full=full, width=width),
         MIME: without_pictures(doc),
     }
 
@@ -221,12 +221,12 @@ def _questions_markdown(doc: Doc) -> list[str]:
     return [*parts, _md(call_words.answer_line(doc))] if found else []
 
 
-def questions_text(doc: Doc) -> str:
+def questions_text(doc: Doc, width: int) -> str:
     """Return what waits, for a terminal: every call whole."""
     found = run_doc.questions(doc) if doc.get("state") == "WAITING" else []
-    parts = [wrapped(call_words.question_heading(doc))] if found else []
+    parts = [wrapped(call_words.question_heading(doc), width=width)] if found else []
     for question in found:
-        parts.append(wrapped(call_words.question_title(question)))
+        parts.append(wrapped(call_words.question_title(question), width=width))
         for shown in _shown(question):
             parts.append(f"   {clean(shown.label)}")
             parts += [f"   | {line}" for line in clean(shown.text).split("\n")]
@@ -239,30 +239,34 @@ def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
     parts = [
         answer_text(text, width=width) if isinstance(text, str) else "",
         answer_text(str(run_doc.part(doc, "stopped").get("text") or ""), width=width),
-        proposals_text(doc),
+        proposals_text(doc, width),
         *(wrapped(line, width=width) for line in run_words.error_lines(doc)),
         *(wrapped(f"Note: {line}", width=width) for line in run_words.remark_lines(doc)),
         wrapped(outcome_line(doc), width=width),
         wrapped(run_words.go_on_line(doc), width=width),
-        details_text(doc) if full else "",
-        questions_text(doc),
+        details_text(doc, width) if full else "",
+        questions_text(doc, width),
         wrapped(call_words.answer_line(doc), width=width) if doc.get("state") == "WAITING" else "",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
 
 
-def details_text(doc: Doc) -> str:
+def details_text(doc: Doc, width: int) -> str:
     """Return what stands behind `details`, for a terminal."""
     images = [run_words.image_line(item) for item in run_doc.dicts(doc, "images")]
     parts = [
-        "\n".join(_layers_text(doc)),
-        "\n".join(map(wrapped, _sentences(doc))),
-        _listed("Delegated", run_words.child_lines(doc)),
-        _listed("Plan", run_words.plan_lines(doc)),
-        _steps_text(doc),
-        _thinking_text(doc),
-        _definitions_text(doc),
-        "\n".join([f"{run_words.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
+        "\n".join(_layers_text(doc, width)),
+        "\n".join(wrapped(line, width=width) for line in _sentences(doc)),
+        _listed("Delegated", run_words.child_lines(doc), width),
+        _listed("Plan", run_words.plan_lines(doc), width),
+        _steps_text(doc, width),
+        _thinking_text(doc, width),
+        _definitions_text(doc, width),
+        "\n".join(
+            [f"{run_words.images_title(doc)}:", *(wrapped(f"  {line}", indent=4, width=width) for line in images)]
+        )
+        if images
+        else "",
     ]
     return "\n\n".join(part.rstrip() for part in parts if part.strip())
 
@@ -276,52 +280,54 @@ def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
     return [*rows, ("all", count(tokens), share(cached, tokens))]
 
 
-def _layers_text(doc: Doc) -> list[str]:
+def _layers_text(doc: Doc, width: int) -> list[str]:
     if not cost_words.layer_totals(doc)[0]:
         return []
     tokens = [number(layer.get("tokens")) or 0 for layer in cost_words.layer_rows(doc)]
-    bars = [_text_bar(layer, max(tokens)) for layer in cost_words.layer_rows(doc)]
-    lines = ["-" * WIDTH, f"{'layer':<14}{'':<34}{'tokens':>12}{cost_words.cached_word(doc):>10}"]
-    for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
-        lines.append(f"{name[:13]:<14}{bar:<34}{amount:>12}{cached:>10}")
+    room = max(0, min(34, width - 36))
+    bars = [_text_bar(layer, max(tokens), room - 2) for layer in cost_words.layer_rows(doc)]
+    key = "█ cached  ░ new" if room > 16 else ""
+    lines = ["-" * width, f"{'layer':<14}{'':<{room}}{'tokens':>12}{cost_words.cached_word(doc):>10}"]
+    for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, key], strict=True):
+        lines.append(f"{name[:13]:<14}{bar:<{room}}{amount:>12}{cached:>10}")
     return lines
 
 
-def _text_bar(layer: Doc, widest: float) -> str:
+def _text_bar(layer: Doc, widest: float, most: int) -> str:
     tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
-    length = round(32 * fraction(tokens, widest)) or (1 if number(tokens) else 0)
+    length = round(most * fraction(tokens, widest)) or (1 if number(tokens) else 0)
     solid = round(length * fraction(cached, tokens))
     return "█" * solid + "░" * (length - solid)
 
 
-def _listed(title: str, lines: Sequence[str]) -> str:
-    return "\n".join([f"{title}:", *(wrapped(f"  {line}", indent=4) for line in lines)]) if lines else ""
+def _listed(title: str, lines: Sequence[str], width: int) -> str:
+    return "\n".join([f"{title}:", *(wrapped(f"  {line}", indent=4, width=width) for line in lines)]) if lines else ""
 
 
-def _steps_text(doc: Doc) -> str:
+def _steps_text(doc: Doc, width: int) -> str:
     lines = []
     for step in run_doc.dicts(doc, "steps"):
         n, state, what, time, *_ = step_cells(step)
         took = f" ({time})" if number(step.get("seconds")) is not None else ""
         said = f": {what}{took}" if what else ""
         line = f"{clean(n):>3}  {state}{said}" if n else f"     {state} failed"
-        lines.append(wrapped(line, indent=5))
+        lines.append(wrapped(line, indent=5, width=width))
         tools = (
             f"     {call_words.tool_line(tool)}: {call_words.tool_outcome(tool)}"
             for tool in run_doc.dicts(step, "tools")
         )
-        lines += [wrapped(line, indent=7) for line in tools]
+        lines += [wrapped(line, indent=7, width=width) for line in tools]
     left_out = run_words.left_out_of_steps_line(doc)
-    lines = [wrapped(left_out), *lines] if left_out else lines
+    lines = [wrapped(left_out, width=width), *lines] if left_out else lines
     return "\n".join([f"{run_words.steps_title(doc)}:", *lines]) if lines else ""
 
 
-def _thinking_text(doc: Doc) -> str:
-    lines = [wrapped(f"     {clean(text)}", indent=5) for text in run_doc.items(doc, "thinking")]
+def _thinking_text(doc: Doc, width: int) -> str:
+    lines = [wrapped(f"     {clean(text)}", indent=5, width=width) for text in run_doc.items(doc, "thinking")]
     return "\n".join(["thinking:", *lines]) if lines else ""
 
 
-def _definitions_text(doc: Doc) -> str:
+def _definitions_text(doc: Doc, width: int) -> str:
     """List those that came with this task; what the conversation held before is counted: a terminal has no folds."""
     found = run_doc.dicts(doc, "definitions")
     new = [item for item in found if item.get("new")]
@@ -330,11 +336,12 @@ def _definitions_text(doc: Doc) -> str:
         name = clean(item.get("name") or "?")
         facts = [run_words.place(item), clean(item.get("form") or ""), f"≈ {count(item.get('tokens'))} tokens"]
         why = f": {clean(item['reason'])}" if item.get("reason") else ""
-        lines.append(wrapped(f"     {name} ({', '.join(filter(None, facts))}){why}", indent=7))
+        lines.append(wrapped(f"     {name} ({', '.join(filter(None, facts))}){why}", indent=7, width=width))
     title = run_words.definitions_title(doc)
     if len(found) > len(new):
         title += "; %agent_context show lists all"
-    return "\n".join([f"{title}:" if lines else f"{title}.", *lines]) if found else ""
+    head = wrapped(f"{title}:" if lines else f"{title}.", width=width)
+    return "\n".join([head, *lines]) if found else ""
 
 
 def _md(line: str) -> str:

@@ -42,8 +42,12 @@ def variables(server: scripted.Scripted, wire: str) -> dict[str, str]:
     return {**where, **keys, "AGENTNB_MODEL": scripted.MODELS[wire], "AGENTNB_STREAM": "0"}
 
 
-@pytest.mark.parametrize("ids", [("c", "c"), ("", " "), (None, None)], ids=["twice", "blank", "missing"])
-@pytest.mark.parametrize("wire", ["anthropic", "responses", "google"])
+# Each wire with each of these ids, in one process: agent/states/test_approval_gate.py.
+@pytest.mark.parametrize(
+    ("wire", "ids"),
+    [("anthropic", ("c", "c")), ("responses", ("", " ")), ("google", (None, None))],
+    ids=["twice", "blank", "missing"],
+)
 def test_the_call_that_was_approved_runs_though_two_have_one_id_and_a_kill_came_between(
     tmp_path: Path, warm_python: list[str], wire: str, ids: tuple[str | None, str | None]
 ) -> None:

@@ -137,8 +137,7 @@ def by_hand(delta: bool) -> Callable[..., Drive]:
                 else:
                     orjson.dumps(new)
                 at, now, tick = at + 1, time.time(), time.perf_counter()
-                step = (1, at, 0, "WORK", state, now, now + 60, tick + 60, frame, None)
-                execute("INSERT INTO agentnb_step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", step)
+                execute(statements.STEP, (1, at, 0, "WORK", state, now, now + 60, tick + 60, bytearray(frame)))
 
         return drive
 

@@ -6,6 +6,7 @@ Run with the environment of `make env-lab`: `.venv-lab/bin/python -m pytest -m b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,16 +19,16 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import forked_python
 import pytest
+import screenshots
+from patience import wait_until
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
 # Wide enough that a loaded two-core machine passes; a healthy one needs a twentieth of it.
 PATIENCE = 120_000  # milliseconds
 BROWSER_FLAGS = [
@@ -93,11 +94,28 @@ class Lab:
 
     def end_kernels(self) -> None:
         """End every kernel of the server, as a person does who shuts all of them down."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
-            running = json.load(answer)
+        wait_until(lambda: self._asked_to_end() == 0, "a kernel does not end")
+
+    def _asked_to_end(self) -> int:
+        """Return the count of kernels that ran. The server refuses to end one that ends already, with 404 or 500."""
+        running = self._kernels()
         for kernel in running:
-            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
-            urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
+            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel}", method="DELETE")
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(request, timeout=PATIENCE / 1000).close()
+        return len(running)
+
+    def _kernels(self) -> list[str]:
+        """The ids of all kernels. While one begins, the server fails to list any, for it has no last activity."""
+        until = time.monotonic() + PATIENCE / 1000
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=PATIENCE / 1000) as answer:
+                    return [kernel["id"] for kernel in json.load(answer)]
+            except urllib.error.HTTPError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
@@ -172,7 +190,13 @@ class Page:
         status = self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle"))
         if "/notebooks/" in self.page.url:  # it tells every status but idle and busy in words
             status = self.page.locator(".jp-NotebookKernelStatus-fade:empty")
-        status.wait_for(state="attached", timeout=PATIENCE)
+        try:
+            status.wait_for(state="attached", timeout=PATIENCE)
+        except Exception as never:  # it came once in many runs, on a loaded machine: say what there was to see
+            self.picture("never-idle")
+            never.add_note(self.page.locator("body").inner_text()[-500:])
+            never.add_note((self.lab.settings.parent / "lab.log").read_text()[-5000:])
+            raise
 
     def cell(self, index: int) -> Any:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
@@ -228,11 +252,11 @@ class Page:
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    def picture(self, name: str, *, of: Any = None) -> Path:
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        path = SCREENSHOTS / f"{name}.png"
-        (of or self.page).screenshot(path=str(path))
-        return path
+    def picture(self, name: str, *, of: Any = None) -> None:
+        """Bring it into view, and take a picture of it where pictures are wanted."""
+        if of:
+            of.scroll_into_view_if_needed()
+        screenshots.take(of or self.page, name)
 
 
 @pytest.fixture(scope="session")
@@ -256,7 +280,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             server.wait(PATIENCE / 1000)
 
 
-@contextmanager
+@contextlib.contextmanager
 def forked_kernels(base: Path, environment: dict[str, str]) -> Iterator[None]:
     """Have the server start kernels that have imported everything."""
     with forked_python.serving(base / "processes", environment) as python:

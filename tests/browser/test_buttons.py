@@ -135,6 +135,7 @@ print(sim.url)"""
     page.output(2).get_by_text("Explain tides at length, please.").first.wait_for()
     while page.page.request.get(f"{simulator}/sim/state").json()["faults"]:
         page.page.wait_for_timeout(50)  # until the part's reply has begun, and stands still
+    page.picture(f"live-{path.stem}", of=page.output(2))
     page.page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.page.get_by_role("menuitem", name="Interrupt Kernel").click()
     page.output(2).get_by_role("button", name="Resume").wait_for()

@@ -182,6 +182,35 @@ while not Path("go-on").exists():
     time.sleep(INTERVAL)
 dashboard.finish(bundle(last), lambda: bundle(last, full=True))
 """
+FLEET = """
+%load_ext agentnb
+import threading, time
+from pathlib import Path
+import agentnb
+
+machine = agentnb.AgentStateMachine()
+
+@machine.state("READING")
+def read(context):
+    while context["n"] == 8 and not Path("go-on").exists():
+        time.sleep(0.05)
+    if context["n"] == 7:
+        raise ValueError("gauge 7 is out of order")
+    return "COMPLETED", {"answer": f"highest {context['n']}.20 m"}
+
+def work():
+    for n in range(12):
+        try:
+            machine.run_to_end(f"gauges/{n}")
+        except ValueError:
+            pass
+
+for n in range(12):
+    machine.initialize_run(f"gauges/{n}", "READING", {"n": n}, tags={"fleet": "gauges"})
+fleet = agentnb.Fleet(machine.journal, "gauges")
+threading.Thread(target=work).start()
+_ = fleet.wait()
+"""
 STATIC = """
 import json
 from pathlib import Path
@@ -302,6 +331,22 @@ def test_a_saved_notebook_from_someone_else_shows_the_same(finished: tuple[Any, 
     bar = output.locator("td div div").first
     assert bar.evaluate("node => getComputedStyle(node).borderTopWidth") == "1px", "the bars keep their style"
     other.picture("dashboard-untrusted")
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_a_fleet_is_seen_while_it_works(lab: Any, open_page: Any, light: None, theme: str) -> None:
+    lab.theme(f"JupyterLab {theme}")
+    (lab.files / "go-on").unlink(missing_ok=True)
+    page = open_page(lab.put("fleet.ipynb", [FLEET, "fleet"]).name)
+    page.wait_idle()
+    page.run(0)
+    page.output(0).get_by_text("7 of 12 completed").wait_for()
+    page.output(0).get_by_text("1 failed: ValueError: gauge 7 is out of order").wait_for()
+    page.picture(f"live-fleet-{theme.lower()}", of=page.cell(0))
+    (lab.files / "go-on").touch()
+    page.wait_done(0)
+    assert "11 of 12 completed" in page.ran(1)
+    page.picture(f"ended-fleet-{theme.lower()}", of=page.cell(1))
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])

@@ -146,7 +146,11 @@ def told(name: str, cells: list[str], lab: Any, open_page: Any) -> tuple[Path, A
     page.run_all()
     for index, asked in AT_A_GLANCE[name].items():
         seen = words_of(page, index)
-        assert {question: said for question, said in asked.items() if said not in seen} == {}, (index, seen)
+        assert {question: said for question, said in asked.items() if said not in seen} == {}, (
+            index,
+            seen,
+            page.save(path)["cells"][index],
+        )
     page.save(path)
     page.close_notebook()
     return path, page.open_next(path.name)

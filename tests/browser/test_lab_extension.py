@@ -269,7 +269,7 @@ def test_a_task_is_highlighted_as_prose_and_code_as_code(front: Any) -> None:
 
 
 def test_explain_and_fix_stand_below_a_cell_that_failed(front: Any) -> None:
-    page, path = front("failed", [LOAD, CONNECTED, "1 / 0", "1"], upto=2)
+    page, path = front("failed", [LOAD, CONNECTED, "missing_name.sum()", "1"], upto=2)
     page.run(2)
     fix = page.cell(2).get_by_role("button", name="Fix")
     fix.wait_for()
@@ -282,6 +282,12 @@ def test_explain_and_fix_stand_below_a_cell_that_failed(front: Any) -> None:
     fix.click()
     page.cell(3).locator(".cm-content", has_text="%agent --fix").wait_for()
     page.cell(3).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
+    pointer = page.cell(3).get_by_role("button", name="Go to the change of cell 3")
+    pointer.focus()
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".jp-Cell.jp-mod-active .agentnb-proposal")
+    page.cell(2).get_by_role("button", name="Reject").click()
+    pointer.wait_for(state="detached")
     page.cell(2).locator(".cm-content").click()
     page.page.keyboard.press("Control+a")
     page.page.keyboard.type("1")

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import screenshots
 from page_checks import FAINT, STANDS_OUT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 CELLS = [
     "%load_ext agentnb",
     "def gauge(day):\n    return 2 * day",
@@ -106,11 +106,6 @@ def shown(executed: Path, browser: Any) -> Iterator[Any]:
         page.close()
 
 
-def picture(page: Any, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(SCREENSHOTS / f"{name}.png"), full_page=True)
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_in_other_renderers(executed: Path, shown: Any, name: str) -> None:
     style, width = PAGES[name]
@@ -119,7 +114,7 @@ def test_in_other_renderers(executed: Path, shown: Any, name: str) -> None:
     faint, wide = page.evaluate(FAINT), page.evaluate(STANDS_OUT)
     if name == "code-host":
         page.evaluate(SANITIZE)
-    picture(page, name)
+    screenshots.take(page, name, full_page=True)
     words = page.inner_text("body")
     assert [said for said in SAID if said not in words] == []
     assert ("█ cached ░ new" in words) is (name == "code-host"), "letters draw the bars where styles are dropped"
@@ -136,7 +131,7 @@ def test_as_html_of_nbconvert(executed: Path, shown: Any, theme: str) -> None:
     fold = page.locator(".agentnb-run summary").first
     fold.click()
     page.get_by_text("What the last request sent").first.wait_for()
-    picture(page, f"nbconvert-{theme}")
+    screenshots.take(page, f"nbconvert-{theme}", full_page=True)
     assert page.evaluate(FAINT) == []
     assert page.evaluate(STANDS_OUT) == []
 
@@ -168,12 +163,12 @@ def test_as_pdf_of_nbconvert(executed: Path, browser: Any, tmp_path: Path, monke
 
 
 def words_missing(pdf: bytes, name: str) -> list[str]:
-    """Leave a picture of each page; the words that none of them says."""
+    """The words that none of its pages says."""
     pdfium = pytest.importorskip("pypdfium2")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     text = ""
     for number, sheet in enumerate(pdfium.PdfDocument(pdf)):
-        sheet.render(scale=1.3).to_pil().save(SCREENSHOTS / f"{name}-{number + 1}.png")
+        if screenshots.WANTED:
+            sheet.render(scale=1.3).to_pil().save(screenshots.place_of(f"{name}-{number + 1}"))
         text += sheet.get_textpage().get_text_bounded()
     return [said for said in SAID if said not in " ".join(text.split())]
 

@@ -425,6 +425,22 @@ def test_questions_in_other_words_and_languages_find_their_cells(task: str, sour
     assert reasons(choice)[21].startswith("the question's word")
 
 
+def test_of_cells_that_names_and_words_lead_to_those_come_first_that_share_most_of_the_question() -> None:
+    long = "\n".join(f"runs[{i}] = {i}" for i in range(60))
+    counted = ("zone.value_counts()", "printed", "zone 3   16\n" * 40)
+    log = log_of("runs = load()", *[long] * 5, counted, *(f"y{i} = 1" for i in range(14)))
+    found = reasons(chosen(log, "How many runs were in zone 3?"))
+    assert found[7].startswith("the question's words")
+    assert found[1] == "sets runs"
+
+
+def test_the_five_cells_that_share_most_are_told_however_little_half_of_the_notebook_is() -> None:
+    found = [f"print('tie', {i}, '{'x' * 150}')" for i in range(7)]
+    log = log_of(*found, *(f"y{i} = 1" for i in range(14)))
+    told = set(numbers(chosen(log, "Which tie was removed?"))) & set(range(1, 8))
+    assert 5 <= len(told) < 7
+
+
 def test_of_several_names_that_code_has_for_a_thing_a_cell_counts_one() -> None:
     cells = list(log_of("a.max(); a.argmax(); a.idxmax(); a.nlargest()", "peak = hourly[3]").runs)
     matched = match_words(CellQuestion(task="Where is the peak?"), cells)

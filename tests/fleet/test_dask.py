@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import queue
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -338,6 +341,18 @@ def test_no_scheduler_no_workers_and_nonsense_are_said(home, folder, monkeypatch
 
 
 @pytest.mark.slow
+def test_a_second_cluster_on_this_machine_is_begun_without_a_word(home, monkeypatch):
+    from agentnb.fleet import dask
+
+    monkeypatch.setattr(dask, "WORKER_SECONDS", 0.5)
+    with contextlib.ExitStack() as taken, warnings.catch_warnings():
+        with contextlib.suppress(OSError):  # then another process has the port that a first cluster takes
+            taken.enter_context(socket.create_server(("127.0.0.1", 8787)))
+        warnings.simplefilter("error")
+        with pytest.raises(WorkersMissing):
+            dask.DaskExecutor.local(0, journal=home)
+
+
 def test_names_that_lead_nowhere_are_refused_before_anything_begins(executor):
     for name, error in {
         "flows": InputError,

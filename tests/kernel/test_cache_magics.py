@@ -14,7 +14,7 @@ def test_anthropic_is_warmed_by_the_last_request(kernel: Any) -> None:
     warmed = kernel.ok("%agent_cache warm").text
     assert "Nothing was generated" in warmed
     assert "$" in warmed
-    assert "our own ledger" in kernel.ok("%agent_cache list").text
+    assert "agentnb keeps this list itself" in kernel.ok("%agent_cache list").text
     assert "keeps cache objects" in kernel.ok("%agent_cache prune").text
     assert "expires by itself" in kernel.ok("%agent_cache clear").text
     status = kernel.ok("%agent_cache status").text

@@ -124,7 +124,7 @@ def test_the_exact_prompt_what_cells_it_has_and_what_is_hidden(kernel: Any) -> N
     kernel.ok("private = 'my own business'\nprivate", cell="private")
     kernel.ok("shared = 2\nprint('shared words')", cell="shared")
     told = kernel.ok("%agent_context hide private", cell="hide").text
-    assert "Kept out with it is every cell that says private: [" in told
+    assert "Every cell that says private is kept out with it: [" in told
     assert "my own business" not in kernel.ok("%agent_context prompt What is shared?", cell="before").text
     number = kernel.silently("len(In) - 4")
     kernel.ok(f"%agent_context hide {number}", cell="hide 2")

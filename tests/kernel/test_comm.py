@@ -165,8 +165,8 @@ def test_a_replacement_names_the_text_that_it_is_for_and_its_end_is_told_once(re
     given = f"cell='a', digest={digest('x = 1')!r}, why='w', mark=mark, on_done=ends.append"
     (sent,) = page.run(f"front_end.propose_replacement('x = 2', {given})")
     mark = {"run": "r-1", "model": "sim:claude-sonnet-4-6"}
-    asked = {"type": "propose", "cell": "a", "digest": digest("x = 1"), "source": "x = 2", "why": "w", "mark": mark}
-    assert sent == asked | {"id": sent["id"]}
+    asked = {"type": "propose", "cell": "a", "digest": digest("x = 1"), "asking": None}
+    assert sent == asked | {"id": sent["id"], "source": "x = 2", "why": "w", "mark": mark}
     page.send(type="done", id=sent["id"], outcome="run", cell=None)
     page.send(type="done", id="another", outcome="accepted", cell=None)
     page.send(type="done", id=sent["id"], outcome="accepted", cell="a")

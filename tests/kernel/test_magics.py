@@ -292,6 +292,16 @@ def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., A
     kernel.ok("import agentnb, jsonschema\njsonschema.validate(_agent.receipt, agentnb.run_schema())")
 
 
+def test_a_run_in_the_background_stands_in_its_cell_where_nobody_looks(kernel: Any) -> None:
+    """nbconvert and papermill take what a cell has shown until it ends."""
+    kernel.ok("%config AgentNB.live = False")
+    begun = kernel.ok("%agent --bg Hello")
+    assert re.search(r"%agent_runs show r-\S+ tells how it stands", str(begun.displays[0]["text/plain"]))
+    while begun.displays[-1].get(RUN, {}).get("state") != "COMPLETED":
+        kernel.ok("import asyncio\nawait asyncio.sleep(0.05)")
+    assert len(begun.displays) == 1, "in the same output"
+
+
 def test_a_dry_run_tells_what_the_run_will_cost(kernel: Any) -> None:
     kernel.ok("import shapes")
     kernel.ok("%agent Hello")  # one reply calibrates the counts

@@ -10,6 +10,7 @@ import scripted
 
 pytestmark = pytest.mark.kernel
 
+RUN = "application/vnd.agentnb.run.v1+json"
 MODEL = "anthropic:claude-of-a-proxy"
 """A model of which nothing is known gets a tool; the others are asked by their own structured outputs."""
 TYPES = """
@@ -118,3 +119,37 @@ def test_a_type_with_blanks_needs_no_quotes(kernel: Any, server: Any, kind: str,
     kernel.ok(f"%agent --out rows --as {kind} go on")
     assert kernel.value("rows") == value
     assert kernel.value("_agent.receipt['task']").startswith("go on")
+
+
+def later(kernel: Any, shown: Any) -> dict[str, Any]:
+    """The document of a run in the background, once it has ended."""
+    while shown.displays[-1].get(RUN, {}).get("state") != "COMPLETED":
+        kernel.ok("import asyncio\nawait asyncio.sleep(0.05)")
+    return dict(shown.run)
+
+
+def test_in_the_background_the_view_tells_what_became_of_the_value(kernel: Any, server: Any) -> None:
+    server.calls = answer(GOOD)
+    kept = later(kernel, kernel.ok('%agent --bg --out rows --as "list[Point]" go'))
+    assert "The value is in `rows`." in kept["notes"]
+    assert kernel.value("rows[0].label") == "a"
+    server.calls = answer([{"x": "one"}])
+    refused = later(kernel, kernel.ok('%agent --bg --out rows --as "list[Point]" go'))
+    (said,) = [note for note in refused["notes"] if "no value that is list[Point]" in note]
+    assert "0.x: Input should be a valid integer" in said
+    assert kernel.value("rows[0].label") == "a", "as it was"
+
+
+def test_a_run_that_waits_has_given_no_wrong_value_and_gives_it_when_it_goes_on_elsewhere(
+    kernel: Any, server: Any
+) -> None:
+    kernel.ok("log = []\n%config AgentNB.live = False")
+    server.calls = [("r", "run_code", {"code": "log.append(1)"}), *answer(GOOD)]
+    waits = kernel.ok('%agent --out rows --as "list[Point]" --tools run_code go')
+    assert waits.run["state"] == "WAITING"
+    assert kernel.value("rows") == "as it was"
+    digest = waits.run["approvals"]["waiting"][0]["digest"]
+    kernel.ok("_agent = None")
+    done = kernel.ok(f"%agent_runs approve {waits.run['run_id']} --digest {digest}").run
+    assert "The value is in `rows`." in done["notes"]
+    assert kernel.value("[log, rows[0].label, _agent.state]") == [[1], "a", "COMPLETED"]

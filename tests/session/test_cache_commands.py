@@ -126,7 +126,7 @@ def test_every_command_does_it_or_says_why_not(desk: Desk, capsys: pytest.Captur
     assert "Hit:" in said(desk, capsys, "explain")
     listed = said(desk, capsys, "list")
     assert ("Google lists 0 cache objects" in listed) == ("gemini" in model)
-    assert "from our own ledger" in listed
+    assert "agentnb keeps this list itself" in listed
     for command in ("warm", "extend"):
         if model == "sim:gpt-4.1":
             with pytest.raises(InputError, match="no way to warm"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -159,16 +160,22 @@ def execute(first: str, *others: str) -> None:
 
 
 def import_all() -> None:
-    """Import what a kernel has imported once it has asked, and what the others want."""
+    """Import what a kernel has imported once it has asked, and what the others want.
+
+    The collector passes over all of it from then on: else each process would copy the pages that it marks.
+    """
     import importlib
     import pkgutil
 
     import agentnb
 
+    gc.disable()
     ours = [module.name for module in pkgutil.walk_packages(agentnb.__path__, "agentnb.")]
     for name in (*THEIRS, *ours):
         with contextlib.suppress(ImportError):  # it may want what is not installed here
             importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from agentnb.simulator import SimClock, Simulator
 
@@ -37,7 +38,7 @@ def http() -> Iterator[Any]:
     """One HTTP client for all: reading the certificates anew for each would take most of the tests' time."""
     import httpx2
 
-    with httpx2.Client(verify=False) as client:
+    with httpx2.Client(verify=False, timeout=PATIENCE) as client:
         yield client
 
 

@@ -45,6 +45,8 @@ class Additions:
     holds: tuple[JsonMapping, ...] = ()
     names: tuple[str, ...] = ()
     involved: frozenset[str] = frozenset()
+    about_last: bool = True
+    """The last cell may be meant: it is involved, or no cell is."""
     used: tuple[str, ...] = ()
     """Names that the involved cells use."""
     meant: str = ""
@@ -117,6 +119,7 @@ class NotebookContext:
             holds=tuple(holds),
             names=choice.names,
             involved=choice.involved,
+            about_last=not (runs and choice.involved) or runs[-1].cell in choice.involved,
             used=tuple(dict.fromkeys(name for run in runs if run.cell in choice.involved for name in run.references)),
             meant=pointed_words(question.task, choice.pointed, runs),
             notes=(NO_PLACE,) if choice.pointed.above and question.above is None and len(runs) > 1 else (),

@@ -216,6 +216,7 @@ class Hydrating:
         earlier = _earlier_tasks(before)
         added = hydrator.additions(task, earlier, held, mode=mode, count=count, budget=budget, lines=fresh.lines)
         room = min(budget - added.tokens, room_for_definitions(budget))
+        hydrator = hydrator if added.about_last else hydrator.without_last()
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room), used=added.used)
         selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), (*fresh.notes, *added.notes))
         return TurnParts(
@@ -288,7 +289,7 @@ CUT_OFF = Block(
     content=Text("(An error ended the work on this task here, before its answer.)"),
     label="cut off",
 )
-SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
+SAME_ERROR = "<error>The error told last still stands: its cell has not run well since.</error>"
 
 
 def _tasks(before: Sequence[Block]) -> Iterator[str]:

@@ -54,9 +54,9 @@ _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     ),
     (
         re.compile(
-            r"\b(?:errors?|exceptions?|tracebacks?|crash\w*|fail(?:s|ed|ing|ure)?|raise[sd]?|broken?|fehler\w*|erreur|errore?"
+            r"\b(?:errors?|exceptions?|tracebacks?|crash\w*|fail(?:s|ed|ing|ure)?|raise[sd]?|br(?:eak|oke)\w*|fehler\w*|erreur|errore?"
             r"|erros?|ошибк\w*|b[łl][ąa]d\w*|\w+Error|\w+Exception|fix (?:it|this)"
-            r"|(?:goes|went|is|go) wrong|(?:not|n.t) work\w*)\b|错误|エラー|오류",
+            r"|(?:goes|went|is|go) wrong|(?:not|n.?t) work\w*|complain\w*|bl[eo]w\w* up|chok\w+)\b|错误|エラー|오류",
             re.IGNORECASE,
         ),
         ("error",),

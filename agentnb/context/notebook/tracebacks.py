@@ -24,7 +24,8 @@ FRAMES = 8
 """Frames of one error that are told: the user's own first, then the innermost of others."""
 OWN_FRAMES = 6
 FRAMES_WITH_LOCALS = 2
-"""The user's own innermost frames; beside them, the frame in which the error was raised."""
+"""The user's innermost functions with all their locals, and the frame in which the error was raised. Of the user's
+other frames those are told that stand in the line."""
 LOCALS = 8
 USED, UNUSED = 320, 160
 """Characters of a local that stands in the failing line, and of any other."""
@@ -34,6 +35,8 @@ MESSAGE = 2000
 NOTES = 6
 """Notes (PEP 678) of one error that are told."""
 _NAME = re.compile(r"[^\W\d]\w*")
+_UNNAMED = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+"""Frames that the user did not write as functions. Before Python 3.12 each comprehension has one."""
 _Frame = tuple[FrameType, int]
 
 
@@ -115,13 +118,14 @@ def _in_order(match: re.Match[str]) -> str:
 def _told(frames: Sequence[_Frame], project: Path | None, short: Collection[str]) -> Iterator[str]:
     own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
     kept = _kept(len(frames), own)
-    with_locals = {*own[-FRAMES_WITH_LOCALS:], len(frames) - 1}
+    named = [number for number in own if frames[number][0].f_code.co_name not in _UNNAMED]
+    with_locals = {*named[-FRAMES_WITH_LOCALS:], *own[-1:], len(frames) - 1}
     before = -1
     for number in kept:
         if number - before > 1:
             yield f"({number - before - 1} frames left out)"
         yield from _frame(*frames[number], project)
-        yield from _inside(*frames[number], short) if number in with_locals else ()
+        yield from _inside(*frames[number], short) if number in with_locals else _used(*frames[number], number in own)
         before = number
 
 
@@ -152,6 +156,13 @@ def _inside(frame: FrameType, line: int, short: Collection[str]) -> list[str]:
     is_short = any(f".{name}".endswith(f".{code.co_qualname}") for name in short)
     around = _around(code, line) if is_short else []
     return [*around, *(f"    # {text}" for text in _locals(frame.f_locals, source))]
+
+
+def _used(frame: FrameType, line: int, is_own: bool) -> list[str]:
+    """Return the values that stand in the line of an outer frame of the user's."""
+    source = linecache.getline(frame.f_code.co_filename, line)
+    known = _data_in(source, frame.f_locals) if is_own else {}
+    return [f"    # {text}" for text in _locals(known, source)]
 
 
 def _data_in(source: str, names: Mapping[str, object]) -> dict[str, object]:
@@ -200,7 +211,8 @@ def _clean(lines: Sequence[str]) -> list[str]:
 def _locals(names: Mapping[str, object], line: str) -> list[str]:
     """Descriptions of the locals, those that stand in the line first."""
     used = set(_NAME.findall(line))
-    known = sorted((name for name in names if not name.startswith("_")), key=lambda name: name not in used)
+    shown = (name for name in names if name.isidentifier() and not name.startswith("_"))
+    known = sorted(shown, key=lambda name: name not in used)
     return [
         describe(name, names[name], limit=USED if name in used else UNUSED).replace("\n", " ")
         for name in known[:LOCALS]

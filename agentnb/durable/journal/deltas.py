@@ -23,16 +23,18 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from agentnb.canonical import JsonMapping, JsonObject, dump_exact, dump_members, load
-from agentnb.errors import ContextNotStorable, StorageDamaged
+from agentnb.canonical import JsonObject, dump_exact, dump_members, load
+from agentnb.errors import StorageDamaged
 
 Encoded: TypeAlias = dict[str, bytes]
 """A context's JSON bytes by top-level key, in the context's order."""
 
+encode = dump_members
+
 LONGEST_CHAIN = 128
 """No step is further than this from its keyframe: bounds the time to restore one."""
 SHORTEST_CHAIN = 32
-"""Below this a keyframe is written only if no longer than the delta: bounds a small context's bytes."""
+"""After so many deltas, and again after as many, it is asked whether they outweigh a keyframe."""
 
 _SPLICE = struct.Struct("<cIIII")
 _GONE = struct.Struct("<cI")
@@ -42,18 +44,6 @@ _CHUNK = 4096
 _SHORT = 64
 WORTH_DEFLATING = 512
 """Bytes of a step; fewer are stored as they are, for the time of a small step."""
-
-
-def encode(context: JsonMapping, known: Encoded | None = None, nulls: set[str] | None = None) -> Encoded:
-    """Return the JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold.
-
-    `known` and `nulls` are those of the step before; they make it faster, see `dump_members`.
-    """
-    if context.__class__ is not dict and not isinstance(context, dict):
-        raise ContextNotStorable(
-            f"a context must be a dict, not {type(context).__name__}", todo="Return (next_state, context)."
-        )
-    return dump_members(context, {} if known is None else known, set() if nulls is None else nulls)
 
 
 def decode(encoded: Mapping[str, bytes | bytearray]) -> JsonObject:
@@ -72,14 +62,17 @@ def size(encoded: Encoded) -> int:
     return sum(map(len, encoded.values()))
 
 
-def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[bytes, bool]:
+def frame(
+    old: Encoded, new: Encoded, chain: int, chain_bytes: int, changed: Iterable[int] | None = None
+) -> tuple[bytes, bool]:
     """Return the shorter way to write `new` after `old`: a delta, or a keyframe (True) once the chain is long.
 
-    `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe.
+    `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe. `changed` are the places
+    of the values that differ, where the keys are the same; None: not known.
     """
-    if chain >= SHORTEST_CHAIN and (chain + 1 >= LONGEST_CHAIN or _outweighs(chain_bytes, new)):
+    if chain + 1 >= LONGEST_CHAIN or (chain and chain % SHORTEST_CHAIN == 0 and _outweighs(chain_bytes, new)):
         return keyframe(new), True
-    delta = difference(old, new)
+    delta = difference(old, new, changed)
     if len(delta) > 64 and len(delta) >= size(new):
         return keyframe(new), True
     return delta, False
@@ -131,17 +124,15 @@ def keyframe(encoded: Encoded) -> bytes:
     return b"K" + struct.pack(f"<{len(lengths) + 1}I", len(keys), *lengths) + b"".join(body)
 
 
-def difference(old: Encoded, new: Encoded) -> bytes:
-    """Return what turns `old` into `new`, as one frame."""
-    if len(old) != len(new):
+def difference(old: Encoded, new: Encoded, changed: Iterable[int] | None = None) -> bytes:
+    """Return what turns `old` into `new`, as one frame; `changed` as in `frame`."""
+    delta, keys = b"D", [*new]
+    if [*old] != keys:
         return _difference_of_keys(old, new)
-    delta, index = b"D", 0
-    for (key, before), (same, after) in zip(old.items(), new.items(), strict=True):
-        if key != same:
-            return _difference_of_keys(old, new)
+    for index in range(len(keys)) if changed is None else changed:
+        before, after = old[keys[index]], new[keys[index]]
         if after != before:
             delta += _splice(index, before, after)
-        index += 1  # noqa: SIM113 - this loop is in every step, and enumerate costs a tuple per key
     return delta
 
 

@@ -57,6 +57,7 @@ class OwnedRun:
         "started",
         "state",
         "step",
+        "stored",
         "valid",
     )  # fmt: skip
 
@@ -74,6 +75,8 @@ class OwnedRun:
         self.started = self.renewal = self.ended = 0.0
         """When the step in flight began, and after when the run is claimed anew; on the monotonic clock."""
         self.encoded: Encoded = {}
+        self.stored: tuple[tuple[int, int, int], Encoded] = ((0, 0, -1), {})
+        """The context when the run was last let go, under its key, fence and step: for whoever reads it meanwhile."""
         self.nulls: set[str] = set()
         """Keys whose values have or had a null in them: see canonical.dump_members."""
         self.context: Context = None

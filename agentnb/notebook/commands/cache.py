@@ -155,7 +155,7 @@ def _object_notes(model: Model, held: HeldObject | None, *, worth: bool) -> list
     how = "extended as calls use it" if worth else "not extended"
     return [
         rule,
-        "Where what is cached unasked is likely worth more, the cache object is left aside; else it is read.",
+        "A call reads the cache object, unless the provider's own caching is likely to save more.",
         f"By the pauses seen it is {how}.",
     ]
 
@@ -165,7 +165,7 @@ def _other_model(session: Session, address: str) -> list[str]:
     asked = session.model_name()
     if asked == address:
         return []
-    return [f"The model is set to {asked} now. Its first task begins a new segment, with a policy of its own."]
+    return [f"The model is set to {asked} now: the next task sends it the whole prompt anew."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,9 +281,8 @@ def _list(session: Session) -> None:
     rows = [_ledger_row(entry, now, named=len(models) > 1) for entry in known]
     objects, notes = _listed_objects(session, now)
     elsewhere = len(entries) - len(known)
-    notes += [f"{number_format.plural(elsewhere, 'entry', 'entries')} of servers that have ended left out."] * (
-        elsewhere > 0
-    )
+    if elsewhere:
+        notes.append(f"Left out: {number_format.plural(elsewhere, 'prefix', 'prefixes')} of servers that have ended.")
     title = f"What was sent to {_named(models)}" if models else "Nothing was sent that a prompt cache could hold"
     show_table(title, ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
     if objects:
@@ -311,7 +310,7 @@ def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ..
         mine = sum(map(ours, listed))
         lister = "This machine" if kept_at(holder.scope) == catalog.LOCAL else "Google"
         notes.append(f"{lister} lists {number_format.plural(len(listed), 'cache object')}, {mine} of them ours.")
-    return rows, [*notes, "Prefixes are from our own ledger: no provider lists what it holds of them."]
+    return rows, [*notes, "agentnb keeps this list itself: no provider lists the prefixes that it holds."]
 
 
 def _listed_row(session: Session, one: JsonMapping, scope: str, now: float) -> tuple[object, ...]:
@@ -339,7 +338,7 @@ def _latency(session: Session) -> None:
     known = number_format.plural(len(calls), "call")
     simulated = " These are the simulator's modelled figures." if address.startswith("sim:") else ""
     notes = [
-        f"Prefill, fitted to {known} of yours: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 uncached tokens."
+        f"Fitted to {known} of yours: {fit[0]:.2f} s, and {fit[1] * 1000:.3f} s more per 1,000 uncached tokens."
         f"{simulated}"
         if fit
         else f"Not enough data for a fit: {len(calls)} of {latency.MIN_SAMPLES} calls.{simulated}",

@@ -135,7 +135,7 @@ def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]
         span(until - call.at),
     )
     pretended = f" {_PRETENDED}" if call.scope.startswith("sim:") else ""
-    note = f"Nothing was generated. What was read is warm for its whole TTL again.{pretended}"
+    note = f"Nothing was generated. What was read stays warm for its full time again.{pretended}"
     if not entries:
         note = "Nothing is warm: the provider neither read nor wrote anything."
     show_table("Prompt cache: warmed", ("model", "read", "written", "cost", "warm for"), [row], [note])

@@ -273,7 +273,7 @@ def _hide(session: Session, rest: str) -> None:
     pins = session.pins
     if name not in pins.hidden:
         pins.hidden.append(name)
-    notes = [f"Kept out with it is every cell that says {name}: {', '.join(saying)}."] if saying else []
+    notes = [f"Every cell that says {name} is kept out with it: {', '.join(saying)}."] if saying else []
     notes.append("What was sent before stays in the conversation; -t new begins one without it.")
     _show_pins(session, pins, notes)
 

@@ -17,7 +17,7 @@ from agentnb.agent.tools.running.names import listed
 from agentnb.agent.tools.running.undo import STAYS
 from agentnb.durable.journal import records
 from agentnb.durable.machine import Replay
-from agentnb.errors import InputError
+from agentnb.errors import InputError, terminal_width
 from agentnb.notebook import flags
 from agentnb.notebook.commands.run_list import list_runs
 from agentnb.notebook.commands.subcommands import dispatch, show_table
@@ -57,10 +57,13 @@ def agent_runs(notebook: Notebook, line: str) -> None:
 def _show(session: Session, rest: str) -> None:
     """Show a run with all its panels; --all: with all its steps too, which a notebook does not keep."""
     from agentnb.view.render import bundle, whole
+    from agentnb.view.style import WIDTH
 
     words = [word for word in rest.split() if word != "--all"]
     receipt = session.find_run(_one_run(session, " ".join(words))).receipt
-    display(whole(receipt) if "--all" in rest.split() else bundle(receipt, full=True), raw=True)
+    width = terminal_width(WIDTH)
+    everything = "--all" in rest.split()
+    display(whole(receipt, width=width) if everything else bundle(receipt, full=True, width=width), raw=True)
 
 
 def _watch(notebook: Notebook, rest: str) -> None:
@@ -94,7 +97,7 @@ def _resume(notebook: Notebook, rest: str) -> None:
     limits = Limits(**flags.options_given(given))
     if limits.model:
         limits = replace(limits, model=session.model_name(limits.model))
-    finish = Result(notebook.shell.user_ns)
+    finish = Result(notebook.shell.user_ns, *notebook.outs.get(run_id, ()))
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
 
@@ -130,7 +133,7 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = Fals
         _check_shown(notebook.session, run_id, str(given.get("digest", "")))
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
-    finish = Result(notebook.shell.user_ns)
+    finish = Result(notebook.shell.user_ns, *notebook.outs.get(run_id, ()))
     show_run(notebook, prepare=lambda agent: _give(agent, run_id, answers), run_id=run_id, finish=finish)
 
 

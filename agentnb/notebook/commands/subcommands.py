@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from IPython.display import display
 
-from agentnb.errors import InputError, nearest
+from agentnb.errors import InputError, nearest, terminal_width
 from agentnb.notebook.flags import EXAMPLES
-from agentnb.notebook.live.terminal_view import terminal_width
 from agentnb.view.style import WIDTH
 from agentnb.view.tables import Code, table_bundle
 
@@ -31,7 +29,7 @@ def show_table(
 
     Rows after the `first` ones stand in a fold.
     """
-    width = terminal_width(sys.stdout, most=WIDTH)
+    width = terminal_width(WIDTH)
     display(table_bundle(title, columns, rows, notes, figure=figure, told=told, first=first, width=width), raw=True)
 
 

@@ -151,7 +151,8 @@ class FrontEnd:
         self, source: str, *, below: str, why: str, mark: CellMark, on_done: Callable[[Done], None] = _nothing
     ) -> bool:
         """Show a new cell's text below another, for a person to insert or reject."""
-        wanted = {"type": "propose", "cell": below, "digest": None, "source": source, "why": why, "mark": _plain(mark)}
+        where: JsonObject = {"type": "propose", "cell": below, "digest": None, "asking": None}
+        wanted = where | {"source": source, "why": why, "mark": _plain(mark)}
         return self._request(wanted, below, on_done, of=below)
 
     def propose_replacement(
@@ -167,11 +168,12 @@ class FrontEnd:
     ) -> bool:
         """Show the difference to a cell's text, for a person to accept or reject.
 
-        It is shown in the notebook where the cell `asking` asked, else in the one that spoke last.
+        It is shown in the notebook of the cell `asking`, else in the one that spoke last. That cell points at it.
 
         `digest` names the text that the replacement was written for. When the cell has another, it is not replaced.
         """
-        wanted = {"type": "propose", "cell": cell, "digest": digest, "source": source, "why": why, "mark": _plain(mark)}
+        where: JsonObject = {"type": "propose", "cell": cell, "digest": digest, "asking": asking}
+        wanted = where | {"source": source, "why": why, "mark": _plain(mark)}
         return self._request(wanted, cell, on_done, of=asking)
 
     def repaint(self, run: str, data: JsonMapping | None, *, cell: str | None = None) -> bool:

@@ -24,8 +24,9 @@ To the page. Requests have an `id`. One that is not `done` is sent again to the 
 
 - `read {}`: asks for `cells`.
 - `insert {id, below, kind, source, mark}`: puts a cell below another, at once: a person asked for it.
-- `propose {id, cell, digest, source, why, mark}`: shows the difference under the cell and waits for a person. `digest`
-  is that of the text that is replaced; null proposes a new cell below.
+- `propose {id, cell, digest, asking, source, why, mark}`: shows the difference under the cell and waits for a person.
+  `digest` is that of the text that is replaced; null proposes a new cell below. Below the cell `asking`, if named, a
+  button leads there.
 - `repaint {run, cell, data}`: what the outputs that show the run show now. Without such an output it goes below `cell`.
   Null for `data` says that no widget of it is alive.
 - `said {run, block, text, cell}`: the press on that block is dealt with; `text` says why not, if so. `cell` is where to

@@ -125,7 +125,7 @@ class Widgets:
             self._box.add_class(name)
         self._answer.show(run.answer, now)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-        self._show({VIEW_MIME: view, **_unwatched(self._run_id, run.line(now, beside))})
+        self._show({VIEW_MIME: view, **unwatched(self._run_id, run.line(now, beside))})
 
     def paint(self, run: Progress, now: float, beside: str) -> None:
         assert self._answer is not None
@@ -181,7 +181,7 @@ class Widgets:
             self._handle.update(data, raw=True, metadata=metadata)
 
 
-def _unwatched(run_id: str, line: str) -> Bundle:
+def unwatched(run_id: str, line: str = "") -> Bundle:
     """Return a view for a front end without widgets, or a notebook saved now: nothing will update it
     there."""
     said = f"● Going on when this was shown. %agent_runs show {run_id} tells how it stands." if run_id else line

@@ -15,10 +15,12 @@ from IPython.display import display
 from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal.records import Run
-from agentnb.notebook.live.dashboard import Dashboard, Widgets, has_widgets
+from agentnb.errors import terminal_width
+from agentnb.notebook.live.dashboard import Dashboard, Widgets, has_widgets, unwatched
 from agentnb.notebook.live.terminal_view import TerminalView
 from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
+from agentnb.view.style import WIDTH
 from agentnb.view.words.run_words import with_cell_numbers
 
 if TYPE_CHECKING:
@@ -44,11 +46,13 @@ class View:
         self._changed = True
         self._spent = self._loading = 0.0
         self._run = _begun(run, self._clock.monotonic() if since is None else since)
+        self._run_id = run.run_id
         self._painter = self._dashboard = None
+        self._place: Any = None
         if notebook.settings.live:
             painter = Widgets(display, _later(notebook.shell), run.run_id) if has_widgets() else None
             self._dashboard = Dashboard(
-                painter or TerminalView(display, sys.stdout, full=self._full), clock=self._clock
+                painter or TerminalView(self._show, sys.stdout, full=self._full), clock=self._clock
             )
             self._painter = painter
 
@@ -56,6 +60,11 @@ class View:
     def has_widgets(self) -> bool:
         """Tell whether widgets are shown here: then buttons can be, too."""
         return self._painter is not None
+
+    def begin(self) -> None:
+        """Say in the cell where a run in the background is. Without widgets nothing else would stand there."""
+        if self._painter is None:
+            self._place = display(unwatched(self._run_id), raw=True, display_id=self._run_id)
 
     def reopen(self, run: Run) -> None:
         """Reopen for a run that waited: its live view stands again where the static one is."""
@@ -91,9 +100,16 @@ class View:
         clock = {"seconds": round(self._spent, 3), "loading": round(self._loading, 3)}
         forms = self._forms(dict(document) | {"clock": clock}, error_follows=error_follows)
         if self._dashboard is None:
-            display(forms[0], raw=True)
+            self._show(forms[0])
         else:
             self._dashboard.finish(*forms)
+
+    def _show(self, data: JsonObject, *, raw: bool = True) -> None:
+        """Show an outcome: in the output that has stood for the run, else in one of its own."""
+        if self._place is not None:
+            self._place.update(data, raw=raw)
+        else:
+            display(data, raw=raw)
 
     def _untold(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document without the redactions that this conversation has been told of already."""
@@ -106,10 +122,11 @@ class View:
     ) -> tuple[JsonObject, Callable[[], JsonObject]]:
         """Return what is shown, and how to make the same with its fold open."""
         shown = with_cell_numbers(document, self._numbers)
-        return (
-            bundle(shown, error_follows=error_follows, full=self._full),
-            lambda: bundle(shown, error_follows=error_follows, full=True),
-        )
+
+        def made(*, full: bool) -> JsonObject:
+            return bundle(shown, error_follows=error_follows, full=full, width=terminal_width(WIDTH))
+
+        return made(full=self._full), lambda: made(full=True)
 
 
 def _begun(run: Run, began: float) -> Progress:

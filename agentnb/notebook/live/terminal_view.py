@@ -12,16 +12,10 @@ from agentnb.view.answer.markup import settled
 from agentnb.view.answer.terminal import answer_text
 from agentnb.view.progress import Progress
 from agentnb.view.render import MIME, run_text
-from agentnb.view.style import wrapped
 
 WIDEST = 110
 """Columns. Longer lines are hard to read, however wide the window is."""
 _CLEAR_BELOW, _CLEAR_LINE, _UP = "\x1b[J", "\x1b[K", "\x1b[{}A"
-
-
-def terminal_width(stream: TextIO, *, most: int = WIDEST) -> int:
-    """Return the columns that the terminal of this stream has room for; `most` where it is none."""
-    return min(most, shutil.get_terminal_size().columns - 1) if stream.isatty() else most
 
 
 class TerminalView:
@@ -83,23 +77,18 @@ class TerminalView:
             self._end_of_text()
             rest = self._shown(answer)
         told = (
-            final["text/plain"] if not answer else run_text(document | {"text": ""}, full=self._full, width=self._width)
+            final["text/plain"]
+            if not answer
+            else run_text(document | {"text": ""}, full=self._full, width=self._width - 1)
         )
         self._write(rest, [], "")
-        self._stream.write(f"{self._narrowed(told)}\n")
+        self._stream.write(f"{told}\n")
         self._stream.flush()
         self._printed, self._text, self._below = 0, "", 0
 
     @property
     def _width(self) -> int:
         return min(WIDEST, self._size().columns)
-
-    def _narrowed(self, text: str) -> str:
-        """Break lines between words where the terminal has no room for them."""
-        room = self._width - 1
-        lines = text.split("\n")
-        fitting = (wrapped(each, indent=len(each) - len(each.lstrip()), width=room) for each in lines)
-        return "\n".join(new if len(old) > room else old for old, new in zip(lines, fitting, strict=True))
 
     def _end_of_text(self) -> None:
         """End the text of one call: what follows is another one's."""

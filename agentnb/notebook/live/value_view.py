@@ -8,7 +8,9 @@ from typing import Any
 
 from IPython.display import display
 
+from agentnb.errors import terminal_width
 from agentnb.view.number_format import plural
+from agentnb.view.style import WIDTH
 from agentnb.view.tables import table_bundle
 
 MOST = 20
@@ -25,7 +27,7 @@ def show_value(name: str, value: Any) -> None:
     columns = tuple(dict.fromkeys(key for row in known for key in row))
     cells = [tuple(str(row.get(column, "")) for column in columns) for row in known[:MOST]]
     notes = [f"{plural(len(known), 'row')}; the first {MOST} are shown."] if len(known) > MOST else []
-    display(table_bundle(name, columns, cells, notes), raw=True)
+    display(table_bundle(name, columns, cells, notes, width=terminal_width(WIDTH)), raw=True)
 
 
 def _fields(value: Any) -> Mapping[str, Any] | None:

@@ -65,6 +65,7 @@ class Conversation:
     calls: tuple[Said, ...] = ()
     results: tuple[Said, ...] = ()
     rounds: int = 0
+    tutors: bool = False
 
     def find(self, name: str) -> str:
         """Return the full name of the definition that `name` means, the newest where several do, or an empty string.
@@ -95,6 +96,7 @@ def read(said: Sequence[Said]) -> Conversation:
         results=tuple(item for item in since if item.kind == "result"),
         rounds=len(summed) + len([call for call in begun if (call.name, call.arguments) not in known]),
         failure=_failure(said, since),
+        tutors=any(item.role == "system" and "You are a tutor" in item.text for item in said),
     )
     for item in said:
         if item.kind in ("text", "result") and item.role != "assistant":

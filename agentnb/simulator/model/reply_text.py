@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from agentnb.simulator.model import tool_choice
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Ask, Said, Spoken, Wanted
-from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
+from agentnb.simulator.model.prompt_parser import Cell, Conversation, failing, read
 from agentnb.simulator.model.structured import value_text
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
@@ -20,6 +20,8 @@ _LISTED = 5
 _NOTED = 12
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _ABOVE = re.compile(r"\b(?:the|last|previous) (?:cell|output|result|table|plot)s?(?: above)?\b|\babove\b")
+_ERROR = re.compile(r"[\w.]+(?:Error|Exception|Interrupt)\b")
+_FIGURE = re.compile(r".*\d")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
@@ -84,10 +86,18 @@ def report(label: str, held: Conversation) -> str:
         return f"{opening} The request holds no question."
     named, given = _named(held), _all(held, _named(held))
     told = f"I was given {given}." if given else "Nothing of the notebook came with the question."
-    code = "" if held.results else _code(held)
+    code = "" if held.results else _hint(held) if held.tutors else _code(held)
     looked = [] if held.results else [_quoted(held, named), "" if code else _missing(held)]
     parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), code]
     return "\n\n".join(filter(None, parts))
+
+
+def _hint(held: Conversation) -> str:
+    """Return what a tutor says in the place of code: one question."""
+    _, line, kind = failing(held)
+    if line:
+        return f"A question first: which values does {_code_span(line)} meet, and why do they end in {kind}?"
+    return "A question first: what should come out for `[3, 1, 2]`, worked out by hand?"
 
 
 def _named(held: Conversation) -> list[str]:
@@ -139,9 +149,10 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """Return the cell's output line that holds a figure, else its last output line, else its last source line."""
+    """Return the output line that names an error or holds a figure; else the last line of output or source."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
-    figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
+    telling = [line for pattern in (_ERROR, _FIGURE) for line in reversed(lines) if pattern.match(line)]
+    figure = next(iter([*telling, *lines[-1:]]), "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)
 
 

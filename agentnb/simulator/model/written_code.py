@@ -6,6 +6,7 @@ Nothing reasons here, but the code runs: a demo shows code, and a person can ins
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import textwrap
 from dataclasses import dataclass
@@ -136,8 +137,16 @@ def _fix(held: Conversation) -> Written | None:
     if wrong:
         spelled = re.sub(rf"\b{wrong}\b", right, whole)
         return Written(code=spelled, what=f"its source with `{right}` for `{wrong}`", replaces=replaces)
-    guarded = _guarded(whole, line, kind or "Exception")
+    if kind == "SyntaxError" and (completed := _completed(whole, line)):
+        return Written(code=completed, what=f"its source with `{line}` completed", replaces=replaces)
+    guarded = _guarded(whole, line, kind if hasattr(builtins, kind) else "Exception")
     return Written(code=guarded, what=f"its source with `{line}` guarded", replaces=replaces) if guarded else None
+
+
+def _completed(source: str, line: str) -> str:
+    """Return the source, which did not parse, with what its line lacks; empty where one character does not mend it."""
+    tried = (source.replace(line, f"{line}{end}", 1) for end in ":)]}")
+    return next((made for made in tried if _tree(made)), "")
 
 
 def _guarded(source: str, line: str, kind: str) -> str:

@@ -43,10 +43,10 @@ def proposals_markdown(doc: Doc) -> list[str]:
     return parts
 
 
-def proposals_text(doc: Doc) -> str:
+def proposals_text(doc: Doc, width: int) -> str:
     parts = []
     for item in dicts(doc, "proposals"):
-        parts.append(wrapped(f"{_title(doc, item)} {clean(item.get('why') or '')}".rstrip()))
+        parts.append(wrapped(f"{_title(doc, item)} {clean(item.get('why') or '')}".rstrip(), width=width))
         lines, language = _lines(item)
         whole = [WHOLE, *str(item["source"]).split("\n")] if language == "diff" else []
         parts += [f"    {clean(line)}" for line in lines]

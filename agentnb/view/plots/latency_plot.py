@@ -20,7 +20,7 @@ _LEGEND = (
     ("ring", BLUE, "your calls, mostly read"),
 )
 _OWN = (
-    ("dash", BROWN, "your calls' fit: prefill, nothing cached"),
+    ("dash", BROWN, "your calls' fit, nothing cached"),
     ("band", BROWN, "8 of 10 such calls expected here"),
 )
 Points = Sequence[tuple[float, float]]

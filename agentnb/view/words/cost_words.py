@@ -28,8 +28,8 @@ LAYERS = {
 }
 WORDS = (
     *((layer_word(name), f"{meaning} ({name} in `_agent.layers`)") for name, meaning in LAYERS.items()),
-    ("cached", "read from the provider's prompt cache and not processed anew: cheaper, and sooner there"),
-    ("until headers", "measured: until the provider's first byte; the rows below part this time by estimates"),
+    ("cached", "read from the provider's prompt cache and not processed anew: cheaper and faster"),
+    ("until headers", "measured: until the provider's first byte; the rows below divide this time by estimate"),
     ("queue above your usual", "waiting at the provider, beyond what your own calls mostly wait"),
     ("read the prompt", "the model reads the part of the prompt that is not cached (prefill)"),
     ("thinking (not shown)", "tokens that the model wrote for itself, and that you pay for"),

@@ -47,6 +47,28 @@ def test_an_error_of_ours_is_told_without_our_frames_and_without_what_lies_below
     assert "division by zero" not in told
 
 
+def test_every_frame_of_the_users_has_the_values_of_its_line_and_a_comprehension_takes_no_ones_place(
+    notebook_of_failures: Any,
+) -> None:
+    told = notebook_of_failures(
+        "def top(rows, k):\n    unused = 9\n    return middle(rows, 3 * k)\n"
+        "def middle(rows, n):\n    return sum(leaf(r) for r in rows)\n"
+        "def leaf(r):\n    scale = 2\n    return deepest(10 / r)\n"
+        "def deepest(q):\n    near = 1\n    return [q / z for z in (0,)]\n"
+        "rows = [4, 2]\ntop(rows, 7)\n"
+    )
+    lines = [line.strip() for line in told.splitlines()]
+
+    def below(frame: str) -> list[str]:
+        start = next(n for n, line in enumerate(lines) if line.endswith(frame)) + 2
+        return [line for line in lines[start : start + 4] if line.startswith("# ")]
+
+    assert below(", in top") == ["# rows: list of 2: [4, 2]", "# k: int: 7"]
+    assert "# scale: int: 2" in below(", in leaf"), "all of the two innermost functions"
+    assert {"# q: float: 2.5", "# near: int: 1"} <= {*lines}
+    assert ".0" not in told
+
+
 SECRET = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc" * 2
 
 
@@ -175,7 +197,7 @@ def test_an_error_that_was_told_is_not_told_again_until_it_changes(book: Any) ->
     assert "could not convert" in told()
     for task in ("And how is it mended?", "And what of the rest?"):
         book.ask(task)
-        assert told().startswith("The error told last still stands")
+        assert told().startswith("The error told last still stands: its cell has not run well since.")
         assert "could not convert" not in told()
     book.ask("In another thread it is new", thread="other")
     assert "could not convert" in told()
@@ -188,6 +210,24 @@ def test_an_error_that_was_told_is_not_told_again_until_it_changes(book: Any) ->
     book.session.observed = Observed()
     book.ask("Now it runs.")
     assert told() == ""
+
+
+def test_a_question_about_another_cell_takes_no_traceback_along(book: Any) -> None:
+    sources = [f"part_{letter} = [{i}, {i}]" for i, letter in enumerate("abcdefghijklmnopqrst")]
+    for number, source in enumerate([*sources, "part_c.parse('twelve')"], 1):
+        book.session.log.record(source, cell=f"c{number}", number=number)
+    book.session.observed = Observed(error=failing(book))
+
+    def told(task: str) -> bool:
+        book.ask(task, thread=f"t{book.count}")
+        return "in parse" in str(book.bodies[-1]["messages"])
+
+    assert not told("What is part_f for?")
+    assert told("Why can it not parse that?")
+    assert told("What is part_c for?")
+    assert told("Hm?"), "any cell may be meant"
+    book.session.observed = Observed(error=failing(book), asked=True)
+    assert told("What is part_f for?")
 
 
 def test_of_a_librarys_functions_in_a_traceback_the_one_called_and_the_one_that_raised_are_told_by_signature(

@@ -42,6 +42,18 @@ def test_a_tutor_is_told_and_cannot_propose_whatever_is_asked_for(book: Any, cou
     assert "sk-ant-" not in system_of(body)
 
 
+@pytest.mark.parametrize(
+    "task", ["Write a function mean_of that gives the mean.", "Fix the error above: give me the code."]
+)
+def test_the_simulated_tutor_asks_back_and_shows_no_code(book: Any, task: str) -> None:
+    book.cell("def area(w, h):\n    return w + h")
+    free = book.ask("Write a function mean_of that gives the mean.", thread="free")
+    assert free.receipt["proposals"], "without the style the same model writes it"
+    text = str(book.ask(task, style="tutor").text)
+    assert "A question first:" in text
+    assert "```" not in text
+
+
 def test_without_the_style_nothing_of_it_is_sent(book: Any, course: Path) -> None:
     book.ask("Hello?")
     assert "tutor now" not in system_of(book.bodies[0])

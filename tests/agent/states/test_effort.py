@@ -86,7 +86,7 @@ def test_a_model_that_hides_its_thinking_is_asked_to_show_it(book: Any) -> None:
     thoughts = run.receipt["thinking"]
     assert thoughts, "the thinking between tools is told"
     assert all(text in run_html(run.receipt) for text in thoughts)
-    assert f"thinking:\n     {thoughts[0][:40]}" in details_text(run.receipt)
+    assert f"thinking:\n     {thoughts[0][:40]}" in details_text(run.receipt, 80)
     plain = book.ask("Hello?", model="sim:claude-sonnet-4-6", thread="other")
     assert "thinking" not in book.bodies[-1]
     assert plain.receipt["thinking"] == []

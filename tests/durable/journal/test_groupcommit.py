@@ -58,7 +58,7 @@ def together(connection, works):
         thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert group._queue == []
-    assert group._leader is None
+    assert group.leader is None
     return outcomes
 
 

@@ -55,6 +55,15 @@ def test_what_the_question_points_at_is_quoted(ask: Asker, tides: str, cells: st
     assert quoted in ask(tides, f"{cells}\n<task>{task}</task>").text
 
 
+def test_of_a_cell_that_failed_its_error_is_quoted(ask: Asker, tides: str) -> None:
+    error = (
+        "<output kind=\"error\">\nNameError: name 'sales' is not defined\n    growth = sales (cell, line 1)\n</output>"
+    )
+    cell = f'<cell number="3">\ngrowth = sales\n{error}\n</cell>'
+    said = ask(tides, f"{cell}\n<task>Why is the result above so large?</task>").text
+    assert "Cell 3 shows `NameError: name 'sales' is not defined`." in said
+
+
 def test_the_error_is_quoted(ask: Asker, tides: str) -> None:
     failed = (
         "<error>\nZeroDivisionError: division by zero\ntides.py, line 5, in omega\n    return 2 * PI / period\n</error>"

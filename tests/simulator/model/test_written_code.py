@@ -49,6 +49,28 @@ def test_a_failing_definition_is_repeated_with_its_line_guarded() -> None:
     assert made.replaces is None
 
 
+@pytest.mark.parametrize(
+    ("source", "line", "mended"),
+    [
+        ("for i in range(3)\n    print(i)", "for i in range(3)", "for i in range(3):\n    print(i)"),
+        ("x = [1, 2\nprint(x)", "x = [1, 2", "x = [1, 2]\nprint(x)"),
+        ("print((1 + 2)", "print((1 + 2)", "print((1 + 2))"),
+    ],
+)
+def test_a_cell_that_does_not_parse_gets_what_its_line_lacks(source: str, line: str, mended: str) -> None:
+    error = f'<output kind="error">\nSyntaxError: incomplete input\ncell, line 1\n    {line}\n</output>'
+    made = written(f'<cell number="4">\n{source}\n{error}\n</cell>', "Fix cell 4, which failed with SyntaxError.")
+    assert (made.code, made.replaces) == (mended, 4)
+
+
+def test_an_error_whose_name_the_cell_may_not_have_is_guarded_by_one_that_it_has() -> None:
+    error = "<error>\nJSONDecodeError: Expecting value\ncell, line 2\n    n = json.loads(t)\n</error>"
+    made = written('<cell number="4">\nimport json\nn = json.loads(t)\n</cell>', f"{error}\n<task>Fix it.</task>")
+    namespace: dict[str, Any] = {"t": "{"}
+    exec(made.code, namespace)
+    assert namespace["n"] is None
+
+
 def test_a_failing_cell_is_what_would_be_replaced() -> None:
     shown = "ValueError    Traceback (most recent call last)\n  1 word = 'x'\n--> 2 n = int(word)\nValueError: invalid"
     cell = f'<cell number="4">\nword = "x"\nn = int(word)\n<output>\n{shown}\n</output>\n</cell>'

@@ -55,17 +55,13 @@ class GroupCommit:
         """Held by whoever uses the connection."""
         self._active = active
         self._mutex = threading.Lock()
-        self._leader: _Pending | None = None
+        self.leader: _Pending | None = None
+        """Whose thread writes for the others right now."""
         self._queue: list[_Pending] = []
         self._batch: list[_Pending] = []
         self._wanted = 0
         self._enough = threading.Lock()
         self._enough.acquire()
-
-    @property
-    def crowded(self) -> bool:
-        """Tell whether others are about to write, so that it is worth going together."""
-        return len(self._active) > 1 or self._leader is not None
 
     def run(self, work: Callable[[], T]) -> T:
         """Return the result of `work`, once it is durable. sqlite3's errors come as they are."""
@@ -84,8 +80,8 @@ class GroupCommit:
 
     def _join(self, mine: _Pending) -> None:
         with self._mutex:
-            if self._leader is None:
-                self._leader = mine
+            if self.leader is None:
+                self.leader = mine
                 return
             self._queue.append(mine)
             if len(self._queue) == self._wanted:
@@ -97,7 +93,7 @@ class GroupCommit:
         """Wait until the write is done (False), or it is this thread's turn to lead (True)."""
         while True:
             with self._mutex:
-                if mine.done or self._leader is mine:
+                if mine.done or self.leader is mine:
                     return not mine.done
             mine.wake.acquire()
 
@@ -106,7 +102,7 @@ class GroupCommit:
         with self._mutex:
             if not mine.done and mine in self._queue:
                 self._queue.remove(mine)  # interrupted while it waited
-            if self._leader is not mine:
+            if self.leader is not mine:
                 return
             self._queue = [pending for pending in self._batch if not (pending.done or pending is mine)] + self._queue
             for pending in self._batch:
@@ -114,7 +110,7 @@ class GroupCommit:
             if self._queue:
                 _wake(self._queue[0])
             self._batch, self._wanted = [], 0
-            self._leader = self._queue.pop(0) if self._queue else None
+            self.leader = self._queue.pop(0) if self._queue else None
 
     def _lead(self, mine: _Pending) -> None:
         if len(self._active) > 1 or self._queue:

@@ -7,12 +7,13 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agentnb.canonical import Clock, JsonObject, SystemClock, load
 from agentnb.durable.events import Event
-from agentnb.durable.journal import leases
+from agentnb.durable.journal import deltas, leases
 from agentnb.durable.journal.protocol import NO_TAGS, OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
@@ -39,6 +40,8 @@ from agentnb.storage import BUSY_SECONDS, connect, translate
 
 T = TypeVar("T")
 
+_DONE = Committed(0.0, RUNNING)
+"""Answers for the usual step when nobody listens."""
 _MISREAD = (ValueError, TypeError, LookupError, OverflowError)
 """Errors of reading a row that holds other values than ours."""
 
@@ -132,29 +135,36 @@ class EmbeddedJournal:
     # Steps
 
     def commit(self, write: StepWrite) -> Committed:
-        if write.status != RUNNING or write.keyframe or write.took is not None:
-            return self._write(lambda: self._tables.commit(write))
+        if write.status != RUNNING or write.took is not None:
+            return self._write(partial(self._tables.commit, write))
         group = self._group
         try:
-            if group.crowded:
-                return group.run(lambda: self._commit_usual(write))
+            if write.keyframe or group.leader is not None or len(self.active) > 1:  # worth going together
+                return group.run(partial(self._commit_usual, write))
             with group.turn:
-                group.mend()
+                if self._connection.in_transaction:
+                    group.mend()
                 return self._commit_usual(write)
         except StepConflict:  # or a pause was asked for, or the run was waiting: the long way knows
-            return self._write(lambda: self._tables.commit(write))
+            return self._write(partial(self._tables.commit, write))
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
 
     def _commit_usual(self, w: StepWrite) -> Committed:
-        key, _, number, fence, state, next_state, _, frame, _, data, _, _, lease, told = w
+        key, _, number, fence, state, next_state, _, frame, keyframe, data, _, _, lease, told = w
         now, tick = self.clock.now(), self.clock.monotonic()
-        step = (key, number, fence, state, next_state, now, now + lease, tick + lease, frame, data)
+        # For bytes and None, unlike a bytearray, sqlite3 looks for an adapter: a twentieth of the step's time.
+        step = (key, number, fence, state, next_state, now, now + lease, tick + lease, bytearray(frame))
         try:
-            self._take_step("INSERT INTO agentnb_step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", step)
+            if data is None:
+                self._take_step(sql.STEP, step)
+            else:
+                self._take_step(sql.STEP_WITH_DATA, (*step, data))
         except sqlite3.IntegrityError as error:
             raise StepConflict("the run has moved") from error
-        return Committed(now, RUNNING, self._tables.last(key) if told else 0)
+        if keyframe:
+            self._take_step("INSERT INTO agentnb_keyframes VALUES (?, ?, ?)", (key, number, self._tables.last(key)))
+        return Committed(now, RUNNING, self._tables.last(key)) if told else _DONE
 
     def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda: self._tables.mark(mark))
@@ -193,9 +203,12 @@ class EmbeddedJournal:
 
     def _snapshot(self, run_id: str) -> Snapshot:
         tables = self._tables
-        row = tables.known_row(run_id)
-        pending = [action for _, action in tables.actions(row.key, row.summary.step + 1)]
-        return Snapshot(row, tables.frames(row, row.summary.step)[1], pending)
+        row, hold = tables.known_row(run_id), self.holds.get(run_id)
+        step = row.summary.step
+        pending = [action for _, action in tables.actions(row.key, step + 1)]
+        if hold and hold.stored[0] == (row.key, row.fence, step):  # nobody has moved it since: it need not be read
+            return Snapshot(row, [deltas.keyframe(hold.stored[1])], pending)
+        return Snapshot(row, tables.frames(row, step)[1], pending)
 
     def history(self, run_id: str, *, state: str | None = None) -> list[Event]:
         found, execute = self._tables.known_row, self._connection.execute

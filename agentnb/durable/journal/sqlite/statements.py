@@ -18,6 +18,11 @@ APPEND = (
     "INSERT INTO agentnb_history (run, prev, step, part, kind, state, next_state, at, frame, data)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+STEP = (
+    "INSERT INTO agentnb_step (run, step, fence, state, next_state, at, lease_until, lease_tick, frame)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+STEP_WITH_DATA = "INSERT INTO agentnb_step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 MOVE = (
     "UPDATE agentnb_runs SET state = ?, status = ?, step = ?, updated = ?, owner = ?, lease_until = ?, lease_tick = ?,"
     " failed_in = ?, wake_at = ?, attempt = 0 WHERE id = ? AND step = ? AND fence = ? AND control IS NULL"

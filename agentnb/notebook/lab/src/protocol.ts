@@ -22,6 +22,8 @@ export type Propose = {
   cell: string;
   /** The digest of the text that is replaced; null: a new cell. */
   digest: string | null;
+  /** The cell below which the question was asked; null where a press on the page asked for it. */
+  asking: string | null;
   source: string;
   why: string;
   mark: Mark;

@@ -14,6 +14,7 @@ import { Link } from './link';
 import { belowInput, belowOutputs } from './mount';
 import { Offers } from './offer';
 import { Outputs } from './outputs';
+import { pointer } from './pointer';
 import { Proposal } from './proposal';
 import { watchProse } from './prose';
 import type { FromKernel, Insert, Mark, Outcome, Propose } from './protocol';
@@ -181,7 +182,18 @@ export class Side {
       const proposal = new Proposal(cell, message, accepted => this._answered(cell, proposal, number, accepted));
       this._proposals.set(message.id, proposal);
       (message.digest === null ? belowOutputs : belowInput)(cell, proposal);
+      this._point(cell, proposal);
       cell.disposed.connect(() => this._proposals.has(message.id) && this._end(proposal, 'gone'));
+    }
+  }
+
+  /** A change to a cell that may be far above is pointed at where it was asked for. */
+  private _point(cell: Cell, proposal: Proposal): void {
+    const asking = this._cell(proposal.message.asking ?? '');
+    if (proposal.message.digest !== null && asking && asking !== cell) {
+      const row = pointer(cell, () => this._show(cell.model.id));
+      proposal.disposed.connect(() => row.dispose());
+      belowOutputs(asking, row);
     }
   }
 
