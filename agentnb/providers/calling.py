@@ -489,9 +489,10 @@ def no_api(trace: CallTrace) -> bool:
 
 def whole_object(value: object) -> JsonObject:
     """Return an SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
-    if not hasattr(value, "to_dict"):
+    plain = value.to_dict(mode="json", warnings=False) if hasattr(value, "to_dict") else value
+    if not isinstance(plain, dict):
         raise unreadable(value)
-    return dict(value.to_dict(mode="json", warnings=False))
+    return plain
 
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:

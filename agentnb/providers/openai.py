@@ -85,9 +85,8 @@ class OpenAIProvider(Calling):
 
     def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}
-        with _create(client, wire.form, wire.body, stream=True, **options) as stream:
-            for event in stream:
-                yield event.to_dict(mode="json", warnings=False)
+        with _create(client, wire.form, {**wire.body, "stream": True, **options}) as stream:
+            yield from stream
 
     def _whole(self, client: object, wire: Wire) -> JsonMapping:
         return whole_object(_create(client, wire.form, wire.body))
@@ -112,7 +111,7 @@ class OpenAIProvider(Calling):
     def _prewarm(self, client: object, wire: Wire) -> Usage:
         options = dict(wire.body.get("prompt_cache_options") or {}) | {"prewarm": True}
         response = _create(client, RESPONSES, {**wire.body, "prompt_cache_options": options})
-        return openai_responses.decode_usage(response.to_dict(mode="json", warnings=False).get("usage") or {})
+        return openai_responses.decode_usage(inside(whole_object(response), "usage"))
 
     def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
         return ("choices", "usage") if wire.form == CHAT else ("output", "usage")
@@ -135,12 +134,17 @@ class OpenAIProvider(Calling):
         return self._speaks_chat_only or other
 
 
-def _create(client: Any, form: str, body: JsonMapping, **options: Any) -> Any:
-    """Make one request. The body goes as `extra_body`, which the SDK sends as it is. Through arguments it
-    would walk field by field, with the types of each: 40 ms of CPU at 80 messages."""
-    if form == CHAT:
-        return client.chat.completions.create(model=body["model"], messages=[], extra_body=body, **options)
-    return client.responses.create(extra_body=body, **options)
+def _create(client: Any, form: str, body: JsonMapping) -> Any:
+    """Make one request; its answer is plain JSON, as sent, or a stream of such events.
+
+    Through typed arguments the SDK walks the body field by field: 40 ms of CPU at 80 messages. Typed events take
+    0.16 ms each.
+    """
+    import openai
+
+    path = "/chat/completions" if form == CHAT else "/responses"
+    streamed = {"stream": True, "stream_cls": openai.Stream[object]} if body.get("stream") else {}
+    return client.post(path, cast_to=object, body=dict(body), **streamed)
 
 
 def translate(error: Exception, vendor: Vendor = VENDOR) -> AgentnbError:

@@ -40,7 +40,9 @@ def summary_block(text: str, gone: Sequence[Block]) -> Block:
     names = sorted({str(item["name"]) for block in gone for item in block.holds if ":" not in str(item["name"])})
     which = f"Steps {steps[0]} to {steps[-1]}" if steps else "What was said before"
     told = [f"({which} stood here. recall(step=N) reads a step whole, recall(words=…) finds it.)"]
-    told += [f"(No longer above: {', '.join(names[:MOST_LINES])}. inspect brings them back.)"] if names else []
+    told += (
+        [unframed(f"(No longer above: {', '.join(names[:MOST_LINES])}. inspect brings them back.)")] if names else []
+    )
     body = "\n".join([framed("condensed", text), *told])
     return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(body), label=SUMMARY_LABEL)
 
@@ -81,7 +83,7 @@ def _said(block: Block) -> str:
         case Text(text):
             return f"{'The model' if block.role is Role.ASSISTANT else 'The person'}: {unframed(text)}"
         case ToolCall(_, name, arguments):
-            return f"called {name} {canonical.dump(dict(arguments)).decode()}"
+            return unframed(f"called {name} {canonical.dump(dict(arguments)).decode()}")
         case ToolResult(_, name, text, is_error):
             return f"{name} {'failed' if is_error else 'gave'}: {text}"
         case _:
