@@ -9,6 +9,7 @@ markdown-it-py]
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -265,6 +266,7 @@ _KEPT = re.compile(
 _BARE = re.compile(r"\w{1,20}://|www\.", re.IGNORECASE)
 _LEAKS = re.compile(rf"<(?s:.*?)(?:{_BARE.pattern})|\n\s*<", re.IGNORECASE)
 """Of a span of code: what makes other readers see html. An address may take the closing tick; `<` may begin a line."""
+_ESCAPABLE = frozenset(string.punctuation)
 _OPENS = {"<": "&lt;", "[": "\\[", "]": "\\]", "$": "\\$", "`": "\\`"}
 
 
@@ -340,7 +342,7 @@ def _kept(text: str, at: int) -> tuple[int, str]:
     formula = _formula_at(text, at, len(text))
     if formula is not None and not re.search(r"`|\]\(", formula[0]):
         return formula.end(), formula[0].replace("<", "\\lt ")
-    if text[at] == "\\" and text[at + 1 : at + 2] not in ("", "\n"):
+    if text[at] == "\\" and text[at + 1 : at + 2] in _ESCAPABLE:  # before a letter it escapes nothing
         return at + 2, text[at : at + 2]
     if text[at] == "[" and (link := _KEPT.match(text, at)):
         return link.end(), link[0]

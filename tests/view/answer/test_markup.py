@@ -182,6 +182,7 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.booleans())
 @example(r"https://a.b\<img src=x>", False)
+@example(r"\www.a.b\<img src=x>", False)
 @example("`<img src=x>https://a.b`", False)
 @settings(deadline=None)
 def test_neither_a_row_nor_a_bare_address_ends_a_span_of_code_unseen(text: str, in_table: bool) -> None:
