@@ -7,6 +7,7 @@ does not: `make test-browser` has it in build/chat, which PYTHONPATH names.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Coroutine
@@ -63,10 +64,11 @@ def test_the_process_that_it_starts_answers_the_packages_own_client(tmp_path: Pa
     async def scene() -> str:
         person = Person()
         env = os.environ | {"AGENTNB_HOME": str(tmp_path), "AGENTNB_MODEL": "sim:claude-sonnet-4-6"}
-        async with acp.spawn_agent_process(person, *named, env=env) as (client, _):
-            await client.initialize(protocol_version=acp.PROTOCOL_VERSION)
-            session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
-            await client.prompt(session_id=session, prompt=[acp.text_block("Explain how tides work.")])
+        with contextlib.suppress(ProcessLookupError):  # the client ends a process that may have ended already
+            async with acp.spawn_agent_process(person, *named, env=env) as (client, _):
+                await client.initialize(protocol_version=acp.PROTOCOL_VERSION)
+                session = (await client.new_session(cwd=str(tmp_path), mcp_servers=[])).session_id
+                await client.prompt(session_id=session, prompt=[acp.text_block("Explain how tides work.")])
         return person.told
 
     assert "Claude Sonnet 4.6" in on_a_loop_of_its_own(scene())

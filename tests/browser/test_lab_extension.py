@@ -98,6 +98,18 @@ def test_a_cell_that_has_changed_since_is_not_replaced(front: Any) -> None:
     assert "changed" in page.ran(4)
 
 
+def test_a_cell_that_is_locked_against_editing_is_not_replaced(front: Any) -> None:
+    locked = {"cell_type": "code", "id": "cell-3", "metadata": {"editable": False}, "execution_count": None}
+    page, path = front("locked", [LOAD, CONNECTED, PROPOSE, locked | {"outputs": [], "source": BEFORE}, ENDS], upto=3)
+    proposal = page.cell(3).locator(".agentnb-proposal")
+    proposal.get_by_text("This cell is locked against editing").wait_for()
+    assert proposal.get_by_role("button", name="Replace").is_disabled()
+    proposal.get_by_role("button", name="Reject").click()
+    proposal.wait_for(state="detached")
+    assert source(page, path, 3) == BEFORE
+    assert "rejected" in page.ran(4)
+
+
 def test_what_was_not_answered_is_asked_again_after_a_reload(front: Any) -> None:
     page, path = front("again", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
     page.cell(3).locator(".agentnb-proposal").wait_for()

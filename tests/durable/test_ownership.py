@@ -39,7 +39,8 @@ def counting(journal: EmbeddedJournal) -> AgentStateMachine:
     return machine
 
 
-def test_a_run_that_is_held_costs_one_statement_a_step() -> None:
+def test_a_run_that_is_held_costs_one_statement_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "_keeper", ownership._Keeper())  # another test's short lease would be renewed here
     journal = EmbeddedJournal()
     machine = counting(journal)
     machine.initialize_run("r", "COUNT", {"n": 0, "text": "x" * 2000})

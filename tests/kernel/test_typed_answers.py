@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import scripted
+from patience import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -123,18 +124,22 @@ def test_a_type_with_blanks_needs_no_quotes(kernel: Any, server: Any, kind: str,
 
 def later(kernel: Any, shown: Any) -> dict[str, Any]:
     """The document of a run in the background, once it has ended."""
-    while shown.displays[-1].get(RUN, {}).get("state") != "COMPLETED":
+
+    def ended() -> bool:
         kernel.ok("import asyncio\nawait asyncio.sleep(0.05)")
+        return any(bundle.get(RUN, {}).get("state") == "COMPLETED" for bundle in shown.displays)
+
+    wait_until(ended, "the run in the background does not end")
     return dict(shown.run)
 
 
 def test_in_the_background_the_view_tells_what_became_of_the_value(kernel: Any, server: Any) -> None:
     server.calls = answer(GOOD)
     kept = later(kernel, kernel.ok('%agent --bg --out rows --as "list[Point]" go'))
-    assert "The value is in `rows`." in kept["notes"]
+    assert kept["notes"] == ["The value is in `rows`."]
     assert kernel.value("rows[0].label") == "a"
     server.calls = answer([{"x": "one"}])
-    refused = later(kernel, kernel.ok('%agent --bg --out rows --as "list[Point]" go'))
+    refused = later(kernel, kernel.ok('%agent -t new --bg --out rows --as "list[Point]" go'))
     (said,) = [note for note in refused["notes"] if "no value that is list[Point]" in note]
     assert "0.x: Input should be a valid integer" in said
     assert kernel.value("rows[0].label") == "a", "as it was"
@@ -148,7 +153,7 @@ def test_a_run_that_waits_has_given_no_wrong_value_and_gives_it_when_it_goes_on_
     waits = kernel.ok('%agent --out rows --as "list[Point]" --tools run_code go')
     assert waits.run["state"] == "WAITING"
     assert kernel.value("rows") == "as it was"
-    digest = waits.run["approvals"]["waiting"][0]["digest"]
+    digest = waits.run["approvals"]["digest"]
     kernel.ok("_agent = None")
     done = kernel.ok(f"%agent_runs approve {waits.run['run_id']} --digest {digest}").run
     assert "The value is in `rows`." in done["notes"]

@@ -46,11 +46,12 @@ def terminal(tmp_path: Path, cells: list[str]) -> Any:
     script = tmp_path / "cells.py"
     script.write_text(f"for cell in {cells!r}:\n    get_ipython().run_cell(cell)\n")
     places = {"AGENTNB_HOME": str(tmp_path / "home"), "IPYTHONDIR": str(tmp_path)}
+    around = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     return pexpect.spawn(
         sys.executable,
         ["-m", "IPython", "--colors=NoColor", str(script)],
         dimensions=(40, COLUMNS),
-        env=os.environ | places | {"TERM": "xterm", "AGENTNB_SIM_SPEED": "0"},
+        env=around | places | {"TERM": "xterm", "AGENTNB_SIM_SPEED": "0"},
         encoding="utf-8",
         timeout=PATIENCE,
     )

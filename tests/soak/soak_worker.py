@@ -159,10 +159,15 @@ class Worker:
     def drive(self, run_id: str, prepare: Callable[[BuiltInAgent], None]) -> None:
         """Carry a run on, with widgets or without."""
         ended: list[AgentRun] = []
+
+        def keep(run: AgentRun) -> AgentRun:
+            ended.append(run)
+            return run
+
         if self.dice.random() < 0.5:
             add(self.place / "log", f"shown {run_id}")
             try:
-                run_task.show_run(self.notebook, prepare=prepare, run_id=run_id, finish=ended.append)
+                run_task.show_run(self.notebook, prepare=prepare, run_id=run_id, finish=keep)
             finally:
                 between_cells()
         else:

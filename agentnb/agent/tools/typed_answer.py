@@ -21,7 +21,7 @@ from agentnb.models.messages import Content, Text, ToolCall
 
 NAME = "answer"
 REPAIRS = 2
-ASKED = "Give the result by a call of `answer`, once."
+ASKED = "Give the result by one call of the tool answer."
 _NODES = (
     *(ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr),
     *(ast.Constant, ast.Load),

@@ -6,6 +6,7 @@ The document's `proposals` hold them; `before` is the replaced cell's text where
 from __future__ import annotations
 
 import difflib
+import re
 
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
@@ -71,9 +72,13 @@ def _lines(item: Doc) -> tuple[list[str], str]:
 
 
 def difference(before: str, after: str) -> list[str]:
-    """Return the lines that differ, each with its sign, and three around them."""
+    """Return the lines that differ, each with its sign, and three around them. Dots stand for lines left out above."""
     found = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3)
-    return ["⋯" if line.startswith("@@") else line for line in list(found)[2:]] or ["(no difference)"]
+    shown = (line for line in list(found)[2:] if not _AT_THE_TOP.match(line))
+    return ["⋯" if line.startswith("@@") else line for line in shown] or ["(no difference)"]
+
+
+_AT_THE_TOP = re.compile(r"@@ -[01][ ,]")
 
 
 def _body_html(item: Doc) -> str:

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import STYLES, code_ansi, code_html
+from agentnb.view.answer.proposed import difference
 from agentnb.view.answer.terminal import answer_text
 from agentnb.view.style import clean
 
@@ -351,3 +352,10 @@ def test_the_last_line_of_a_difference_has_its_colour_too() -> None:
     gone, come = STYLES["Generic.Deleted"], STYLES["Generic.Inserted"]
     shown = f'<span style="{gone}">-two\n</span><span style="{come}">+three</span>'
     assert code_html("-two\n+three", "diff") == shown
+
+
+def test_dots_stand_for_lines_that_a_difference_leaves_out_above() -> None:
+    many = [f"line {number}" for number in range(20)]
+    assert difference("\n".join(many), "\n".join([*many[:-1], "other"]))[0] == "⋯"
+    assert difference("\n".join(many), "\n".join(["other", *many[1:]]))[0] == "-line 0"
+    assert difference("", "one") == ["+one"]

@@ -10,6 +10,7 @@ import { sha256 } from './sha256';
 
 const NAMES = { '+': 'added', '-': 'removed', ' ': '' };
 const CHANGED = 'This cell has changed since the proposal was made for it, so it cannot be replaced.';
+const LOCKED = 'This cell is locked against editing, so it cannot be replaced.';
 
 export class Proposal extends Widget {
   private _accept: HTMLButtonElement;
@@ -68,8 +69,9 @@ export class Proposal extends Widget {
   }
 
   private _settle(): void {
-    this._accept.disabled = !this.fits;
-    const said = this.fits ? '' : CHANGED;
+    const isLocked = this._replaces && this._cell.model.sharedModel.getMetadata('editable') === false;
+    const said = isLocked ? LOCKED : this.fits ? '' : CHANGED;
+    this._accept.disabled = said !== '';
     if (this._note.textContent !== said) {
       this._note.textContent = said;
     }
