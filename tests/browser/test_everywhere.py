@@ -146,14 +146,16 @@ def told(name: str, cells: list[str], lab: Any, open_page: Any) -> tuple[Path, A
     page.run_all()
     for index, asked in AT_A_GLANCE[name].items():
         seen = words_of(page, index)
-        assert {question: said for question, said in asked.items() if said not in seen} == {}, (
-            index,
-            seen,
-            page.save(path)["cells"][index],
-        )
+        unsaid = {question: said for question, said in asked.items() if said not in seen}
+        assert unsaid == {}, (index, seen, [c.get("execution_count") for c in page.save(path)["cells"]], counts(page))
     page.save(path)
     page.close_notebook()
     return path, page.open_next(path.name)
+
+
+def counts(page: Any) -> list[str]:
+    """The prompts as the page shows them."""
+    return list(page.page.locator(".jp-Notebook .jp-Cell .jp-InputPrompt").all_inner_texts())
 
 
 def words_of(page: Any, index: int) -> str:
