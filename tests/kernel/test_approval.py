@@ -436,6 +436,14 @@ def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk)
     assert "log.append(2)" in said, "what ran, and not what the model wrote"
 
 
+def test_while_a_tool_keeps_the_kernel_the_view_says_so(desk: Desk) -> None:
+    busy = "import time\nfrom pathlib import Path\nwhile not Path('go').exists(): time.sleep(0.01)"
+    request = desk.kernel.send(f"%%agent --allow run_code\nRun this, please:\n```\n{busy}\n```")
+    desk.until(lambda: "running run_code" in str(desk.models))
+    (desk.kernel.directory / "go").touch()
+    assert desk.kernel.collect(request).status == "ok"
+
+
 def test_always_holds_for_the_conversation_and_not_for_another(desk: Desk) -> None:
     shown = desk.ok("%agent Run `log.append(1)` please")
     desk.click("Always in this conversation")
