@@ -129,7 +129,7 @@ class NotebookTools:
 
     def delegate(
         self,
-        task: Annotated[str, "Whole in itself: the other agent sees nothing of this conversation."],
+        task: Annotated[str, "Whole in itself: the other agent may see nothing of this conversation."],
         tools: Annotated[
             list[str] | None, "Those of your tools that it may use; default: all that it can have."
         ] = None,
