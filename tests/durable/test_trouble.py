@@ -269,3 +269,11 @@ def test_an_effect_that_is_done_is_not_repeated_when_its_step_is(database):
     machine.resume("r")
     assert machine.run_to_end("r").context == {"reply": "ok"}
     assert sent == [1]
+
+
+@pytest.mark.parametrize("place", ["", "  "])
+def test_no_journal_is_made_where_no_place_is_named(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="none is named"):
+        open_journal(place)
+    assert not list(tmp_path.iterdir())
