@@ -172,7 +172,7 @@ class Asked:
             drive(agent, self._run_id, self._view, loop, end=lambda: self.ended(agent, follows=True))
 
     def ended(self, agent: BuiltInAgent, *, follows: bool = False) -> None:
-        """Show how the run stands when the agent has left it. A call that was cut off asks a person what it has done."""
+        """Show how the run stands when the agent has left it. A person says of a call that was cut off what it did."""
         self._unsure = isinstance(agent.raised, ActionUnsure)
         self.over(noted(self._notebook.session, agent.as_it_stands(self._run_id), agent.raised), follows=follows)
 
