@@ -15,10 +15,10 @@ from agentnb.view.words.run_doc import Doc, dicts, items, part, run_seconds
 STEPS, DEFINITIONS, REMARKS = 12, 24, 20
 """So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.
 
-Of cells, of children and of those steps' tool calls (the newest) as many as of definitions.
+Of cells and of children as many as of definitions, of tool calls (the newest) as many as of steps.
 """
 RESULT = 240
-"""Characters of a tool's result or argument that are kept."""
+"""Characters of a tool's result or argument that are kept, and of what a step did."""
 PICTURES = 20_000
 """Bytes of pictures, as their letters in the html, that are kept altogether."""
 
@@ -52,12 +52,13 @@ def without_pictures(doc: Doc) -> JsonObject:
 
 def _steps(steps: list[Doc]) -> list[JsonObject]:
     kept: list[JsonObject] = []
-    left = DEFINITIONS
+    left = STEPS
     for step in reversed(steps):
         tools = dicts(step, "tools")
         newest = [_call(tool) for tool in tools[max(0, len(tools) - left) :]]
         left -= len(newest)
-        kept.append(dict(step) | ({"tools": newest} if tools else {}))
+        said = {"what": _cut(step["what"])} if "what" in step else {}
+        kept.append(dict(step) | said | ({"tools": newest} if tools else {}))
     return kept[::-1]
 
 
