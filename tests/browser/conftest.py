@@ -125,21 +125,16 @@ def notebook_of(cells: list[Any]) -> dict[str, Any]:
     return {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
-def complete(path: Path) -> bool:
-    """Whether the whole file is written: the server writes in place."""
-    try:
-        json.loads(path.read_text())
-    except json.JSONDecodeError:
-        return False
-    return True
-
-
 # Opens a notebook in the page that is loaded, by the page's own means, as the only one of its window.
 OPEN = """async name => {
     const app = window.jupyterapp;
     if (location.pathname.startsWith("/notebooks/")) history.replaceState(null, "", `/notebooks/${name}`);
     await app.commands.execute("docmanager:open", {path: name, options: {ref: "_noref"}});
 }"""
+# Lab draws the first cells of a notebook, and the others when it has time.
+ALL_DRAWN = """() => document.querySelectorAll(".jp-Notebook .jp-Cell").length ===
+    window.jupyterapp.shell.currentWidget.content.model.cells.length"""
+SAVE = "() => window.jupyterapp.shell.currentWidget.context.save()"
 CLOSE = """async () => {
     await window.jupyterapp.restored;
     for (const open of [...window.jupyterapp.shell.widgets('main')]) open.dispose();
@@ -229,6 +224,7 @@ class Page:
 
     def run_all(self, *, failing: Collection[int] = ()) -> None:
         """Every code cell from top to bottom, each awaited; those in `failing` end with an error."""
+        self.page.wait_for_function(ALL_DRAWN, timeout=PATIENCE)
         for index in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
             cell = self.cell(index)
             cell.scroll_into_view_if_needed(timeout=PATIENCE)
@@ -237,13 +233,11 @@ class Page:
                 self.wait_done(index, fails=index in failing)
 
     def save(self, path: Path) -> dict[str, Any]:
-        """Save with the keyboard and return the notebook once the file is newer than before."""
-        before = path.stat().st_mtime_ns
-        self.page.keyboard.press("Control+s")
-        deadline = time.monotonic() + PATIENCE / 1000
-        while path.stat().st_mtime_ns == before or not complete(path):
-            assert time.monotonic() < deadline, f"{path.name} was not saved"
-            self.page.wait_for_timeout(50)
+        """Save and return the notebook as it is in the file.
+
+        By the page's own means: Lab drops the key while a save before has its checkpoint made.
+        """
+        self.page.evaluate(SAVE)
         saved: dict[str, Any] = json.loads(path.read_text())
         return saved
 

@@ -17,6 +17,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
+SECRET = "sk-ant-" + "api03-abcdEFGH1234567890_-xyz"
+
 
 class Desk:
     """A kernel, and the widgets that it has opened, as a front end keeps them."""
@@ -420,13 +422,18 @@ def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk)
     desk.until(lambda: "Run as edited" in desk.buttons())
     (field,) = [comm for comm, state in desk.models.items() if state.get("_model_name") == "TextareaModel"]
     assert desk.models[field]["value"] == "log.append(1)"
-    desk.send(field, {"method": "update", "state": {"value": "log.append(2)"}, "buffer_paths": []})
+    code = f"log.append(2)\nkey = '{SECRET}'"
+    desk.send(field, {"method": "update", "state": {"value": code}, "buffer_paths": []})
     desk.click("Run as edited")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == [2]
+    assert desk.value("key") == SECRET
     (call,) = [tool for step in run["steps"] for tool in step["tools"]]
     assert "The person changed the call before it ran:\nlog.append(2)" in call["result"]
-    assert "Approved as you changed it by a button" in shown.displays[0]["text/markdown"]
+    assert SECRET not in str(shown.displays)
+    said = shown.displays[0]["text/plain"]
+    assert "Approved as you changed it by a button" in said
+    assert "log.append(2)" in said, "what ran, and not what the model wrote"
 
 
 def test_always_holds_for_the_conversation_and_not_for_another(desk: Desk) -> None:

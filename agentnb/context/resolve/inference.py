@@ -103,11 +103,7 @@ class Worker:
         process.kill()
         if self._current is not None:
             self._current[1].join(1.0)
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        process.wait()
+        _close(process)
 
     def _ask(self, key: _Key) -> _OpenQuestion | None:
         busy = self._current is not None and not self._current[0].done.is_set()
@@ -132,8 +128,11 @@ class Worker:
         try:
             answer.place = _place(self._reply(_question(*key)))
         except (OSError, ValueError):  # it was ended, or died on what it read
-            answer.hopeless = answer.hopeless or self._process is not None
-            self._process = None
+            process, self._process = self._process, None
+            if process is not None:
+                answer.hopeless = True
+                process.kill()
+                _close(process)
         finally:
             give_up.cancel()
             answer.done.set()
@@ -166,6 +165,15 @@ class Worker:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         return self._process
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes of a process that was killed: what it did not read may still lie in one."""
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            if pipe is not None:
+                pipe.close()
+    process.wait()
 
 
 def _question(code: str, expression: str) -> bytes:
