@@ -39,7 +39,8 @@ class PostgresServer:
         self._shared = ""
         if self.given:
             return
-        self.port = _free_port()
+        self._kept = _kept_port()
+        self.port = self._kept.getsockname()[1]
         self.home = Path(tempfile.mkdtemp(prefix="agentnb-postgres-", dir="/tmp"))
         self._as = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to be run by root
         self._make()
@@ -71,6 +72,7 @@ class PostgresServer:
             self._watch.kill()
             self._watch.wait()
             self.stop("immediate")
+            self._kept.close()
             shutil.rmtree(self.home, ignore_errors=True)
 
     @staticmethod
@@ -118,7 +120,12 @@ class PostgresServer:
         self.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+def _kept_port() -> socket.socket:
+    """A port that stays the server's while it is stopped: else a connection of another test takes it, and no restart.
+
+    The socket is bound and never listens. So the server may bind beside it, and the system gives the port to nobody.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    return kept

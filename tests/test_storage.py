@@ -13,6 +13,8 @@ from contextlib import closing
 import pytest
 from patience import PATIENCE
 
+from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
+from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import (
     StorageDamaged,
     StorageError,
@@ -55,6 +57,38 @@ def tamper(storage, statement, parameters=()):
     with closing(sqlite3.connect(storage.database)) as connection:
         assert connection.execute(statement, parameters).rowcount != 0
         connection.commit()
+
+
+def pages_of(database):
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("PRAGMA page_size").fetchone()[0]
+
+
+def test_a_small_step_of_a_new_file_writes_two_pages_of_a_kilobyte(storage):
+    machine = AgentStateMachine(EmbeddedJournal(storage.database))
+    machine.register_state("COUNT", lambda context: ("COUNT", {**context, "n": context["n"] + 1}))
+    machine.initialize_run("r", "COUNT", {"n": 0, "notes": ["x" * 40] * 40})
+    machine.execute_step("r")
+    written = storage.database.with_name("cache.db-wal")
+    before = written.stat().st_size
+    machine.run_to_end("r", max_steps=100)
+    assert (written.stat().st_size - before) / 100 < 2.3 * 1024, "of each changed page the log gets a copy"
+    machine.journal.close()
+
+
+def test_a_file_that_is_there_keeps_its_pages(home, tmp_path):
+    home.mkdir(mode=0o700)
+    with closing(sqlite3.connect(home / "cache.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE there (is_already)")
+        connection.commit()
+    with closing(open_storage(home)) as storage:
+        storage.set("key", b"value")
+        assert storage.get("key") == b"value"
+        EmbeddedJournal(storage.database).close()
+    assert pages_of(home / "cache.db") == 4096
+    EmbeddedJournal(tmp_path / "new.db").close()
+    assert pages_of(tmp_path / "new.db") == 1024
 
 
 def test_values_come_back_and_large_ones_stay_in_the_database(storage, home):

@@ -112,7 +112,8 @@ class Answer:
 class Decision:
     """Holds a person's word as the run keeps it: on which call (without secrets), what, how it came, and when.
 
-    `digest` is that of the call that was shown. A journal older than digests has none, and its words hold no more.
+    The question has the arguments that run: those that the person wrote, where they changed the call. `digest` is that
+    of the call that was shown. A journal older than digests has none, and its words hold no more.
     """
 
     run: str
@@ -254,16 +255,18 @@ class Approvals:
         about = (given.get("step"), given.get("number"), given.get("digest"))
         for question in self._unanswered(run_id):
             if (question.step, question.number, question.digest) == about:
+                edited = given["edited"] if isinstance(given.get("edited"), Mapping) else None
+                kept = scrubbed_value(question.arguments if edited is None else edited, scrub)
                 return Decision(
                     run=run_id,
-                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub), rehearsal=""),
+                    question=replace(question, arguments=kept, rehearsal=""),
                     digest=question.digest,
                     approved=bool(given.get("approved")),
                     rest=bool(given.get("rest")) and not question.asks,
                     reason=str(given.get("reason") or ""),
                     by=str(given.get("by") or ""),
                     at=at,
-                    edited=given["edited"] if isinstance(given.get("edited"), Mapping) else None,
+                    edited=edited,
                 )
         return None
 
@@ -271,7 +274,8 @@ class Approvals:
         """List what waits and what was said, for the run document."""
         waiting = self.waiting(run_id, allow=allow)
         shown = {"digest": shown_digest(waiting)} if waiting else {}
-        decided = [word.to_json() for word in self._of_run(run_id)]
+        said = [(word.to_json(), word.edited is not None) for word in self._of_run(run_id)]
+        decided = [word | ({"edited": True} if edited else {}) for word, edited in said]  # as it runs, it has secrets
         return {"waiting": [question.to_json() for question in waiting], "decided": decided, **shown}
 
 

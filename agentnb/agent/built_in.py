@@ -217,7 +217,7 @@ class BuiltInAgent:
             # The machine hands back the very dict that the step before has given: then it need not be read again.
             given, known = self._latest
             state = known if known is not None and context is given else AgentState.from_json(context)
-            if state is not known and not self._machine.current.replaying:
+            if state is not known:
                 state = self._taken_up(state, run_id)
             state = state.limited(self._limits_of(run_id))
             try:
@@ -244,7 +244,15 @@ class BuiltInAgent:
         return Limits(max_steps=then.max_steps, budget=then.budget, allow=then.allow)
 
     def _taken_up(self, state: AgentState, run_id: str) -> AgentState:
-        """Return the state as it was read from the journal, with what calls had used that no step holds."""
+        """Return the state as it was read from the journal, with what calls had used that no step holds.
+
+        A replay takes up what was lost by the time of its step.
+        """
+        current = self._machine.current
+        if current.replaying:
+            until = (current.step, 0)
+            events = [event for event in self._machine.history(run_id) if (event.step, event.kind != "step") <= until]
+            return state.with_lost(run_id, lost_calls(events))
         unwritten = self._services.unwritten.get(run_id, [])
         while unwritten:
             self._machine.current.note(**{LOST: unwritten[0]})

@@ -255,17 +255,18 @@ def _is_signal(event: Event) -> bool:
 
 
 def _parts(address: str) -> SplitResult:
+    scheme = address.partition("://")[0] if "://" in address else ""
+    todo = "Set AGENTNB_BUS to redis://HOST:6379/0, or rediss://… with TLS."
+    if scheme not in SCHEMES:
+        what = f"no event bus is served by {scheme}://" if scheme else "the event bus has no address of a server"
+        raise SettingsError(what, todo=todo)
     try:
         parts = urlsplit(address)
-        known = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port or 0) >= 0
+        known = bool(parts.hostname) and (parts.port or 0) >= 0
     except ValueError:
         known = False
     if not known:
-        scheme = address.partition("://")[0] if "://" in address else ""
-        raise SettingsError(
-            f"no event bus is served by {scheme}://" if scheme else "the event bus has no address of a server",
-            todo="Set AGENTNB_BUS to redis://HOST:6379/0, or rediss://… with TLS.",
-        )
+        raise SettingsError("the event bus's address names no host, or its port is no number up to 65535", todo=todo)
     return parts
 
 

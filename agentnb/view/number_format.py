@@ -116,3 +116,9 @@ def day_and_time(epoch: object) -> str:
         return datetime.fromtimestamp(known).astimezone().strftime("%Y-%m-%d %H:%M") if known is not None else UNKNOWN
     except (OverflowError, OSError, ValueError):
         return UNKNOWN
+
+
+def until(epoch: object, now: object) -> str:
+    """Return when something ends: `20:33`, or `2026-11-30 20:33` where that is another day than `now`."""
+    day = day_and_time(epoch)
+    return day[11:] if day[:10] == day_and_time(now)[:10] and day != UNKNOWN else day

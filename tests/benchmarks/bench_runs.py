@@ -311,12 +311,10 @@ def database_bytes(home: Path) -> int:
     """Bytes of the pages in use: what the file has after a checkpoint."""
     (path,) = home.glob("*.db")
     connection = sqlite3.connect(path)
-    (pages,), (free,) = (
-        connection.execute("PRAGMA page_count").fetchone(),
-        connection.execute("PRAGMA freelist_count").fetchone(),
-    )
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
     connection.close()
-    return (pages - free) * 4096
+    return int((pages - free) * size)
 
 
 def show_restore() -> None:

@@ -131,6 +131,9 @@ OPEN = """async name => {
     if (location.pathname.startsWith("/notebooks/")) history.replaceState(null, "", `/notebooks/${name}`);
     await app.commands.execute("docmanager:open", {path: name, options: {ref: "_noref"}});
 }"""
+# Lab draws the first cells of a notebook, and the others when it has time.
+ALL_DRAWN = """() => document.querySelectorAll(".jp-Notebook .jp-Cell").length ===
+    window.jupyterapp.shell.currentWidget.content.model.cells.length"""
 SAVE = "() => window.jupyterapp.shell.currentWidget.context.save()"
 CLOSE = """async () => {
     await window.jupyterapp.restored;
@@ -221,6 +224,7 @@ class Page:
 
     def run_all(self, *, failing: Collection[int] = ()) -> None:
         """Every code cell from top to bottom, each awaited; those in `failing` end with an error."""
+        self.page.wait_for_function(ALL_DRAWN, timeout=PATIENCE)
         for index in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
             cell = self.cell(index)
             cell.scroll_into_view_if_needed(timeout=PATIENCE)

@@ -233,9 +233,17 @@ def test_an_option_that_the_client_does_not_take_is_refused_when_it_is_set(optio
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["", "localhost:6379", "http://host", "redis://", "redis://h:port", "redis://h:-1"])
-def test_an_address_that_is_none_is_refused_when_it_is_set(address):
-    with pytest.raises(SettingsError, match="AGENTNB_BUS"):
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("", "no address"),
+        ("localhost:6379", "no address"),
+        ("http://host", "no event bus is served by http://"),
+        *((f"redis://{rest}", "names no host, or its port") for rest in ("", "h:port", "h:-1", "h:99999", "[::1")),
+    ],
+)
+def test_an_address_that_is_none_is_refused_when_it_is_set(address, why):
+    with pytest.raises(SettingsError, match=f"{why}.*AGENTNB_BUS"):
         RedisBus(address)
 
 

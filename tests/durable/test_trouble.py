@@ -99,11 +99,18 @@ def test_a_tampered_frame_is_refused(machine, database, frame):
     assert machine.journal.row("r").summary.step == 3
 
 
-def test_a_tampered_event_is_refused(machine, database):
-    for column in ("data = x'8004'", "data = NULL, frame = x'5a'", "data = NULL, frame = x'5a09000000'"):
-        tamper(database, f"UPDATE agentnb_history SET {column}")
+@pytest.mark.parametrize(
+    "columns",
+    [
+        *("data = x'8004'", "data = NULL, frame = x'5a'", "data = NULL, frame = x'5a09000000'", "at = 'x'"),
+        *("step = '[]'", "kind = x'ff'", "next_state = x'00'"),
+    ],
+)
+def test_a_tampered_event_is_refused(machine, database, columns):
+    tamper(database, f"UPDATE agentnb_history SET {columns}")
+    for read in (machine.history, machine.timeline):
         with pytest.raises(StorageDamaged):
-            machine.history("r")
+            read("r")
 
 
 @pytest.mark.parametrize("prev", ["999", "seq", "seq + 1", "-1"])
@@ -262,3 +269,11 @@ def test_an_effect_that_is_done_is_not_repeated_when_its_step_is(database):
     machine.resume("r")
     assert machine.run_to_end("r").context == {"reply": "ok"}
     assert sent == [1]
+
+
+@pytest.mark.parametrize("place", ["", "  "])
+def test_no_journal_is_made_where_no_place_is_named(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="none is named"):
+        open_journal(place)
+    assert not list(tmp_path.iterdir())

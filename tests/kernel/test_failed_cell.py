@@ -41,8 +41,9 @@ def test_the_help_has_the_examples(kernel: Any) -> None:
 def test_alone_after_an_error_it_explains_that_and_in_a_cell_it_still_guides(kernel: Any) -> None:
     kernel.run(BROKEN)
     shown = kernel.ok("%agent").run
-    assert shown["task"].startswith("Explain the error above, of cell 2 (ZeroDivisionError)")
+    assert shown["task"].startswith("Explain the error of cell 2 (ZeroDivisionError)")
     assert "cell 2" in str(shown["text"])
+    assert not shown["notes"], "the cell is named: no place on a page is looked for"
     assert "Ask about this notebook" in kernel.ok("%%agent\n").displays[0]["text/html"]
 
 
@@ -62,10 +63,8 @@ def test_fix_proposes_the_cell_that_failed_mended_with_the_values_in_the_users_f
     kernel.run(BROKEN)
     kernel.ok("print('something else')")
     shown = kernel.ok("%agent --fix --tools inspect Keep it short.").run
-    assert (
-        shown["task"]
-        == "Fix cell 2, which failed with ZeroDivisionError: propose the whole cell, mended. Keep it short."
-    )
+    assert shown["task"].startswith("Fix cell 2, which failed with ZeroDivisionError: propose the whole cell, mended;")
+    assert shown["task"].endswith("where the fault lies in a file, say which lines to change there. Keep it short.")
     (proposal,) = shown["proposals"]
     assert proposal["replaces"] == 2
     assert proposal["digest"]

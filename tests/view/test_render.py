@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -533,6 +534,15 @@ def test_a_dry_run_says_that_all_is_forecast() -> None:
     assert "≈ $0.0123" in html
     assert "What would be sent" in html
     assert "read 0" not in html
+
+
+@pytest.mark.parametrize(("hours", "shown"), [(1, "warm until 21:33."), (24, "warm until 2026-12-01 20:33.")])
+def test_a_prompt_that_is_warm_until_another_day_says_so(hours: int, shown: str) -> None:
+    asked = datetime.fromisoformat("2026-11-30 20:33").timestamp()
+    document = full()
+    document["steps"][-1]["at"] = asked
+    document["cache"] |= {"warm_until": asked + hours * 3600}
+    assert shown in " ".join(run_text(document, full=True).split())
 
 
 def test_below_the_minimum_the_distance_is_shown() -> None:

@@ -4,6 +4,9 @@ A child is a run of its own in the same journal. Its requests begin with the fro
 for byte. So the prompt cache has them already. The tools in those blocks are the parent's. The child may use some of
 them; a call of any other is refused.
 
+That frame may be too short for the prompt cache. If the parent's last request is not, a child begins with all of it.
+Reading it costs less than sending the frame anew to each child.
+
 Its id names the parent, the step and the call: `r-1/7/2`. After a crash the parent's step comes again under the same
 names. What has ended is found there and not run a second time; what was cut off goes on.
 
@@ -33,17 +36,22 @@ from agentnb.errors import AgentnbError, JournalError, RunInterrupted, RunUnknow
 from agentnb.models.framing import framed, unframed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text
+from agentnb.providers.promptcache import Trust
 
 KEPT_BACK = frozenset({"delegate", "propose_cell", "ask_user", "answer"})
 """Tools that no child has: what they bring belongs to the run that the person sees."""
 AT_ONCE, MOST = 8, 20
 """Children at work side by side, and those of one reply."""
 TOO_MANY = Outcome(text=f"Not begun: one reply may have {MOST} children.", is_error=True)
+MOST_READ = 3
+"""Children begin with their parent's request up to so many times the least that is cached. If it is longer, a child of
+a dozen calls pays more for reading it than it saves."""
 LOOK = 0.1  # seconds between two looks at whether the person has stopped the run
 NOTE = (
     "You do one part of a larger task, for another agent who reads nothing but your last reply. Give the result there, "
     "whole and short. Nobody is here to answer questions. Of the tools you have these alone: {tools}."
 )
+ABOVE = " What stands above is that agent's conversation, for you to read. Its task is not yours."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +140,7 @@ class Batch:
         """Done once a child streams; it has no result of its own."""
         self._board = {part.run_id: Standing(run_id=part.run_id, task=title_of(part.task)) for part in parts}
         self._told: JsonObject = {}
+        self._above = self._read_too()
         self._agents: queue.SimpleQueue[ChildAgent] = queue.SimpleQueue()
 
     def run(self) -> dict[int, ChildEnd]:
@@ -234,7 +243,6 @@ class Batch:
         """Return the child's state at its beginning: its parent's segment, its own task, and a share of the
         money."""
         parent, left = self._state, self._state.budget.left
-        told = framed("note", NOTE.format(tools=", ".join(part.tools) or "none"))
         options = replace(
             parent.options,
             tools=part.tools,
@@ -243,6 +251,8 @@ class Batch:
             budget=None if left is None else left / (len(self._parts) + 1),
             context="none" if parent.options.context == "none" else "marks",
         )
+        above = self._above
+        told = framed("note", NOTE.format(tools=", ".join(part.tools) or "none") + (ABOVE if above else ""))
         return AgentState(
             task=unframed(part.task),
             thread=part.run_id,
@@ -254,8 +264,21 @@ class Batch:
             simulated=parent.simulated,
             token_factor=parent.token_factor,
             kind=parent.kind,
-            inherited=(Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(told), label="note"),),
+            inherited=(*above, Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(told), label="note")),
+            previous_end=parent.previous_end if above else 0,
+            replies=parent.replies if above else 0,
         )
+
+    def _read_too(self) -> tuple[Block, ...]:
+        """Return what the parent's last request held behind its frame, where children do best to begin with it."""
+        parent, services = self._state, self._services
+        model, layers = services.model(parent.address), parent.last["layers"] if parent.last else []
+        least, tokens = model.cache.minimum, [int(str(layer["tokens"])) for layer in layers]
+        hits = Trust(found=services.samples.hits(parent.address)).expects(0.0, 0.0)
+        if not (hits and sum(tokens[:2]) < least <= sum(tokens) <= MOST_READ * least):
+            return ()
+        frame = services.threads.segment(parent.segment.root)
+        return (*services.threads.before(parent), *parent.blocks)[len(frame) : parent.previous_end]
 
     def _tags(self, part: DelegatedPart) -> Mapping[str, str]:
         model = self._state.address

@@ -107,7 +107,10 @@ class ProjectFiles:
             raise Unable("Give a text to look for.")
         hits = [hit for name in self._matching(files) for hit in self._hits(name, text)][: MAX_FOUND + 1]
         more = ["… and more; look for something rarer."] if len(hits) > MAX_FOUND else []
-        return "\n".join([*hits[:MAX_FOUND], *more]) or f"No line has {text!r}."
+        sized = () if hits else self._matching(files)
+        large = [name for name in sized if (self._root / name).stat().st_size > MAX_SIZE]
+        left = f" Not searched, for their size: {', '.join(large[:MAX_FOUND])}." if large else ""
+        return "\n".join([*hits[:MAX_FOUND], *more]) or f"No line has {text!r}.{left}"
 
     def edit_file(self, path: str, version: str, old: str, new: str) -> str:
         """Change a file of the project: put `new` in the place of `old`, which must stand in it exactly once.

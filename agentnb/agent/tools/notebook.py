@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,6 +20,8 @@ MAX_CELL = 20_000
 MAX_SENTENCE = 1_000
 """Characters of what a person reads beside it, or is asked."""
 MAX_CHOICE = 100
+JOINERS = "\u200c\u200d"
+"""They join letters and faces, so texts hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ class NotebookTools:
         or rejects it. It does not run. Prefer it to code in the answer; propose several cells by several calls."""
         before = self.cell_text(replaces) if replaces else None
         made = Proposal(
-            source=source.strip("\n"),
+            source=source.replace("\r\n", "\n").strip("\n"),
             why=why.strip(),
             replaces=replaces,
             digest="" if before is None else text_digest(before),
@@ -84,11 +87,13 @@ class NotebookTools:
             return "The cell is empty."
         if len(why) > MAX_SENTENCE:
             return f"`why` has {len(why):,} characters; say it in one sentence."
+        source = source.replace("\r\n", "\n")
         if len(source) > MAX_CELL:
             return f"The cell has {len(source):,} characters; at most {MAX_CELL:,} are shown. Propose several cells."
         if replaces and self.cell_text(replaces) is None:
             return f"No cell has run as number {replaces}. Leave `replaces` out for a new cell."
-        return ""
+        unseen = next((character for character in source if _is_unseen(character)), "")
+        return f"The cell holds U+{ord(unseen):04X}, which nobody sees. Write it as an escape." if unseen else ""
 
     def ask_user(
         self,
@@ -124,7 +129,7 @@ class NotebookTools:
 
     def delegate(
         self,
-        task: Annotated[str, "Whole in itself: the other agent sees nothing of this conversation."],
+        task: Annotated[str, "Whole in itself: the other agent may see nothing of this conversation."],
         tools: Annotated[
             list[str] | None, "Those of your tools that it may use; default: all that it can have."
         ] = None,
@@ -136,3 +141,8 @@ class NotebookTools:
     def delegate_trouble(self, task: str, tools: list[str] | None = None) -> str:
         """Say why a part cannot be delegated; an empty text where it can."""
         return "" if task.strip() else "The task is empty."
+
+
+def _is_unseen(character: str) -> bool:
+    """Tell whether a character of code shows nothing, or turns the letters around it."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in "\n\t" + JOINERS

@@ -105,6 +105,8 @@ def _directory(address: str) -> Path:
             "a journal's database is named by an address, not by settings",
             todo="Write postgresql://user@host/database; the password may stand in PGPASSWORD or ~/.pgpass.",
         )
+    if not address.strip():
+        raise InputError("a journal needs a place, and none is named", todo='Name ":memory:" or a directory.')
     try:
         home = Path(address).expanduser().resolve()
         is_file = home.exists() and not home.is_dir()

@@ -116,13 +116,13 @@ def _warm_notes(shorter: int) -> list[str]:
 
 
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
-    until = number_format.time_of_day(entry.until)
+    until = number_format.until(entry.until, now)
     return (Stacked(name_of(entry), ("longest prefix",)), Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
 def _held_row(session: Session, held: HeldObject, now: float) -> tuple[object, ...]:
     what = f"cache object of {session.objects.used_by(held)}"
-    until = number_format.time_of_day(held.until)
+    until = number_format.until(held.until, now)
     return (Stacked(name_of(held), (what,)), Figure(f"{held.tokens:,}"), span(held.until - now), until)
 
 
@@ -170,20 +170,21 @@ def _other_model(session: Session, address: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """Holds a layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many
-    seconds a cache object holds it (None: none does)."""
+    """Holds a layer's tokens, and until when it is warm (a time of day; None: it is not). Also for how many seconds a
+    cache object holds it (None: none does)."""
 
     tokens: int
-    until: float | None
+    until: str | None
     lives: float | None = None
 
 
-def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
+def _warm_until(session: Session, call: Call, end: int, now: float) -> str | None:
     """Tell when the longest-lived prefix expires that reaches at least to block `end`."""
     known = session.ledger.remembered_of(call.scope, call.model.name)
     until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
     until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
-    return max((at for at in until if at > now), default=None)
+    last = max(until, default=now)
+    return number_format.until(last, now) if last > now else None
 
 
 def _show_policy(
@@ -220,7 +221,7 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
     return (
         Stacked(layer_word(choice.layer), (asked if lives is None else f"cache object, {span(lives)} left",)),
         Figure(f"≈ {layer.tokens:,}") if layer else "-",
-        number_format.time_of_day(until) if until else "not warm",
+        until or "not warm",
         f"up to {span(bridged)}" if bridged else "-",
     )
 
@@ -374,6 +375,8 @@ def _explain(session: Session, rest: str) -> None:
 def _no_call(run: AgentRun) -> str:
     """Tell why there is no call to show. None was made, or it ended before the provider told what it read."""
     if not run.receipt["usage"]["calls"]:
+        if run.receipt["stopped"]:
+            return "It was stopped before a reply began. Whether that call costs something, its provider alone knows."
         return "The run made no call."
     used = run.receipt["usage"]
     total = sum(used[name] for name in ("input", "cache_read", "cache_write_5m", "cache_write_1h"))

@@ -32,5 +32,6 @@ def task_about(failed: FailedCell | None, words: str, *, fix: bool) -> str:
         )
     kind = type(failed.error).__name__
     if fix:
-        return f"Fix cell {failed.number}, which failed with {kind}: propose the whole cell, mended. {words}".rstrip()
-    return f"Explain the error above, of cell {failed.number} ({kind}): what went wrong, and what mends it?"
+        wanted = "propose the whole cell, mended; where the fault lies in a file, say which lines to change there"
+        return f"Fix cell {failed.number}, which failed with {kind}: {wanted}. {words}".rstrip()
+    return f"Explain the error of cell {failed.number} ({kind}): what went wrong, and what mends it?"

@@ -124,15 +124,23 @@ def cache_lines(doc: Doc) -> list[str]:
         return [f"Prompt cache, as recorded: read {count(cache.get('read'))}, wrote {count(cache.get('written'))}."]
     reason = clean(cache.get("reason") or "")
     if reason.startswith("written: first call") and number(cache.get("written")):
-        return [_first_call(cache)]
-    lines = [_cache_reason(reason), "" if is_forecast(doc) else _cache_figures(cache, told=reason.startswith("hit"))]
+        return [_first_call(cache, _at(doc))]
+    lines = [
+        _cache_reason(reason),
+        "" if is_forecast(doc) else _cache_figures(cache, _at(doc), told=reason.startswith("hit")),
+    ]
     return [line for line in lines if line]
 
 
-def _first_call(cache: Doc) -> str:
+def _at(doc: Doc) -> object:
+    """Return when the last call was made, in seconds since the epoch."""
+    return next((step.get("at") for step in reversed(dicts(doc, "steps"))), None)
+
+
+def _first_call(cache: Doc, at: object) -> str:
     until = number(cache.get("warm_until"))
     then = (
-        f" Until {number_format.time_of_day(until)[:5]} the next question reads them at a fraction of the price."
+        f" Until {number_format.until(until, at)} the next question reads them at a fraction of the price."
         if until
         else ""
     )
@@ -159,14 +167,14 @@ def in_sentences(reason: str) -> str:
     return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts)
 
 
-def _cache_figures(cache: Doc, *, told: bool) -> str:
+def _cache_figures(cache: Doc, at: object, *, told: bool) -> str:
     """Return the figures. `told`: the reason before it has said what was read."""
     pieces = []
     for name, word in (("expected", "expected ≈"), ("read", "" if told else "read"), ("written", "wrote")):
         if word and number(cache.get(name)) is not None:
             pieces.append(f"{word} {count(cache[name])}")
     if number(cache.get("warm_until")) is not None:
-        pieces.append(f"warm until {number_format.time_of_day(cache['warm_until'])}")
+        pieces.append(f"warm until {number_format.until(cache['warm_until'], at)}")
     line = ", ".join(pieces)
     return f"{line[:1].upper()}{line[1:]}." if line else ""
 

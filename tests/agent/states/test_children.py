@@ -31,6 +31,13 @@ def delegated(book: Any, *tasks: str, **changes: Any) -> AgentRun:
     return run
 
 
+def unmarked(body: Any) -> Any:
+    """The request without its breakpoints."""
+    if isinstance(body, dict):
+        return {name: unmarked(value) for name, value in body.items() if name != "cache_control"}
+    return [unmarked(value) for value in body] if isinstance(body, list) else body
+
+
 def children_of(book: Any, run: AgentRun) -> list[AgentRun]:
     return [book.session.find_run(child["run_id"]) for child in run.receipt["children"]]
 
@@ -57,6 +64,38 @@ def test_twenty_children_read_their_parents_prefix_from_the_cache(book: Any) -> 
         assert is_prefix(frame, blocks_of(body)), "the same tools and the same text, byte for byte"
     assert run.usage.calls == 2 + 20
     assert run.cost == pytest.approx(sum(child.cost for child in children) + sum(s.cost or 0 for s in run.steps))
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-4-6", "gemini-3.1-pro-preview"])
+def test_where_the_frame_is_too_short_to_be_cached_children_begin_with_what_their_parent_sent(
+    book: Any, model: str
+) -> None:
+    run = delegated(book, *(f"Explain tide number {n}" for n in range(4)), model=f"sim:{model}")
+    short = children_of(book, run)
+    assert sum(layer.tokens for layer in run.layers) < 4096
+    assert [child.usage["cache_read"] for child in short] == [0] * 4, "nothing is long enough: it costs what it costs"
+    assert "What stands above" not in str(book.bodies)
+
+    asked = len(book.bodies)
+    run = book.ask("Delegate “Explain tide 1”, “Explain tide 2”.\n\n" + "the tide rose and fell " * 400, tools=TOOLS,
+                   model=f"sim:{model}", thread="other")  # fmt: skip
+    children = children_of(book, run)
+    parent, *bodies = (unmarked(body) for body in book.bodies[asked : asked + 3])
+    said, parts = ("contents", "parts") if model.startswith("gemini") else ("messages", "content")
+    for child, body in zip(children, bodies, strict=True):
+        (asked_first,), (told, *_) = parent[said], body[said]
+        assert told[parts][: len(asked_first[parts])] == asked_first[parts], "all of the parent's request"
+        assert "What stands above is that agent's conversation" in str(body)
+        assert child.usage["cache_read"] >= 4000
+    assert max(child.cost for child in children) < 0.4 * min(child.cost for child in short)
+
+
+def test_a_parents_request_that_is_long_is_not_read_by_its_children(book: Any) -> None:
+    book.ask("Delegate “Explain tide 1”.\n\n" + "the tide rose and fell " * 4000, tools=TOOLS,
+             model="sim:claude-haiku-4-5")  # fmt: skip
+    assert "What stands above" not in str(book.bodies)
+    assert len(blocks_of(book.bodies[1])) < len(blocks_of(book.bodies[0])) + 3
+    assert "tide rose" not in str(book.bodies[1])
 
 
 def test_a_child_gives_its_answer_and_its_cost_and_is_found_by_its_id(book: Any) -> None:

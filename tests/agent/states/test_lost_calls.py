@@ -50,6 +50,9 @@ def test_what_broken_replies_had_used_is_in_the_sums(book: Any, model: str) -> N
     assert run.cost == pytest.approx(twice.cost + last.cost)
     assert run.receipt["budget"]["spent"] == pytest.approx(run.cost)
     assert book.session.find_run(run.run_id).cost == pytest.approx(run.cost)
+    machine = book.session.agent().machine
+    steps = range(1, machine.get(run.run_id).step + 1)
+    assert [step for step in steps if not machine.replay(run.run_id, step).same] == [], "a replay counts them too"
 
 
 def test_a_resumed_run_may_spend_only_what_is_left(book: Any) -> None:

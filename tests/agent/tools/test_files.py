@@ -131,6 +131,9 @@ def test_a_search_finds_lines_of_visible_files_alone(root: Path) -> None:
     (root / "many.txt").write_text("same\n" * 500)
     assert "and more" in tools("search_code", text="same").text
     assert tools("search_code", text="  ").is_error
+    with (root / "big.csv").open("w") as large:
+        large.truncate(3_000_000)
+    assert tools("search_code", text="nowhere").text == "No line has 'nowhere'. Not searched, for their size: big.csv."
 
 
 def test_a_long_file_is_read_in_parts(root: Path) -> None:

@@ -66,7 +66,7 @@ def test_several_proposals_are_kept_in_order_exactly_as_written_and_nothing_runs
     asking.session.namespace["ran"] = []
     run = asking.ask(
         ("a", "propose_cell", {"source": source, "why": "To begin."}),
-        ("b", "propose_cell", {"source": "\ntotal = 2\n", "why": "To mend.", "replaces": 3}),
+        ("b", "propose_cell", {"source": "\r\ntotal = 2\r\n", "why": "To mend.", "replaces": 3}),
     )
     assert run.state == "COMPLETED"
     first, second = run.receipt["proposals"]
@@ -87,6 +87,8 @@ def test_several_proposals_are_kept_in_order_exactly_as_written_and_nothing_runs
         ({"source": "x", "why": "x", "replaces": -1}, "No cell has run as number -1"),
         ({"source": "x", "why": "x", "replaces": "3"}, "valid integer"),
         ({"source": "x" * 20_001, "why": "x"}, "at most"),
+        ({"source": "if admin:\u202e # \u2066check", "why": "x"}, "holds U+202E, which nobody sees"),
+        ({"source": "print(1)\x00", "why": "x"}, "holds U+0000"),
         ({"source": "x", "why": "x" * 1_001}, "say it in one sentence"),
         ({"source": "x"}, "missing: why"),
     ],

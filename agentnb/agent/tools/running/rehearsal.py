@@ -97,7 +97,11 @@ class Rehearsal:
         verb = "It fails:" if outcome.is_error and not stopped else "It prints:" if shown else "It prints nothing."
         tried = f"It was stopped where it would {', '.join(enclosure.attempts)}." if enclosure.attempts else ""
         inside = f"Changes inside {listed(did.unseen)} are not looked at." if did.unseen else ""
-        return "\n".join(filter(None, [verb, shown, did.sentence, inside, tried, _setting(enclosure.system)]))
+        spare = (
+            f"The copy may take {self.memory >> 20:,} MB more than it began with; the kernel may take what there is."
+        )
+        room = spare if outcome.is_error and "MemoryError" in text else ""
+        return "\n".join(filter(None, [verb, shown, did.sentence, inside, tried, room, _setting(enclosure.system)]))
 
     def _outcome(self, code: str) -> Outcome:
         try:

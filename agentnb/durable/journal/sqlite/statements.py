@@ -149,11 +149,19 @@ def _mapping(text: str | bytes) -> JsonObject:
     return value
 
 
+_EVENT_KINDS = (int, str, int, str, str | None, str | None, int | float)
+
+
 def events_of(found: Iterable[tuple[Any, ...]]) -> list[Event]:
-    return [
-        Event(
-            seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
-            data=_mapping(data) if (data := data_of(frame, stored)) else {},
-        )
-        for seq, run_id, step, kind, state, next_state, at, stored, frame in found
-    ]  # fmt: skip
+    """Return the rows' events. Raises ValueError or TypeError on one that agentnb did not write."""
+    return [_event_of(row) for row in found]
+
+
+def _event_of(row: tuple[Any, ...]) -> Event:
+    seq, run_id, step, kind, state, next_state, at, stored, frame = row
+    if not all(isinstance(value, known) for value, known in zip(row[:7], _EVENT_KINDS, strict=True)):
+        raise TypeError("an event's row holds values of other types")
+    return Event(
+        seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
+        data=_mapping(data) if (data := data_of(frame, stored)) else {},
+    )  # fmt: skip
