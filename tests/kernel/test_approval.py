@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import scripted
 import shown as views
-from patience import PATIENCE
+from patience import PATIENCE, wait_until
 
 RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -409,10 +409,11 @@ def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
 
 @pytest.mark.parametrize(("word", "held"), [("Run it again", [1, 1]), ("Go on without it", [1])])
 def test_a_run_that_was_stopped_in_a_tool_asks_what_the_tool_has_done(desk: Desk, word: str, held: list[int]) -> None:
-    busy = "from pathlib import Path\nlog.append(1)\nwhile not Path('go').exists(): pass"
+    busy = "from pathlib import Path\nlog.append(1)\nPath('begun').touch()\nwhile not Path('go').exists(): pass"
     kernel = desk.kernel
     request = kernel.send(f"%%agent --allow run_code\nRun this, please:\n```\n{busy}\n```")
     shown = kernel.collect(request, until=lambda shown: "running run_code" in str(shown.messages[-3:]))
+    wait_until((kernel.directory / "begun").exists, "the tool does not begin")
     kernel.manager.interrupt_kernel()
     kernel.collect(request, into=shown)
     (desk.kernel.directory / "go").touch()
