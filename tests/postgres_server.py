@@ -39,7 +39,7 @@ class PostgresServer:
         self._shared = ""
         if self.given:
             return
-        self._kept = _kept_port()
+        self._kept = kept_port()
         self.port = self._kept.getsockname()[1]
         self.home = Path(tempfile.mkdtemp(prefix="agentnb-postgres-", dir="/tmp"))
         self._as = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to be run by root
@@ -120,7 +120,7 @@ class PostgresServer:
         self.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def _kept_port() -> socket.socket:
+def kept_port() -> socket.socket:
     """A port that stays the server's while it is stopped: else a connection of another test takes it, and no restart.
 
     The socket is bound and never listens. So the server may bind beside it, and the system gives the port to nobody.

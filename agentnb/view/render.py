@@ -64,7 +64,7 @@ def whole(doc: Doc, *, width: int = WIDTH) -> JsonObject:
 
 def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool, width: int) -> JsonObject:
     error = run_doc.part(doc, "error")
-    said = (error.get("message"), error.get("todo"), *(doc.get("notes") or ()))
+    said = (error.get("message"), error.get("todo"), *run_doc.items(doc, "notes"))
     tells = any(RESUME in clean(text or "") for text in said)
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows

