@@ -77,7 +77,7 @@ def test_runs_in_parallel_share_flushes(layer, tmp_path):
         flushes = sum(trace.flushes.values()) - before
         assert all(machine.get(f"r{index}").context["n"] == steps for index in range(runs))
         machine.close()
-    assert flushes <= 0.1 * steps * runs
+    assert flushes <= 0.25 * steps * runs, "0.05 where the machine does nothing else: `make bench-runs`"
 
 
 def lost_steps(layer, tmp_path, synchronous, cuts):
