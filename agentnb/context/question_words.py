@@ -139,7 +139,8 @@ def match_words(question: CellQuestion, runs: Sequence[CellRun]) -> dict[str, Wo
         best: dict[str, tuple[float, bool, str]] = {}
         for form, part in forms.items():
             having = [run.identity for run in runs if form in part(run)]
-            rare, shown = len(having) <= max(2, len(runs) * RARE), (1 if form == said else MEANT)
+            rare = len(having) <= max(2, len(runs) * RARE)
+            shown = 1 if form == said and not (form.isdigit() and len(form) == 1) else MEANT
             for key in having:
                 weight = shown * math.log((len(runs) + 1) / len(having)) / length[key]
                 best[key] = max(best.get(key, (0.0, False, "")), (weight, rare, form))
@@ -151,7 +152,8 @@ def match_words(question: CellQuestion, runs: Sequence[CellRun]) -> dict[str, Wo
 
 
 MEANT = 0.5
-"""Weight of what code calls a thing, beside the word that was said. Of several in one cell, the best counts."""
+"""Weight of what code calls a thing, and of a single digit, beside the word that was said. Of several in one cell, the
+best counts."""
 
 
 def by_words(matched: Mapping[str, WordMatch], runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:

@@ -16,7 +16,7 @@ from IPython.display import display
 from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import WAITING, AgentRun
-from agentnb.errors import AgentnbError
+from agentnb.errors import ActionUnsure, AgentnbError
 from agentnb.notebook.kernel import Notebook, Take, Waiting
 from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.live.buttons import Buttons
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
 
 RESUME, ASK_AGAIN = "Resume", "Ask again"
+UNSURE = {"Run it again": "repeat", "Go on without it": "skip"}
+"""A person's word on a call that was cut off, after a look at its effect."""
 SETTLING = 0.7
 """Seconds before the buttons of a question that follows another can be pressed. The second half of a double click must
 not approve what nobody has read."""
@@ -67,7 +69,7 @@ class Asked:
         self._buttons = Buttons(display, self._answered, run_id, later=self._loop.later if self._loop else None)
         self._again = again
         self._cell = notebook.whole_cell_id
-        self._asks = False
+        self._asks = self._unsure = False
 
     def place(self) -> None:
         """Make room for the buttons of questions to come: an output can be made only while the cell runs."""
@@ -87,7 +89,9 @@ class Asked:
         if self._earlier is not None:
             self._earlier.settle(run.receipt)
         waits = run.state == WAITING and run.receipt["approvals"]["waiting"]
-        if self._view.has_widgets and (waits or run.receipt["stopped"] is not None):
+        offered = list(UNSURE) if self._unsure else [RESUME, *([ASK_AGAIN] if self._again else [])]
+        stands = self._unsure or run.receipt["stopped"] is not None
+        if self._view.has_widgets and (waits or stands):
             self._asks = True
             self._notebook.asked[self._run_id] = self  # which takes the buttons away once another answers, or it ends
         if waits and self._view.has_widgets:
@@ -95,8 +99,8 @@ class Asked:
             self._buttons.ask(run.receipt, enabled=not follows)
             if follows and self._loop is not None:
                 self._loop.after(SETTLING, self._buttons.enable)
-        elif run.receipt["stopped"] is not None and self._view.has_widgets:
-            self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
+        elif stands and self._view.has_widgets:
+            self._buttons.offer(offered, "")
         elif self._asks:
             self.close("")  # the view above tells what came of it
 
@@ -127,25 +131,25 @@ class Asked:
         assert self._loop is not None  # there are buttons
         try:
             if isinstance(said, str):
-                self._take_up(self._loop, again=said == ASK_AGAIN)
+                self._take_up(self._loop, said)
             else:
                 self._go_on(self._loop, said)
         except AgentnbError as error:
             self._buttons.tell(str(error))
 
-    def _take_up(self, loop: Loop, *, again: bool) -> None:
+    def _take_up(self, loop: Loop, said: str) -> None:
         """Go on with the run where it was stopped, or ask anew, in the same output."""
         session = self._notebook.session
         agent = session.agent(on_main=loop.run_here, alone=True)
-        if again and self._again is not None:
+        if said == ASK_AGAIN and self._again is not None:
             self._run_id = session.new_run_id()
             self._again(agent, self._run_id)
         else:
-            agent.resume(self._run_id, Limits())
+            agent.resume(self._run_id, Limits(), {"unsure": UNSURE.get(said)})
         self._buttons.close("")
         self._view.reopen(agent.machine.get(self._run_id))
         self._view.paint()
-        drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
+        drive(agent, self._run_id, self._view, loop, end=lambda: self.ended(agent, follows=True))
 
     def _go_on(self, loop: Loop, answers: list[Answer]) -> None:
         agent = self._notebook.session.agent(on_main=loop.run_here, alone=True)
@@ -165,10 +169,12 @@ class Asked:
             self._buttons.close("")
             self._view.reopen(agent.machine.get(self._run_id))
             self._view.paint()
-            drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
+            drive(agent, self._run_id, self._view, loop, end=lambda: self.ended(agent, follows=True))
 
-    def _ended(self, agent: BuiltInAgent) -> None:
-        self.over(noted(self._notebook.session, agent.as_it_stands(self._run_id)), follows=True)
+    def ended(self, agent: BuiltInAgent, *, follows: bool = False) -> None:
+        """Show how the run stands when the agent has left it. A person says of a call that was cut off what it did."""
+        self._unsure = isinstance(agent.raised, ActionUnsure)
+        self.over(noted(self._notebook.session, agent.as_it_stands(self._run_id), agent.raised), follows=follows)
 
 
 def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agentnb.agent.run_document import AgentRun, with_note
 from agentnb.agent.tools.tool import Outcome
-from agentnb.errors import AgentnbError, InputError
+from agentnb.errors import ActionUnsure, AgentnbError, InputError
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
@@ -90,8 +90,9 @@ def drive(agent: BuiltInAgent, run_id: str, view: View, loop: Loop, *, end: Call
     threading.Thread(target=work, name=f"agentnb-{run_id}", daemon=True).start()
 
 
-def noted(session: Session, run: AgentRun) -> AgentRun:
-    """Return the run, with a note where the bus could not tell others of it."""
+def noted(session: Session, run: AgentRun, raised: Exception | None = None) -> AgentRun:
+    """Return the run with notes: that the bus could not tell others, and that a call was cut off."""
+    run = with_note(run, str(raised)) if isinstance(raised, ActionUnsure) else run
     if session.bus is None:
         return run
     session.bus.flush(LAST_WORDS)

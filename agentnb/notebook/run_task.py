@@ -301,4 +301,4 @@ def begin_run(
     asked = Asked(notebook, run_id, view=view, finish=finish, again=again)
     if agent.may_ask(run_id):
         asked.place()
-    drive(agent, run_id, view, loop, end=lambda: asked.over(noted(session, agent.as_it_stands(run_id))))
+    drive(agent, run_id, view, loop, end=lambda: asked.ended(agent))

@@ -64,7 +64,8 @@ def whole(doc: Doc, *, width: int = WIDTH) -> JsonObject:
 
 def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool, width: int) -> JsonObject:
     error = run_doc.part(doc, "error")
-    tells = any(RESUME in clean(error.get(name) or "") for name in ("message", "todo"))
+    said = (error.get("message"), error.get("todo"), *(doc.get("notes") or ()))
+    tells = any(RESUME in clean(text or "") for text in said)
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows
     return {

@@ -15,10 +15,10 @@ from agentnb.view.words.run_doc import Doc, dicts, items, part, run_seconds
 STEPS, DEFINITIONS, REMARKS = 12, 24, 20
 """So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.
 
-Of cells and of children as many as of definitions.
+Of cells and of children as many as of definitions, of tool calls (the newest) as many as of steps.
 """
 RESULT = 240
-"""Characters of a tool's result or argument that are kept."""
+"""Characters of a tool's result or argument that are kept, and of what a step did."""
 PICTURES = 20_000
 """Bytes of pictures, as their letters in the html, that are kept altogether."""
 
@@ -27,7 +27,7 @@ def saved(doc: Doc) -> JsonObject:
     """Return the document as a notebook keeps it. What the model answered is never cut."""
     kept = dict(doc)
     if (steps := dicts(doc, "steps")) or items(doc, "steps"):
-        kept["steps"] = [_step(step) for step in steps[-STEPS:]]
+        kept["steps"] = _steps(steps[-STEPS:])
         kept["steps_before"] = len(steps) - len(kept["steps"]) + int(number(doc.get("steps_before")) or 0)
         kept["steps_cut"] = kept["steps"] != steps or bool(doc.get("steps_cut"))
         kept["clock"] = dict(part(doc, "clock")) | {"seconds": run_seconds(doc)}
@@ -50,12 +50,20 @@ def without_pictures(doc: Doc) -> JsonObject:
     return dict(doc) | ({"images": images} if images else {})
 
 
-def _step(step: Doc) -> JsonObject:
-    tools = [
-        dict(tool) | {name: _cut(tool[name]) for name in ("result", "arguments") if name in tool}
-        for tool in dicts(step, "tools")
-    ]
-    return dict(step) | ({"tools": tools} if tools else {})
+def _steps(steps: list[Doc]) -> list[JsonObject]:
+    kept: list[JsonObject] = []
+    left = STEPS
+    for step in reversed(steps):
+        tools = dicts(step, "tools")
+        newest = [_call(tool) for tool in tools[max(0, len(tools) - left) :]]
+        left -= len(newest)
+        said = {"what": _cut(step["what"])} if "what" in step else {}
+        kept.append(dict(step) | said | ({"tools": newest} if tools else {}))
+    return kept[::-1]
+
+
+def _call(tool: Doc) -> JsonObject:
+    return dict(tool) | {name: _cut(tool[name]) for name in ("result", "arguments") if name in tool}
 
 
 def _cut(value: object) -> Any:

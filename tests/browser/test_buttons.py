@@ -62,6 +62,21 @@ def test_enter_runs_where_the_focus_is_and_letters_are_no_shortcuts(asked: Any) 
     assert "[1]" in page.ran(2)
 
 
+def test_code_is_edited_and_run_by_the_keyboard_alone(asked: Any) -> None:
+    page, _, output = asked("edit", "log")
+    output.get_by_role("button", name="Edit first").focus()
+    page.page.keyboard.press("Enter")
+    output.locator("textarea:focus").wait_for()
+    page.page.keyboard.press("Control+a")
+    page.page.keyboard.type("log.append(7)")
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate(FOCUSED) == "Run as edited"
+    page.page.keyboard.press("Enter")
+    output.get_by_text("✓", exact=True).wait_for()
+    assert "run_code(code='log.append(7)')" in output.inner_text()
+    assert "[7]" in page.ran(2)
+
+
 def test_who_types_elsewhere_approves_nothing(asked: Any) -> None:
     page, _, output = asked("elsewhere", "log")
     assert page.page.evaluate("() => document.activeElement.closest('.agentnb-answer')") is None, "no focus is taken"

@@ -348,6 +348,52 @@ def test_the_cell_that_was_written_anew_after_one_that_failed_comes_along() -> N
     assert reasons(chosen(log_of(*cells), "What was the error?"))[10] == "is much like cell 9, which failed"
 
 
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("two cells up", [11]),
+        ("explain what the two cells above do", [11, 12]),
+        ("zwei Zellen weiter oben", [11]),
+        ("dos celdas arriba", [11]),
+        ("deux cellules plus haut", [11]),
+        ("die vorletzte Zelle erklären", [11]),
+        ("the next to last cell", [11]),
+        ("the cell before last", [11]),
+        ("first two cells", [1, 2]),
+        ("die dritte Zelle bitte", [3]),
+        ("la tercera celda", [3]),
+        ("explain _3", [3]),
+        ("explain output 3", [3]),
+        ("was sagt Ausgabe 3?", [3]),
+        ("Was zeigt die zweite Grafik?", [6]),
+        ("¿Por qué la segunda gráfica es distinta?", [6]),
+        ("le deuxième graphique", [6]),
+        ("the 2nd plot", [6]),
+        ("Explain plot 2", [6]),
+        ("explain figure number 3", [8]),
+        ("the last two plots", [6, 8]),
+        ("die erste Tabelle", [3]),
+        ("Warum schlägt das fehl?", [9]),
+        ("¿por qué falla?", [9]),
+        ("how many are above the mean?", []),
+        ("days above 30 degrees", []),
+    ],
+)
+def test_places_are_understood_in_other_wordings_and_languages(task: str, expected: list[int]) -> None:
+    kinds = {3: "table", 4: "figure", 6: "figure", 8: "figure", 9: "error", 11: "table"}
+    log = log_of(*((f"v{n} = {n}", kinds[n], f"{n}") if n in kinds else f"v{n} = {n}" for n in range(1, 13)))
+    means = pointed(task, log.runs, by_number=log.by_number, above=log.runs[-1])
+    assert sorted(run.number for run, _ in means.cells) == expected
+
+
+def test_a_plot_that_nobody_has_shown_is_told_from_one_that_is_asked_for() -> None:
+    log = log_of("a = 1", ("a", "result", "1"))
+    for task, lacks in (("Explain the plot.", True), ("What does this histogram say?", True), ("Plot a.", False)):
+        assert pointed(task, log.runs, by_number=log.by_number).no_figure is lacks, task
+    log.record("draw(a)", cell="id3", number=3, outputs=[Output(kind="figure", text="one")])
+    assert not pointed("Explain the plot.", log.runs, by_number=log.by_number).no_figure
+
+
 def test_a_verb_that_asks_for_a_plot_points_at_none() -> None:
     cells: list[Any] = [*FILLER]
     cells[4] = ("plt.plot(x)", "figure", "Figure: 1 line")
@@ -444,6 +490,12 @@ def test_the_five_cells_that_share_most_are_told_however_little_half_of_the_note
 def test_of_several_names_that_code_has_for_a_thing_a_cell_counts_one() -> None:
     cells = list(log_of("a.max(); a.argmax(); a.idxmax(); a.nlargest()", "peak = hourly[3]").runs)
     matched = match_words(CellQuestion(task="Where is the peak?"), cells)
+    assert matched[cells[0].identity].weight < matched[cells[1].identity].weight
+
+
+def test_a_single_digit_counts_less_than_a_word() -> None:
+    cells = list(log_of(("show(a)", "printed", "9"), ("show(b)", "printed", "rank")).runs)
+    matched = match_words(CellQuestion(task="Why rank 9?"), cells)
     assert matched[cells[0].identity].weight < matched[cells[1].identity].weight
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import scripted
 import shown as views
-from patience import PATIENCE
+from patience import PATIENCE, wait_until
 
 RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -407,6 +407,28 @@ def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
     assert not desk.buttons()
 
 
+@pytest.mark.parametrize(("word", "held"), [("Run it again", [1, 1]), ("Go on without it", [1])])
+def test_a_run_that_was_stopped_in_a_tool_asks_what_the_tool_has_done(desk: Desk, word: str, held: list[int]) -> None:
+    busy = "from pathlib import Path\nlog.append(1)\nPath('begun').touch()\nwhile not Path('go').exists(): pass"
+    kernel = desk.kernel
+    request = kernel.send(f"%%agent --allow run_code\nRun this, please:\n```\n{busy}\n```")
+    shown = kernel.collect(request, until=lambda shown: "running run_code" in str(shown.messages[-3:]))
+    wait_until((kernel.directory / "begun").exists, "the tool does not begin")
+    kernel.manager.interrupt_kernel()
+    kernel.collect(request, into=shown)
+    (desk.kernel.directory / "go").touch()
+    desk.click("Resume")
+    desk.until(lambda: word in desk.buttons())
+    said = " ".join(shown.displays[0]["text/plain"].split())
+    assert "run_code may have run before this run was cut off, and it was not repeated" in said
+    assert "goes on from there" not in said
+    assert desk.value("log") == [1], "it is not repeated unasked"
+    desk.click(word)
+    desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == held
+    assert not desk.buttons()
+
+
 @pytest.mark.parametrize("elsewhere", ["%agent_runs resume", "%unload_ext agentnb"])
 def test_the_buttons_of_a_stopped_run_go_when_it_goes_on_elsewhere_and_with_the_extension(
     desk: Desk, elsewhere: str
@@ -434,6 +456,14 @@ def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk)
     said = shown.displays[0]["text/plain"]
     assert "Approved as you changed it by a button" in said
     assert "log.append(2)" in said, "what ran, and not what the model wrote"
+
+
+def test_while_a_tool_keeps_the_kernel_the_view_says_so(desk: Desk) -> None:
+    busy = "import time\nfrom pathlib import Path\nwhile not Path('go').exists(): time.sleep(0.01)"
+    request = desk.kernel.send(f"%%agent --allow run_code\nRun this, please:\n```\n{busy}\n```")
+    desk.until(lambda: "running run_code" in str(desk.models))
+    (desk.kernel.directory / "go").touch()
+    assert desk.kernel.collect(request).status == "ok"
 
 
 def test_always_holds_for_the_conversation_and_not_for_another(desk: Desk) -> None:

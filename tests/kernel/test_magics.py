@@ -168,6 +168,14 @@ def test_tools_make_the_loop_real(kernel: Any) -> None:
     assert kernel.value("data") == [3, 1, 2, "MainThread"]
 
 
+def test_a_models_code_that_exits_leaves_the_kernel_and_its_values(kernel: Any) -> None:
+    kernel.ok("kept = 41")
+    run = kernel.ok("%agent --tools run_code --allow run_code Run `exit()` please.").run
+    assert run["state"] == "COMPLETED"
+    assert "SystemExit: None" in str(run["steps"])
+    assert kernel.value("kept + 1") == 42
+
+
 def test_a_dry_run_sends_nothing(kernel: Any) -> None:
     run = kernel.ok("%%agent --dry-run\nWhat would this cost?").run
     assert run["state"] == "DRY_RUN"

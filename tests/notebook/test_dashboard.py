@@ -356,9 +356,20 @@ def test_what_is_saved_of_a_long_run_is_bounded(events: list[Any], capsys: pytes
 def test_a_cut_result_is_said_to_be_whole_elsewhere() -> None:
     step = {"n": 1, "state": "ACTING", "tools": [{"name": "run_code", "arguments": {"code": "x"}, "result": "1" * 500}]}
     html = bundle(DONE | {"run_id": "r-1", "steps": [step]})["text/html"]
-    assert "Whole results: %agent_runs show r-1 --all" in html
+    assert "All calls and whole results: %agent_runs show r-1 --all" in html
     short = step | {"tools": [step["tools"][0] | {"result": "1"}]}
     assert "show r-1 --all" not in bundle(DONE | {"run_id": "r-1", "steps": [short]})["text/html"]
+
+
+def test_a_reply_with_hundreds_of_calls_is_saved_in_few_bytes() -> None:
+    calls = [{"name": "page", "arguments": {"number": n}, "result": f"{n} " + "x" * 500} for n in range(300)]
+    step = {"n": 1, "state": "ACTING", "tools": calls, "what": ", ".join(["page"] * 300)}
+    document = DONE | {"run_id": "r-1", "steps": [step | {"n": n} for n in range(1, 5)]}
+    saved = bundle(document)
+    assert len(json.dumps(saved)) < 40_000
+    assert "page(number=299)" in saved["text/html"], "the newest stay"
+    assert "All calls and whole results: %agent_runs show r-1 --all" in saved["text/html"]
+    assert "page(number=0)" in step_page(document, None)[0]
 
 
 CELL = """

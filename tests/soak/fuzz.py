@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import itertools
 import json
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -199,12 +201,26 @@ def addresses(dice: random.Random, place: Path) -> Iterator[tuple[object, Callab
 def journals(dice: random.Random, place: Path) -> Iterator[tuple[object, Callable[[], object]]]:
     _drive(place / "good.db")
     good = (place / "good.db").read_bytes()
-    for number in iter(int, 1):
+    for number in itertools.count():
         file = place / "bad.db"
         for old in place.glob("bad.db*"):
             old.unlink()
-        file.write_bytes(flipped(good, dice))
+        file.write_bytes(flipped(good, dice) if number % 2 else good)
+        if not number % 2:
+            _write_odd(file, dice)
         yield number, lambda: _drive(file)  # noqa: B023
+
+
+def _write_odd(file: Path, dice: random.Random) -> None:
+    """Write a value of any type into a column of a row, or of all."""
+    with contextlib.closing(sqlite3.connect(file)) as database, contextlib.suppress(sqlite3.Error):
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = dice.choice(tables)
+        column = dice.choice([row[1] for row in database.execute(f"PRAGMA table_info({table})")])
+        value = dice.choice([None, -1, 0, 2**62, 1.5, "x", "[]", "{", b"", b"\xff\x00", b"Z\0\0\0\x7f", "COMPLETED"])
+        some = dice.choice(["", f" WHERE rowid = (SELECT max(rowid) FROM {table})"])
+        database.execute(f"UPDATE {table} SET {column} = ?{some}", (value,))
+        database.commit()
 
 
 def _drive(file: Path) -> None:
@@ -213,7 +229,9 @@ def _drive(file: Path) -> None:
         machine.register_state("GO", lambda context: ("GO", {"n": context["n"] + 1, "text": "x" * 300}))
         with contextlib.suppress(AgentnbError):
             machine.initialize_run("r", "GO", {"n": 0})
-        for act in (machine.get, machine.history, lambda run: machine.run_to_end(run, max_steps=3)):
+        acts: list[Callable[[str], object]] = [machine.get, machine.history, machine.timeline]
+        acts += [lambda run: machine.replay(run, 1), lambda run: machine.fork(run, 1, "f")]
+        for act in (*acts, lambda run: machine.run_to_end(run, max_steps=3)):
             with contextlib.suppress(AgentnbError):
                 act("r")
     finally:

@@ -25,6 +25,7 @@ from agentnb.prompt.project_parts import HeldParts
 CELL, NAME = "cell:", "name:"
 """Prefixes of the names of what a thread holds: of cells, and of lines in the list of names."""
 
+NO_FIGURE = "No cell that ran in this kernel has shown a figure."
 NO_PLACE = "The notebook's page is not known here: the order in which cells ran tells what is above."
 TEXT_SHARE = 4
 """Markdown and cells that have not run get the fourth part of `context_tokens` at most."""
@@ -122,7 +123,10 @@ class NotebookContext:
             about_last=not (runs and choice.involved) or runs[-1].cell in choice.involved,
             used=tuple(dict.fromkeys(name for run in runs if run.cell in choice.involved for name in run.references)),
             meant=pointed_words(question.task, choice.pointed, runs),
-            notes=(NO_PLACE,) if choice.pointed.above and question.above is None and len(runs) > 1 else (),
+            notes=(
+                *((NO_PLACE,) if choice.pointed.above and question.above is None and len(runs) > 1 else ()),
+                *((NO_FIGURE,) if choice.pointed.no_figure else ()),
+            ),
             tokens=choice.tokens,
         )
 

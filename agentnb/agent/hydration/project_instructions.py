@@ -37,8 +37,9 @@ class Skill:
 
 def instructions_of(project: Path | None) -> Iterator[tuple[str, str]]:
     """Yield the instructions from the project's root down to the folder of the notebook, each with its file's name."""
-    for folder in _folders(project):
-        found = next(((folder / name) for name in NAMES if (folder / name).is_file()), None)
+    folders = _folders(project)
+    for folder in folders:
+        found = next((file for name in NAMES if _is_own(file := folder / name, folders[0])), None)
         text = read_added(found) if found is not None else None
         if found is not None and text and text.strip():
             yield relative_to(found, own_root(project) if project else None), shorten(text.strip(), CHARACTERS)
@@ -46,17 +47,21 @@ def instructions_of(project: Path | None) -> Iterator[tuple[str, str]]:
 
 def course_of(project: Path | None) -> str:
     """Return what the course tells its tutors: the TUTOR.md nearest to the notebook."""
-    found = next((folder / COURSE for folder in reversed(_folders(project)) if (folder / COURSE).is_file()), None)
+    folders = _folders(project)
+    files = (folder / COURSE for folder in reversed(folders))
+    found = next((file for file in files if _is_own(file, folders[0])), None)
     return shorten((read_added(found) or "").strip(), CHARACTERS) if found is not None else ""
 
 
 def skills_of(project: Path | None) -> tuple[Skill, ...]:
     """Return the project's skills by name, those of the nearer folder first."""
     found: dict[str, Skill] = {}
-    for folder in reversed(_folders(project)):
+    folders = _folders(project)
+    for folder in reversed(folders):
         for file in sorted((folder / ".agents" / "skills").glob("*/SKILL.md"))[:SKILLS]:
-            skill = _skill(file)
-            found.setdefault(skill.name, skill)
+            if _is_own(file, folders[0]):
+                skill = _skill(file)
+                found.setdefault(skill.name, skill)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -87,6 +92,17 @@ def _folders(project: Path | None) -> list[Path]:
     root = own_root(project)
     between = [folder for folder in project.parents if folder == root or folder.is_relative_to(root)]
     return [*reversed(between), project] if project != root else [root]
+
+
+def _is_own(file: Path, root: Path) -> bool:
+    """Tell whether a file is there and, where it is a link, leads to another such file below the root.
+
+    A project that comes from elsewhere could have a link to a person's secrets.
+    """
+    if not file.is_file():
+        return False
+    real = file.resolve()
+    return real.suffix == file.suffix and real.is_relative_to(root.resolve())
 
 
 def _skill(file: Path) -> Skill:

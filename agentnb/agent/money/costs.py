@@ -173,6 +173,7 @@ def lost_calls(events: Iterable[Event]) -> list[Lost]:
             found += [noted] if noted else []
             noted = said
         elif event.kind == "step":
+            found += [noted] if noted and "usage" not in event.data else []  # gone on with, but not from that reply
             noted = None
         elif event.kind in ("failed", "paused"):
             found += [used] if (used := noted or said) else []

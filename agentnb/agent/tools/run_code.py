@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import inspect
 import io
+import sys
 import traceback
 import types
 from collections.abc import Callable, Coroutine, Iterator
@@ -30,18 +31,35 @@ def run_in(namespace: dict[str, Any], code: str, *, transform: Callable[[str], s
     value: Any = None
     try:
         parts = _parts(transform(code))
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _ends_itself_alone(namespace):
             if any(part.co_flags & inspect.CO_COROUTINE for part in parts):
                 value = _awaited(_run_awaiting(parts, namespace))
             else:
                 for part in parts:
                     value = eval(part, namespace)  # noqa: S307 - running it is the tool's purpose; it was allowed
             shown = "" if value is None else repr(value)
+    except SystemExit as error:
+        said = f"{printed.getvalue()}SystemExit: {error.code}"
+        return Outcome(text=unframed(shorten(said)), is_error=error.code not in (None, 0))
     except Exception as error:  # noqa: BLE001 - the code is the model's: whatever it raises goes back to it
         trace = "".join(traceback.format_exception(error.with_traceback(_own_frames(error.__traceback__))))
         trace += OTHER_LOOP if isinstance(error, RuntimeError) and "different loop" in str(error) else ""
         return Outcome(text=unframed(shorten(f"{printed.getvalue()}{trace}")), is_error=True)
     return Outcome(text=unframed(shorten(f"{printed.getvalue()}{shown}")) or "(no output)")
+
+
+@contextlib.contextmanager
+def _ends_itself_alone(namespace: dict[str, Any]) -> Iterator[None]:
+    """Let `exit` and `quit` end the code. Those of a notebook end its kernel, and all of the user's values with it."""
+    there = {name: namespace.get(name) for name in ("exit", "quit")}
+    shells = {
+        name: end for name, end in there.items() if type(end).__module__.split(".")[0] in ("IPython", "ipykernel")
+    }
+    namespace.update(dict.fromkeys(shells, sys.exit))
+    try:
+        yield
+    finally:
+        namespace.update({name: end for name, end in shells.items() if namespace.get(name) is sys.exit})
 
 
 def _parts(code: str) -> list[types.CodeType]:

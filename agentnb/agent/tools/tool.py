@@ -172,7 +172,7 @@ def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
     """Return what is wrong with a call's arguments, or with its effect where the tool knows that beforehand."""
     try:
         said = tool.trouble(**tool.take(arguments))
-    except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: what it raises goes to the model
         said = _said_of(error, tool)
     return Outcome(text=unframed(shorten(said)), is_error=True) if said else None
 
@@ -197,7 +197,7 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
         result = tool.call(**tool.take(call.arguments))
     except RunInterrupted:
         raise
-    except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: what it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
     if not isinstance(result, Outcome):
         return Outcome(text=unframed(shorten(result if isinstance(result, str) else repr(result))))
@@ -205,7 +205,7 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     return replace(result, text=unframed(shorten(result.text))) if result.is_error else result
 
 
-def _said_of(error: Exception, tool: Tool) -> str:
+def _said_of(error: BaseException, tool: Tool) -> str:
     match error:
         case WrongArguments():
             return f"Wrong arguments for {tool.name}: {error}."

@@ -162,9 +162,11 @@ def joined(outputs: Iterable[Output]) -> tuple[Output, ...]:
 FEW_ROWS = 8
 """Rows of a table that anybody counts."""
 _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-fA-F]+)?>\Z")
-_HTML_ROW = re.compile(r"</(?:tr|p|div|li|h\d|table|pre)>|<br\s*/?>", re.IGNORECASE)
+_HTML_ROW = re.compile(r"</?(?:tr|p|div|li|ul|ol|h\d|table|caption|pre|br)\b[^>]*>", re.IGNORECASE)
 _HTML_SKIPPED = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_CELL_END = re.compile(r"</t[dh]>\s*(?=<t[dh]\b)", re.IGNORECASE)
 _HTML_TAG = re.compile(r"<[^>]*>")
+_HTML_AS_TYPED = re.compile(r"(<pre\b.*?</pre\s*>)", re.IGNORECASE | re.DOTALL)
 
 
 def output_of(data: JsonMapping, *, result: bool, figure: str | None = None, name: str = "") -> Output | None:
@@ -200,8 +202,10 @@ def _json(data: JsonMapping) -> str:
 
 
 def of_html(page: str) -> str:
-    """Return the words of a page, a line for each of its rows."""
-    text = _HTML_ROW.sub("\n", _HTML_SKIPPED.sub("", page[:KEPT]))
+    """Return the words of a page, a line for each of its rows and for each line of preformatted text."""
+    parts = _HTML_AS_TYPED.split(_HTML_SKIPPED.sub("", page[:KEPT]))
+    flowing = "".join(part if place % 2 else part.replace("\n", " ") for place, part in enumerate(parts))
+    text = _HTML_ROW.sub("\n", _HTML_CELL_END.sub(" | ", flowing))
     text = html.unescape(_HTML_TAG.sub(" ", text))
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)

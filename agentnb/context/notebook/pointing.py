@@ -15,21 +15,43 @@ _NOUN = (
 _NUMBER = re.compile(
     rf"\b(?:in|out)\s?\[\s?(?P<a>\d+)\s?\]|(?<![\w\]\)])\[(?P<b>\d+)\]"
     rf"|(?:{_NOUN})\s*(?:no\.?|nr\.?|number|nummer|num[ée]ro|#|№)?\s*(?P<c>\d+)(?P<more>(?:\s*(?:,|and|und|et|y|e|or|to|bis|-|–|&|\+)+\s*\d+)*)"
-    rf"|(?P<d>\d+)(?:st|nd|rd|th|\.)\s+(?:{_NOUN})\b",
+    rf"|(?P<d>\d+)(?:st|nd|rd|th|\.)\s+(?:{_NOUN})\b"
+    r"|(?<![\w.])_(?P<e>\d+)\b"
+    r"|\b(?:input|output|eingabe|ausgabe|entrada|salida|entrée|sortie|uscita|saída)\s+(?P<f>\d+)\b(?!\.\d)",
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"(\d+)\s*(?:to|bis|-|–|through)\s*(\d+)")
+_ENGLISH = {
+    "first": r"erste[nrsm]?|primer[oa]?|premi[eè]re?|prim[oa]|primeir[oa]|eerste|1st",
+    "second": r"zweite[nrsm]?|segund[oa]|deuxi[eè]me|second[eoa]|tweede|2nd",
+    "third": r"dritte[nrsm]?|tercer[oa]?|troisi[eè]me|terz[oa]|terceir[oa]|derde|3rd",
+    "fourth": r"vierte[nrsm]?|cuart[oa]|quatri[eè]me|quart[oa]|vierde|4th",
+    "fifth": r"f[uü]nfte[nrsm]?|quint[oa]|cinqui[eè]me|vijfde|5th",
+    "penultimate": r"vorletzte[nrsm]?|pen[uú]ltim[oa]|avant-derni[eè]re?|voorlaatste"
+    r"|(?:second|next)[ -](?:to[ -](?:the[ -])?)?last|last but one",
+    "two": r"zwei|dos|deux|dois|twee",
+    "three": r"drei|tres|trois|três|drie",
+    "four": r"vier|cuatro|quatre|quatro",
+    "five": r"f[uü]nf|cinco|cinq|vijf",
+}
+"""Words that count, with what other languages say for them."""
+_FOREIGN = re.compile("|".join(rf"(?P<{word}>\b(?:{ways})\b)" for word, ways in _ENGLISH.items()), re.IGNORECASE)
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "sixth": 5, "seventh": 6, "eighth": 7}
 _ORDINAL = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+(?:code\s+)?(?:{_NOUN})\b", re.IGNORECASE)
+_FIRST_FEW = re.compile(rf"\bfirst\s+(two|three|four|five|[2-9])\s+(?:code\s+)?(?:{_NOUN})", re.IGNORECASE)
 _BACK = {"last": 0, "previous": 0, "preceding": 0, "latest": 0, "penultimate": 1}
 _BEFORE = re.compile(
-    rf"\b(?:(?P<n>two|three|four|five|2|3|4|5)\s+(?:{_NOUN})\s+(?:above|up|ago|back|before|earlier)"
+    r"\b(?:(?P<all>(?:the|these|those|die|diese|las|los|les|ces)\s+)?"
+    rf"(?P<n>two|three|four|five|2|3|4|5)\s+(?:{_NOUN})\s+(?:further |weiter |más |plus )?"
+    r"(?:above|up|ago|back|before|earlier|higher|oben|davor|zuvor|vorher|arriba|atrás|antes|haut|avant)"
+    rf"|(?P<but>(?:{_NOUN})\s+before\s+(?:the\s+)?last)"
     rf"|(?P<one>{'|'.join(_BACK)})\s+(?P<count>two|three|four|five|2|3|4|5)?\s*(?:code\s+)?(?:{_NOUN}))\b",
     re.IGNORECASE,
 )
 _COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "2": 2, "3": 3, "4": 4, "5": 5}
 _ABOVE = re.compile(
-    r"\b(?:above|just (?:ran|printed|got|did)|oben|obige\w*|vorige\w*|letzte\w*|ci-dessus|pr[ée]c[ée]dente?"
+    r"\b(?:above(?!\s+(?:an?|the|my|our|its|zero|average|normal|\d[\d.,]*)\b)|just (?:ran|printed|got|did)"
+    r"|oben|obige\w*|vorige\w*|letzte\w*|ci-dessus|pr[ée]c[ée]dente?"
     r"|derni[èe]re?"
     r"|anterior|arriba|[úu]ltim[oa]|sopra|precedente|acima|hierboven|vorige|powyżej|выше|предыдущ\w*|последн\w*"
     r"|this (?:cell|output|result|code)|what (?:i|we) just|these results?)\b|上の|上面|上述|前の|위의|この|这个|直前",
@@ -56,6 +78,8 @@ _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         re.compile(
             r"\b(?:errors?|exceptions?|tracebacks?|crash\w*|fail(?:s|ed|ing|ure)?|raise[sd]?|br(?:eak|oke)\w*|fehler\w*|erreur|errore?"
             r"|erros?|ошибк\w*|b[łl][ąa]d\w*|\w+Error|\w+Exception|fix (?:it|this)"
+            r"|schlägt\b[^.?!]*\bfehl|fehlgeschlagen|(?:funktioniert|geht|klappt|läuft)\b[^.?!]{0,30}\bnicht"
+            r"|fall[aoó]|no funciona|ça plante|(?:marche|fonctionne) pas|non funziona|não funciona|falh\w+"
             r"|(?:goes|went|is|go) wrong|(?:not|n.?t) work\w*|complain\w*|bl[eo]w\w* up|chok\w+)\b|错误|エラー|오류",
             re.IGNORECASE,
         ),
@@ -71,6 +95,11 @@ _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     ),
     (re.compile(r"\b(?:widgets?|sliders?|drop ?downs?|buttons?)\b", re.IGNORECASE), ("widget",)),
 )
+_THE_FIGURE = re.compile(
+    r"\b(?:the|this|that|last|latest|previous)\s+(?:\w+\s+)?"
+    r"(?:plot|figure|chart|histogram|scatter|heat ?map)\b(?!\s+\w*(?:func|method|code))",
+    re.IGNORECASE,
+)
 _CODE = re.compile(
     r"\b(?:(?:last|latest|previous|this|that|obige|letzte|dernière|última)\s+(?:function|method|class|funktion|klasse"
     r"|fonction|classe|función|clase)|(?:function|method|class|funktion|klasse|fonction|función|clase)\s+"
@@ -78,10 +107,13 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 _WHICH = re.compile(
-    r"\b(?P<which>first|second|third|fourth|previous|other|both|all|every|each)\s+(?:of the\s+)?(?:\w+\s+)?(?:two\s+)?$"
+    r"\b(?:last|latest)\s+(?P<count>two|three|four|five|[2-6])\s+$"
+    r"|\b(?P<which>first|second|third|fourth|previous|other|both|all|every|each)"
+    r"\s+(?:of the\s+)?(?:\w+\s+)?(?:two\s+)?$"
     r"|\bbefore\s+(?:that|(?:the\s+)?last)\b",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r"\s+(?:no\.?|nr\.?|number|nummer|#)?\s*(?P<place>[1-9])\b(?![.:,]?\d)", re.IGNORECASE)
 """Places of the plot, table or error that is meant, by the words before the noun; without one, the last."""
 _ASKS = re.compile(
     r"(?:.*[.!?,]\s+)?(?:(?:please|now|then|and|also|can you|could you)\s+)*\w+", re.IGNORECASE | re.DOTALL
@@ -120,6 +152,8 @@ class Pointed:
     missing: tuple[int, ...] = ()
     """Numbers of cells that are not there."""
     above: bool = False
+    no_figure: bool = False
+    """It speaks of the plot, and no cell has shown one."""
 
 
 def pointed(
@@ -134,6 +168,7 @@ def pointed(
 
     `placed` are the cells by their place in the notebook, where that is known. `above` is the one over the asking cell.
     """
+    task = _counted_in_english(task)
     order = list(placed or runs)
     before = _up_to(order, above) if above is not None else list(runs)
     numbered, missing = _numbered(task, by_number, placed)
@@ -149,8 +184,13 @@ def pointed(
         at_length=bool(_NEARLY_ALL.search(task)),
         missing=missing,
         above=_says_above(task) and beside is None,
+        no_figure=bool(_THE_FIGURE.search(task)) and not any(run.has("figure") for run in runs),
         beside=0 if beside is None else -1 if beside["side"].lower() in ("before", "above") else 1,
     )
+
+
+def _counted_in_english(task: str) -> str:
+    return _FOREIGN.sub(lambda match: match.lastgroup or "", task)
 
 
 def _numbered(
@@ -174,12 +214,14 @@ def _ordinals(task: str, order: Sequence[CellRun]) -> Iterator[tuple[CellRun, st
         word = match.group(1).lower()
         if _ORDINALS[word] < len(order):
             yield order[_ORDINALS[word]], f"the {word} cell is named"
+    for match in _FIRST_FEW.finditer(task):
+        yield from ((run, "one of the first cells") for run in order[: _COUNTS.get(match[1].lower()) or int(match[1])])
 
 
 def _before(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     for match in _BEFORE.finditer(task):
         yield from ((run, BEFORE) for run in _counted(match, before))
-    if _says_above(task) and before:
+    if _ABOVE.search(_BEFORE.sub("", task)) and before:
         yield before[-1], ABOVE
 
 
@@ -194,7 +236,9 @@ def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, st
         shown = [run for run in before if run.has(*kinds)] if said else []
         word = _WORD_FOR[kinds[0]]
         if said and shown:
-            which = _WHICH.search(task[: said.start()]) or _WHICH.match(task[said.end() :].lstrip())
+            after = task[said.end() :]
+            which = _WHICH.search(task[: said.start()]) or _WHICH.match(after.lstrip())
+            which = which or (_NUMBERED.match(after) if kinds[0] in ("figure", "table") else None)
             told = _told_apart(*_beside_noun(task, said), shown) if which is None else None
             yield from [(told, f"the {word} that the words tell of")] if told else _meant(which, shown, word)
     defined = next((run for run in reversed(before) if run.flow.defines), None) if _CODE.search(task) else None
@@ -254,7 +298,12 @@ def kind_words(task: str) -> list[str]:
 
 
 def _meant(which: re.Match[str] | None, shown: Sequence[CellRun], word: str) -> list[tuple[CellRun, str]]:
-    said = (which["which"] or "previous").lower() if which is not None else ""
+    found = which.groupdict() if which is not None else {}
+    if found.get("count"):
+        return [(run, f"one of the last {word}s") for run in shown[-_COUNTS.get(found["count"].lower(), 6) :]]
+    if found.get("place") and int(found["place"]) <= len(shown):
+        return [(shown[int(found["place"]) - 1], f"{word} {found['place']} by its place")]
+    said = "" if which is None or found.get("place") else (found.get("which") or "previous").lower()
     if said in ("both", "all", "every", "each"):
         return [(run, f"one of the {word}s") for run in shown[-6:]]
     if said in _ORDINALS and _ORDINALS[said] < len(shown):
@@ -287,7 +336,8 @@ def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
         elif match.group("d"):
             yield int(match.group("d")), True, True
         else:
-            yield int(match.group("a") or match.group("b")), False, bool(match.group("a"))
+            number = next(match[name] for name in "abef" if match[name])
+            yield int(number), False, bool(match.group("a"))
 
 
 def _up_to(order: Sequence[CellRun], above: CellRun) -> list[CellRun]:
@@ -298,8 +348,10 @@ def _up_to(order: Sequence[CellRun], above: CellRun) -> list[CellRun]:
 def _counted(match: re.Match[str], before: Sequence[CellRun]) -> Iterable[CellRun]:
     if match.group("n"):
         back = _COUNTS[match.group("n").lower()]
-        return before[-back:][:1] if len(before) >= back else ()
+        return before[-back:][: back if match.group("all") else 1] if len(before) >= back else ()
     if match.group("count"):
         return before[-_COUNTS[match.group("count").lower()] :]
+    if match.group("but"):
+        return before[-2:-1]
     back = _BACK[match.group("one").lower()]
     return before[-1 - back :][:1] if len(before) > back else ()

@@ -27,9 +27,9 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.canonical import JsonMapping
@@ -54,7 +54,6 @@ SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "di
 CLASSES_LIMIT = 50
 ALIKE = 0.9
 """Likeness from which a name counts as a slip, where it may as well be a table's column."""
-_NO_INSTANCES = (type, ModuleType, FunctionType)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +145,7 @@ class Resolver:
     def class_of(self, name: str) -> Definition | None:
         """Return the class of a variable, where a cell or the project defines it: such a question is about it."""
         value = self._namespace.get(name, static_inspect.MISSING)
-        if value is static_inspect.MISSING or static_inspect.is_a(value, (type, ModuleType, FunctionType)):
+        if value is static_inspect.MISSING or static_inspect.is_a(value, static_inspect.NO_INSTANCES):
             return None
         found = self._objects.of_class(type(value))
         return found if found and not found.library else None
@@ -203,7 +202,7 @@ class Resolver:
         The same goes for `later = partial(thick.fit, 3)`.
         """
         owner = name.rpartition(".")[0]
-        values = self._live_values(owner.split(".")) if owner else _bound_to(self._namespace.get(name))
+        values = self._live_values(owner.split(".")) if owner else static_inspect.bound_to(self._namespace.get(name))
         if values and len(values) == len(owner.split(".")):
             last = static_inspect.unwrap(values[-1])
             found = self._objects.of_class(last if static_inspect.is_a(last, type) else type(last))
@@ -250,17 +249,16 @@ class Resolver:
         if variable in self._namespace:
             found = self._objects.walk(self._namespace, [variable, name])
             return (found,) if found is not None and found.source else ()
-        codes = dict.fromkeys(code for cls in self._classes_of_variables if (code := _member_code(cls, name)))
+        codes = dict.fromkeys(
+            code for cls in self._classes_of_variables if (code := static_inspect.method_code(cls, name))
+        )
         guesses = (self._objects.of_code(code) for code in codes)
         return tuple(definition for definition in guesses if definition is not None)
 
     @cached_property
     def _classes_of_variables(self) -> list[type]:
-        kinds: dict[int, type] = {}  # by identity: a metaclass may compute hashes
-        for name, value in static_inspect.public(self._namespace):
-            if name not in SHELL_NAMES and not static_inspect.is_a(value, _NO_INSTANCES):
-                kinds.setdefault(id(type(value)), type(value))
-        return list(kinds.values())[:CLASSES_LIMIT]
+        values = (value for name, value in static_inspect.public(self._namespace) if name not in SHELL_NAMES)
+        return static_inspect.classes_of(values)[:CLASSES_LIMIT]
 
     # the cascade ------------------------------------------------------------------------------------------------
 
@@ -506,15 +504,7 @@ class Resolver:
         return bool(values) and len(parts) > 1 and static_inspect.computes_attributes(values[-1])
 
     def _live_values(self, parts: Sequence[str]) -> list[Any]:
-        """Return the live objects that the parts of a name lead through, as far as they are stored."""
-        value = self._namespace.get(parts[0], static_inspect.MISSING) if parts else static_inspect.MISSING
-        found = [] if value is static_inspect.MISSING else [value]
-        for part in parts[1:] if found else ():
-            value = static_inspect.attribute(found[-1], part)
-            if value is static_inspect.MISSING:
-                break
-            found.append(value)
-        return found
+        return static_inspect.along(self._namespace, parts)
 
     def _words(self, parts: list[str]) -> Iterator[str]:
         if len(parts) == 1:
@@ -542,16 +532,3 @@ class Resolver:
             qualified = f"{file.module}.{name}" if file else name
             if qualified.rpartition(".")[0] == owner.name:
                 yield f"{prefix}.{name.rpartition('.')[2]}"
-
-
-def _member_code(cls: type, name: str) -> CodeType | None:
-    """Return the code of a class's method of that name, its own or inherited."""
-    inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
-    return inner.__code__ if static_inspect.is_a(inner, FunctionType) else None
-
-
-def _bound_to(value: Any) -> list[object]:
-    """Return the object whose method this is, also inside a partial; nothing of anything else."""
-    while type(value) is partial:
-        value = value.func
-    return [value.__self__] if type(value) is MethodType else []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
+    CodeType,
     FunctionType,
     GenericAlias,
     GetSetDescriptorType,
@@ -33,6 +35,7 @@ COMPILED = (
     GetSetDescriptorType,
     MemberDescriptorType,
 )
+NO_INSTANCES = (type, ModuleType, FunctionType)
 _type_dict = type.__dict__["__dict__"].__get__
 _type_mro = type.__dict__["__mro__"].__get__
 _type_module = type.__dict__["__module__"].__get__
@@ -156,6 +159,35 @@ def attribute(value: Any, name: str) -> Any:
     if is_a(found, MemberDescriptorType):
         return _slot(found, value)
     return found if is_a(found, property) else own_dict(value).get(name, found)
+
+
+def along(namespace: JsonMapping, parts: Sequence[str]) -> list[Any]:
+    """Return the live objects that the parts of a dotted name lead through, as far as they are stored."""
+    found: list[Any] = []
+    for part in parts:
+        value = attribute(found[-1], part) if found else namespace.get(part, MISSING)
+        if value is MISSING:
+            break
+        found.append(value)
+    return found
+
+
+def bound_to(value: Any) -> list[object]:
+    """Return the object whose method this is, also inside a partial; nothing of anything else."""
+    while type(value) is functools.partial:
+        value = value.func
+    return [value.__self__] if type(value) is MethodType else []
+
+
+def method_code(cls: type, name: str) -> CodeType | None:
+    """Return the code of a class's method of that name, its own or inherited."""
+    inner = unwrap(class_attribute(cls, name))
+    return inner.__code__ if is_a(inner, FunctionType) else None
+
+
+def classes_of(values: Iterable[object]) -> list[type]:
+    """Return the class of each value that is an instance, by identity: a metaclass may compute hashes."""
+    return list({id(type(value)): type(value) for value in values if not is_a(value, NO_INSTANCES)}.values())
 
 
 def stored_names(value: Any) -> list[str]:

@@ -375,6 +375,8 @@ def _explain(session: Session, rest: str) -> None:
 def _no_call(run: AgentRun) -> str:
     """Tell why there is no call to show. None was made, or it ended before the provider told what it read."""
     if not run.receipt["usage"]["calls"]:
+        if run.receipt["stopped"]:
+            return "It was stopped before a reply began. Whether that call costs something, its provider alone knows."
         return "The run made no call."
     used = run.receipt["usage"]
     total = sum(used[name] for name in ("input", "cache_read", "cache_write_5m", "cache_write_1h"))

@@ -51,8 +51,10 @@ class Dashboard:
         self._opened = self._finished = False
         self._stale = False
 
-    def update(self, run: Progress, *, changed: bool = True, beside: Callable[[], str] = str) -> None:
-        """Show the run as it stands, unless the last time was a moment ago."""
+    def update(
+        self, run: Progress, *, changed: bool = True, at_once: bool = False, beside: Callable[[], str] = str
+    ) -> None:
+        """Show the run as it stands; unless `at_once`, not where the last time was a moment ago."""
         now = self._clock.monotonic()
         self._stale |= changed
         if self._finished:
@@ -64,7 +66,7 @@ class Dashboard:
                 self._due, self._tick = now + INTERVAL, now + TICK
             if held.interrupted:
                 raise KeyboardInterrupt
-        elif self._stale and now >= self._due:
+        elif self._stale and (at_once or now >= self._due):
             self.painter.paint(run, now, beside())
             self._stale = False
             self._due = now + INTERVAL

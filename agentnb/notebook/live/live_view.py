@@ -43,7 +43,7 @@ class View:
         self._told = notebook.redactions_told.setdefault(state_of(run.context).thread, set())
         self._beside = beside
         self._lock = threading.Lock()
-        self._changed = True
+        self._changed, self._at_once = True, False
         self._spent = self._loading = 0.0
         self._run = _begun(run, self._clock.monotonic() if since is None else since)
         self._run_id = run.run_id
@@ -89,13 +89,15 @@ class View:
         with self._lock:
             self._run.feed(event, self._clock.monotonic())
             self._changed = True
+            self._at_once |= event.kind == "phase"  # a tool may keep this thread until it ends
 
     def paint(self) -> None:
         """Show what has changed, or only the time: cheap enough to be called with each event."""
         if self._dashboard is not None:
             with self._lock:
                 changed, self._changed = self._changed, False
-                self._dashboard.update(self._run, changed=changed, beside=self._beside)
+                at_once, self._at_once = self._at_once, False
+                self._dashboard.update(self._run, changed=changed, at_once=at_once, beside=self._beside)
 
     def finish(self, document: JsonMapping, *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""

@@ -117,7 +117,8 @@ def left_out_of_steps_line(doc: Doc) -> str:
     before, run_id = number(doc.get("steps_before")), clean(doc.get("run_id") or "")
     if not run_id or not (before or doc.get("steps_cut")):
         return ""
-    return f"{plural(before, 'earlier step') if before else 'Whole results'}: %agent_runs show {run_id} --all"
+    rest = plural(before, "earlier step") if before else "All calls and whole results"
+    return f"{rest}: %agent_runs show {run_id} --all"
 
 
 def plan_words(doc: Doc) -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentnb.agent.hydration.project_instructions import header_in, instructions_of, named_in, skills_of
+from agentnb.agent.hydration.project_instructions import (
+    course_of,
+    header_in,
+    instructions_of,
+    named_in,
+    skills_of,
+)
 
 HEADER = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["pandas"]\n# ///\nimport pandas'
 
@@ -36,6 +43,25 @@ def test_instructions_from_the_root_down_and_skills_by_name(project: Path) -> No
     assert "How tides are computed here" in skill.description
     assert list(instructions_of(None)) == []
     assert skills_of(None) == ()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_leads_to_no_file_that_is_not_the_projects_own(project: Path, tmp_path_factory: Any) -> None:
+    secret = tmp_path_factory.mktemp("elsewhere") / "diary.md"
+    secret.write_text("canary")
+    hidden = project / ".env"
+    hidden.write_text("canary")
+    skill = project / ".agents" / "skills" / "tides" / "SKILL.md"
+    for target in (secret, hidden, project / "loop.md"):
+        for link in (project / "CLAUDE.md", project / "TUTOR.md", skill):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+        assert list(instructions_of(project)) == [("AGENTS.md", "Use SI units.")]
+        assert course_of(project) == ""
+        assert skills_of(project) == ()
+    (project / "CLAUDE.md").unlink()
+    (project / "CLAUDE.md").symlink_to(project.parent / "AGENTS.md")
+    assert list(instructions_of(project))[1:] == [("notebooks/CLAUDE.md", "Use SI units.")]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentnb.agent.money.costs import LOST, Lost, lost_calls
 from agentnb.agent.request import Limits
 from agentnb.agent.states import thinking
 from agentnb.canonical import load
+from agentnb.durable.events import Event
 from agentnb.durable.journal.deltas import data_of
 from agentnb.errors import StorageFull
+from agentnb.models.messages import Usage
+from agentnb.models.prices import Cost
 
 
 def test_what_fails_after_a_reply_leaves_its_cost_in_the_journal(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +36,17 @@ def test_what_fails_after_a_reply_leaves_its_cost_in_the_journal(book: Any, monk
     assert again.state == "COMPLETED"
     assert again.usage.calls == 2
     assert again.cost > lost.cost
+
+
+def test_a_reply_that_died_before_its_step_is_lost_though_the_next_step_came_without_one() -> None:
+    """After the kill the conversation was condensed first: that step holds no reply."""
+    used = Lost(usage=Usage(input=100, output=5), cost=Cost(total=0.1, uncached=0.1), estimated=False).to_json()
+    noted = Event(run_id="r", step=1, kind="noted", state="THINKING", next_state="THINKING", at=0.0, data={LOST: used})
+    outgrown = replace(noted, step=2, kind="step", next_state="CONDENSING", data={"what": "too many"})
+    answered = replace(outgrown, data={"usage": used["usage"]})
+    assert len(lost_calls([noted, outgrown])) == 1
+    assert len(lost_calls([noted, answered])) == 0
+    assert len(lost_calls([noted, noted, answered])) == 1
 
 
 def resumed(book: Any, run_id: str) -> Any:

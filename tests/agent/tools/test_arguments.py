@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -129,3 +130,13 @@ def test_names_that_a_model_class_could_not_have_are_fine() -> None:
 def test_a_tool_made_without_a_signature_takes_what_it_is_given() -> None:
     bare = Tool(name="bare", description="", parameters={"type": "object"}, call=lambda **given: sorted(given))
     assert carry_out(bare, ToolCall("c", "bare", {"b": 1, "a": 2})).text == "['a', 'b']"
+
+
+def test_a_tool_that_exits_has_failed_and_the_run_goes_on() -> None:
+    @tool(safe=True)
+    def parse() -> str:
+        """Read a command line."""
+        argparse.ArgumentParser(exit_on_error=True).exit(2)
+
+    outcome = carry_out(parse, ToolCall("c", "parse", {}))
+    assert (outcome.text, outcome.is_error) == ("SystemExit: 2", True)

@@ -149,12 +149,27 @@ def test_a_table_in_short_has_its_columns_rows_of_both_ends_and_its_shape() -> N
         assert part in told
 
 
+def test_a_table_in_html_has_a_line_for_each_row_however_its_source_is_broken_into_lines() -> None:
+    pandas = pytest.importorskip("pandas")
+    style = pandas.DataFrame({"k": [1, 2], "v": [0.5, 2.5]}).style.format("{:.1f}").set_caption("Costs")
+    made = output_of({"text/plain": repr(style), "text/html": style._repr_html_()}, result=True)
+    assert made is not None
+    assert made.text.split("\n") == ["Costs", "| k | v", "0 | 1.0 | 0.5", "1 | 2.0 | 2.5"]
+
+
+def test_lines_of_html_are_words_but_for_what_is_set_as_typed() -> None:
+    page = "<p>one\ntwo</p><ul><li>three\n<li>four</ul><pre>five\n six</pre>"
+    made = output_of({"text/plain": "<IPython.core.display.HTML object>", "text/html": page}, result=False)
+    assert made is not None
+    assert made.text.split("\n") == ["one two", "three", "four", "five", "six"]
+
+
 @pytest.mark.parametrize("text", ["<pandas.io.formats.style.Styler at 0x7f01a2b3c4d5>", "<mine.Page object at 0x7f01>"])
 def test_an_object_that_only_has_html_is_told_by_its_words(text: str) -> None:
     page = "<style>td {color: red}</style><table><caption>Costs</caption><tr><td>rent</td><td>9</td></tr></table>"
     made = output_of({"text/plain": text, "text/html": page}, result=True)
     assert made is not None
-    assert made.text.split() == ["Costs", "rent", "9"]
+    assert made.text.split("\n") == ["Costs", "rent | 9"]
 
 
 @pytest.mark.parametrize("place", ["/tmp/ipykernel_2309/2004788901.py", r"C:\Temp\ipykernel_71\20047.py"])

@@ -80,8 +80,10 @@ function waitForKernel(notebook: Notebook, row: HTMLElement, pressed: string): v
   observer.observe(output, { subtree: true, childList: true, attributes: true, attributeFilter: ['disabled'] });
 }
 
-/** On the row as a whole, so that Tab leads to its first button and no key presses one. */
+/** On the code that is to be edited; else on the row as a whole, so that Tab leads to its first button and no key
+ * presses one.
+ */
 function focusOn(row: HTMLElement): void {
   row.tabIndex = -1;
-  row.focus();
+  (row.querySelector('textarea') ?? row).focus();
 }

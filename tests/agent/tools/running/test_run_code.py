@@ -39,6 +39,18 @@ def test_code_awaits_where_a_loop_runs_and_where_none_does(code: str, given: str
     assert (asyncio.run(cell()) if inside else run_in(space, code).text) == given
 
 
+@pytest.mark.parametrize(("code", "failed"), [("exit()", False), ("quit(0)", False), ("import sys; sys.exit(3)", True)])
+def test_code_that_exits_ends_itself_and_not_the_kernel(code: str, failed: bool) -> None:
+    ended: list[bool] = []
+    shell = type("Ends", (), {"__module__": "IPython.core.autocall", "__call__": lambda self, *_: ended.append(True)})()
+    space: dict[str, Any] = {"exit": shell, "quit": shell}
+    outcome = run_in(space, f"print('seen')\n{code}\nprint('not seen')")
+    assert outcome.is_error is failed
+    assert outcome.text.startswith("seen\nSystemExit: ")
+    assert not ended
+    assert space["exit"] is space["quit"] is shell, "the person's own cells end as ever"
+
+
 def test_what_belongs_to_another_loop_is_told_in_words() -> None:
     async def cell() -> Any:
         task = asyncio.create_task(asyncio.sleep(0))
