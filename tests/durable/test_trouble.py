@@ -113,6 +113,20 @@ def test_a_tampered_event_is_refused(machine, database, columns):
             read("r")
 
 
+def test_a_tampered_schema_is_told_where_sqlite_quotes_bytes_that_are_no_text(machine, database):
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("PRAGMA writable_schema = ON")
+        changed = other.execute(
+            "UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), 'NEW.lease_until',"
+            " x'4e45572ec974657020') AS TEXT)"
+            " WHERE type = 'trigger'"
+        )
+        assert changed.rowcount
+        other.execute(f"PRAGMA schema_version = {other.execute('PRAGMA schema_version').fetchone()[0] + 1}")
+    with pytest.raises(AgentnbError):
+        machine.execute_step("r")
+
+
 @pytest.mark.parametrize("prev", ["999", "seq", "seq + 1", "-1"])
 def test_a_tampered_chain_ends(machine, database, prev):
     tamper(database, f"UPDATE agentnb_history SET prev = {prev} WHERE step = 2")

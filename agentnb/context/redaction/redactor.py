@@ -135,6 +135,7 @@ class Places:
         self._here = {hint for hint in _HINTS if absent.isdisjoint(hint) and hint in lowered}
         self._known: dict[str, list[int]] = {}
         self._found: dict[tuple[tuple[str, ...], re.Pattern[str] | None], list[int]] = {}
+        self._besides: dict[re.Pattern[str], list[tuple[int, int]]] = {}
 
     def of(self, hint: str) -> list[int]:
         """Return where the hint begins, in small letters or large ones."""
@@ -173,9 +174,13 @@ class Places:
                 yield match
 
     def _beside(self, shape: Shape, wanted: re.Pattern[str], match: re.Match[str]) -> bool:
-        """Tell whether that stands beside it. Judged before, for a look around takes longer."""
-        begin, end = match.span()
-        return shape.judge(match["secret"]) and bool(wanted.search(self.text, max(0, begin - AROUND), end + AROUND))
+        """Tell whether that stands beside it. It is looked for once in the whole text: dense lines ask often."""
+        if not shape.judge(match["secret"]):
+            return False
+        if (found := self._besides.get(wanted)) is None:
+            found = self._besides[wanted] = [one.span() for one in wanted.finditer(self.text)]
+        first = bisect_left(found, (match.start() - AROUND, 0))
+        return first < len(found) and found[first][1] <= match.end() + AROUND
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
         """Return the text with each (start, end, instead) put in; of two over each other the first stands."""

@@ -3,12 +3,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 import types
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import secret_corpus
@@ -17,7 +20,8 @@ from hypothesis import strategies as st
 
 from agentnb.agent.tools.tool import MAX_RESULT, shorten
 from agentnb.context.redaction import redactor
-from agentnb.context.redaction.redactor import mark_of, redact
+from agentnb.context.redaction.redactor import Places, mark_of, redact
+from agentnb.context.redaction.secret_shapes import _ACCOUNT, SHAPES
 from agentnb.context.values.description import LIMIT, describe
 
 KEYS = {
@@ -530,3 +534,19 @@ def test_redaction_can_be_stopped() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_what_must_stand_beside_a_short_name_is_looked_for_once() -> None:
+    """Dense lines `pw: …` asked for it again at each name: 2.4 of 5.9 s a MB."""
+    looked: list[int] = []
+
+    class Counted:
+        def finditer(self, text: str) -> Iterator[re.Match[str]]:
+            looked.append(len(text))
+            return _ACCOUNT.finditer(text)
+
+    shape = next(shape for shape in SHAPES if shape.beside is _ACCOUNT)
+    text = "user: bob\n" + "pw: 'a1b2c3d4'\n" * 500
+    found = list(Places(text).matches(replace(shape, beside=cast(re.Pattern[str], Counted()))))
+    assert len(looked) == 1
+    assert 1 <= len(found) < 10, "those within reach of the account, and no others"

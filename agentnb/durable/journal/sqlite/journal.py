@@ -149,6 +149,8 @@ class EmbeddedJournal:
             return self._write(partial(self._tables.commit, write))
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
+        except UnicodeDecodeError as error:  # SQLite quotes what it cannot read
+            raise self._damaged() from error
 
     def _commit_usual(self, w: StepWrite) -> Committed:
         key, _, number, fence, state, next_state, _, frame, keyframe, data, _, _, lease, told = w
