@@ -150,6 +150,7 @@ def test_a_table_in_short_has_its_columns_rows_of_both_ends_and_its_shape() -> N
 
 
 def test_a_table_in_html_has_a_line_for_each_row_however_its_source_is_broken_into_lines() -> None:
+    pytest.importorskip("jinja2", reason="pandas' Styler needs it")
     pandas = pytest.importorskip("pandas")
     style = pandas.DataFrame({"k": [1, 2], "v": [0.5, 2.5]}).style.format("{:.1f}").set_caption("Costs")
     made = output_of({"text/plain": repr(style), "text/html": style._repr_html_()}, result=True)
