@@ -30,6 +30,8 @@ from agentnb.storage import make_private
 
 BESIDE_WEIGHTS = 700_000_000
 """Bytes of memory that a server needs beside its weights: what it has read, its buffers, Python."""
+ROOM = (server.CACHE_MIB, 4096)
+"""MiB for earlier prompts: a quarter of what is free then, at least and at most. Llama.cpp's own default is 8,192."""
 SMALLER = "Close other kernels, or take a smaller model: python -m agentnb local list"
 
 
@@ -136,6 +138,7 @@ class LocalServer:
         job = {
             "weights": str(self.weights),
             "window": self._window,
+            "room": room_for_prompts(self.weights),
             "key": key,
             "slots": str(self.slots),
             "users": str(self._file("users")),
@@ -183,9 +186,20 @@ def _reap_at_end(process: subprocess.Popen[str]) -> None:
     threading.Thread(target=process.wait, name="agentnb local server", daemon=True).start()
 
 
+def room_for_prompts(weights: Path) -> int:
+    """Return the MiB in which the server may keep what it has read: a prompt that found no room is read again."""
+    free = (available_memory() or 0) - _needed(weights)
+    least, most = ROOM
+    return min(max(free // 4 // 2**20, least), most)
+
+
+def _needed(weights: Path) -> int:
+    return weights.stat().st_size + BESIDE_WEIGHTS
+
+
 def _check_memory(weights: Path) -> None:
     """Raise LocalModelFailed where the machine surely has too little memory (Linux tells)."""
-    needed, free = weights.stat().st_size + BESIDE_WEIGHTS, available_memory()
+    needed, free = _needed(weights), available_memory()
     if free is not None and free < needed:
         raise LocalModelFailed(
             "there is too little memory for this model",
@@ -195,11 +209,19 @@ def _check_memory(weights: Path) -> None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that programs can still have; None where the system does not tell."""
+    """Return the bytes that programs can still have, in a container too; None where the system does not tell."""
+    found: list[int] = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-    return None
+        found.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):  # "max" where the container has no limit
+        limit, used = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
+        found.append(max(limit - used, 0))
+    return min(found, default=None)
+
+
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux tells the limits of the container that this process runs in."""
 
 
 def _ended(status: int, log: Path, weights: Path) -> LocalModelFailed | PackageMissing:

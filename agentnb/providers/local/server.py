@@ -19,7 +19,7 @@ from typing import Any
 from agentnb.errors import InputError, PackageMissing
 
 CACHE_MIB = 512
-"""Memory for prefixes beside the one that was asked with last."""
+"""Memory for prompts beside the one that was asked with last, where nobody says how much is free."""
 KV_TYPE = "f16"
 """The type of the server's memory of a prompt: llama.cpp's default."""
 LOOKS = 0.5  # seconds between two looks at whether anybody still uses it
@@ -33,11 +33,13 @@ def version() -> str:
     return ""
 
 
-def start(weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: Path | None = None) -> Any:
+def start(
+    weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: Path | None = None, room: int = CACHE_MIB
+) -> Any:
     """Return the server, loaded and listening on loopback; keep it, it ends with its last reference.
 
     It answers who has the `key`, and no web page. `window` is in tokens; port 0 takes a free one. Below `slots` it may
-    save what it has read. Raises PackageMissing, and InputError on a file that it cannot load or a port that is taken.
+    save what it has read. It keeps earlier prompts in `room` MiB. Raises PackageMissing, and InputError on a file that it cannot load or a port that is taken.
     """
     _check_port(port)
     # Threads that spin while they wait starve a machine of two cores: 0.3 tokens a second instead of 40.
@@ -49,7 +51,7 @@ def start(weights: Path, *, key: str, port: int = 0, window: int = 8192, slots: 
         raise PackageMissing(f"llama.cpp's server is not installed ({error})", todo=MISSING) from error
     options = xllamacpp.CommonParams()
     options.model.path = str(weights)
-    options.n_ctx, options.n_parallel, options.cache_ram_mib = window, 1, CACHE_MIB
+    options.n_ctx, options.n_parallel, options.cache_ram_mib = window, 1, room
     options.slot_prompt_similarity = 0.0  # else a prompt that shares half of the last one drops the other half
     options.port, options.api_keys, options.ui = port, [key], False
     options.cors_origins, options.cors_origins_explicit, options.cors_credentials = "", True, False
@@ -97,7 +99,7 @@ def main() -> None:
     slots = Path(job["slots"])
     slots.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        server = start(Path(job["weights"]), key=job["key"], window=job["window"], slots=slots)
+        server = start(Path(job["weights"]), key=job["key"], window=job["window"], slots=slots, room=job["room"])
     except InputError as error:
         sys.exit(error.about)  # in the log, which who started it reads
     print(json.dumps({"address": server.listening_address}), flush=True)  # noqa: T201  read by who started it

@@ -141,6 +141,28 @@ def test_too_little_memory_is_told_before_it_is_started(
 
 
 @pytest.mark.parametrize(
+    ("free", "room"), [(None, 512), (1_500_000_000, 512), (4_700_000_004, 953), (64_000_000_000, 4096)]
+)
+def test_earlier_prompts_have_a_quarter_of_the_memory_that_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, room: int
+) -> None:
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr(running, "available_memory", lambda: free)
+    assert running.room_for_prompts(file) == room
+
+
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = running.available_memory()
+    monkeypatch.setattr(running, "CONTAINER", tmp_path)
+    (tmp_path / "memory.current").write_text("700000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert alone is None or (running.available_memory() or 0) > 2**20
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert running.available_memory() == 300_000
+
+
+@pytest.mark.parametrize(
     ("status", "said", "told"),
     [
         (-signal.SIGILL, "", "needs AVX2"),
