@@ -177,8 +177,8 @@ class Settings(RunOptions):
         secret=True,
     )
     rerun: str = option(
-        "ask",
-        "when a cell asks again unchanged: ask (again), or keep its answer while what it used is the same",
+        "keep",
+        "when a cell asks again: keep (its answer, while question and all that it used are the same), or ask",
         choices=RERUN,
     )
     otel: bool = option(False, "tell runs, calls and tools as OpenTelemetry spans (extra otel), without their content")

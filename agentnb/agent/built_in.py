@@ -62,6 +62,10 @@ class BuiltInAgent:
         state, tags = self._hydrating.opening(request, run_id)
         self.begin_with(state, run_id, tags)
 
+    def kept(self, request: Request) -> records.RunSummary | None:
+        """Return the run whose answer to this request still holds; None where it has to be asked."""
+        return self._hydrating.kept(request)
+
     def begin_many(self, asked: Iterable[tuple[Request, str]]) -> None:
         """Commit step 0 of many requests, each with its run's name. A run whose name is taken is left as it is."""
         opened = ((run_id, *self._hydrating.opening(request, run_id)) for request, run_id in asked)

@@ -178,3 +178,17 @@ def usage(magic: str, known: tuple[Flag, ...]) -> str:
     lines = [f"  {line:<42} {what}" for line, what in EXAMPLES] if magic == "%%agent" else []
     examples = "\n".join(["\n\nexamples:", *lines]) if lines else ""
     return f"{magic} [flags] TASK{examples}\n\nflags:\n" + "\n".join(rows)
+
+
+def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
+    """Raise KeyMissing where the model that is named surely has no key, before anything is loaded or begun."""
+    from agentnb.models import catalog
+    from agentnb.providers.vendor import VENDORS
+
+    address = str(given.get("model") or settings.model)
+    recorded = str(given.get("replay") or settings.replay) in ("replay", "auto")
+    if not address or address.startswith(("sim:", "local:")) or recorded or {"machine", "dry-run"} & {*given}:
+        return
+    vendor = VENDORS.get(catalog.lookup(address).provider)
+    if vendor is not None and vendor.surely_without_key():
+        raise vendor.missing_key()

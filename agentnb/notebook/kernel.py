@@ -26,7 +26,7 @@ from agentnb.notebook.hooks.preload import Preload, forget, found_at_once
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage, tell_steps
 from agentnb.notebook.stale_marks import StaleMarks
-from agentnb.settings import Settings, from_environment
+from agentnb.settings import Settings, data_directory, from_environment
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
@@ -344,6 +344,15 @@ class Notebook:
     def opened(self) -> Session | None:
         """Return the session as it stands; None before anything needed it."""
         return self._session
+
+    @property
+    def may_have_asked(self) -> bool:
+        """Tell, without opening the journal, whether an answer of this cell's may be kept there."""
+        from agentnb.storage import DATABASE
+
+        settings = self.settings
+        there = bool(settings.journal) or (data_directory(settings) / DATABASE).exists()
+        return self.cell_id is not None and settings.rerun == "keep" and there
 
     @property
     def execution(self) -> str:

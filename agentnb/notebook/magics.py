@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -20,23 +20,8 @@ from agentnb.notebook import flags
 from agentnb.notebook.hooks.failed_cell import task_about
 from agentnb.notebook.interrupts import before_the_run, told
 from agentnb.notebook.kernel import RESULT, Notebook, last_run, traced_lines
-from agentnb.settings import Settings
 
 MAGICS = ("agent", "agent_trace", "agent_cache", "agent_runs", "agent_context")
-
-
-def check_key(given: Mapping[str, str | bool], settings: Settings) -> None:
-    """Raise KeyMissing at once where the model that is named surely has no key: loading what runs need takes longer."""
-    from agentnb.models import catalog
-    from agentnb.providers.vendor import VENDORS
-
-    address = str(given.get("model") or settings.model)
-    kept = settings.rerun == "keep" or str(given.get("replay") or settings.replay) in ("replay", "auto")
-    if not address or address.startswith(("sim:", "local:")) or kept or {"machine", "dry-run"} & {*given}:
-        return
-    vendor = VENDORS.get(catalog.lookup(address).provider)
-    if vendor is not None and vendor.surely_without_key():
-        raise vendor.missing_key()
 
 
 @magics_class
@@ -69,7 +54,8 @@ class AgentMagics(Magics):
         self._notebook.asked_at = monotonic()
         with told("interrupted", todo="%agent_runs list shows whether the run had begun; resume goes on with it."):
             with before_the_run():
-                check_key(given, self._notebook.settings)
+                if not self._notebook.may_have_asked:
+                    flags.check_key(given, self._notebook.settings)
                 from agentnb.notebook.run_task import AgentCall
             AgentCall(self._notebook, given, about_failure=fix or explain).run(task.strip("\n"))
 

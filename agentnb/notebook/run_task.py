@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import WAITING, AgentRun, document_of, with_note
-from agentnb.agent.state import is_agents
+from agentnb.agent.run_document import WAITING, AgentRun, with_note
+from agentnb.agent.state import AgentState
 from agentnb.canonical import JsonObject
-from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped, terminal_width
 from agentnb.models import catalog
-from agentnb.models.messages import Role
+from agentnb.models.messages import Content, Role
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.hooks.failed_cell import PROPOSES
@@ -37,11 +36,12 @@ if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
     from agentnb.agent.request import Request
     from agentnb.agent.tools.typed_answer import TypedAnswer
+    from agentnb.session.session import Session
 
 GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
 KEPT = (
     "Kept from {when}: the question and what it used are the same, so nothing was asked. "
-    '%config AgentNB.rerun = "ask" asks again.'
+    '%config AgentNB.rerun = "ask" asks each time.'
 )
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
@@ -74,9 +74,11 @@ class AgentCall:
             if self._given.get("dry-run"):
                 self._finish(self._session.agent().dry_run(request, run_id))
                 return
-            kept = self._kept(request) if self._session.settings.rerun == "keep" else None
+            kept = self._kept(request)
+            if kept is None:
+                flags.check_key(self._given, self._session.settings)
         if kept is not None:
-            self._finish(kept)
+            self._show_kept(kept, request)
         else:
             self._ask(request, run_id)
         if self._typed is not None and self._result.is_over and not self._given.get("bg"):
@@ -92,7 +94,7 @@ class AgentCall:
                 prepare=lambda agent: agent.begin(request, run_id),
                 run_id=run_id,
                 finish=self._result,
-                again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
+                again=_again(request),
             )
         finally:
             self._result.is_later = True
@@ -112,29 +114,23 @@ class AgentCall:
         return made
 
     def _kept(self, request: Request) -> AgentRun | None:
-        """Return the newest answer to this cell's question, where the question and all that it used are unchanged."""
-        from agentnb.agent.stale_answers import still_holds
-        from agentnb.agent.state import AgentState
-
-        machine, hydrator = self._session.machine(), self._session.hydrator()
-        task = hydrator.scrub(request.task)
-        if not request.cell or request.origin is not None or "thread" in self._given:
+        """Return the cell's answer of before, where it asks the same in the same way of what has not changed."""
+        session = self._session
+        found = (
+            session.agent().kept(request) if session.settings.rerun == "keep" and "thread" not in self._given else None
+        )
+        if found is None or (self._typed is not None and not self._typed.came_before(_said_in(session, found.run_id))):
             return None
-        for run in machine.journal.runs(limit=200):
-            if run.tags.get("cell") != request.cell or run.tags.get("model") != request.model:
-                continue
-            found = machine.get(run.run_id)
-            if found.status != records.COMPLETED or not is_agents(found.context):
-                return None
-            state = AgentState.from_json(found.context)
-            if (state.task, state.schema) != (task, request.schema) or not still_holds(hydrator, state):
-                return None
-            said = (block.content for block in state.blocks if block.role is Role.ASSISTANT)
-            if self._typed is not None and not self._typed.came_before(said):
-                return None
-            given = AgentRun(document_of(found, machine.history(run.run_id)))
-            return with_note(given, KEPT.format(when=_asked_at(given)))
-        return None
+        if found.tags["thread"] != session.thread:  # after a restart the conversation goes on where the answer stands
+            session.begin_thread(found.tags["thread"])
+        return session.find_run(found.run_id)
+
+    def _show_kept(self, run: AgentRun, request: Request) -> None:
+        """Show an answer that was kept, with a button that asks again."""
+        run = self._result(with_note(run, KEPT.format(when=_asked_at(run))))
+        view = View(self._notebook, self._session.machine().get(run.run_id), since=self._notebook.asked_at)
+        view.replace(with_texts(run.receipt, self._notebook.cell_text))
+        Asked(self._notebook, run.run_id, view=view, finish=self._result, again=_again(request), kept=True).ask(run)
 
     def _warn(self, request: Request) -> None:
         """Warn before anything is paid that the task points at what is not there. Asked again, it is asked all the
@@ -203,6 +199,17 @@ class AgentCall:
         self._result(run)
         shown = with_cell_numbers(run.receipt, self._session.cells.numbers)
         display(bundle(shown, full=self._notebook.full_view, width=terminal_width(WIDTH)), raw=True)
+
+
+def _said_in(session: Session, run_id: str) -> list[Content]:
+    """Return what the model said and called in a run."""
+    blocks = AgentState.from_json(session.machine().get(run_id).context).blocks
+    return [block.content for block in blocks if block.role is Role.ASSISTANT]
+
+
+def _again(request: Request) -> Callable[[BuiltInAgent, str], object]:
+    """Return what asks the same once more, as a run of this name."""
+    return lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new)
 
 
 def _asked_at(run: AgentRun) -> str:

@@ -1,4 +1,4 @@
-"""Run All with `AgentNB.rerun = "keep"` in a real page: what has not changed is not asked again."""
+"""Run All in a real page: what has not changed is not asked again, unless a click asks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("at_once")]
 
 CELLS = [
-    '%load_ext agentnb\n%config AgentNB.rerun = "keep"',
+    "%load_ext agentnb",
     "prices = [3, 5, 8]\nsum(prices)",
     "%%agent\nExplain the cell above.",
 ]
@@ -44,3 +44,9 @@ def test_an_answer_is_kept_until_its_question_or_what_it_used_changes(front: Any
     page.page.keyboard.type(" + 1")
     choose(page, "Run", "Run All Cells")
     assert not KEPT.search(until(page, 6)), "the cell that it explains is another one"
+    choose(page, "Run", "Run All Cells")
+    assert KEPT.search(until(page, 9))
+    page.output(2).get_by_role("button", name="Ask again").click()
+    page.output(2).get_by_text(KEPT).wait_for(state="detached")
+    page.output(2).get_by_role("button", name="Ask again").wait_for(state="hidden")
+    assert not KEPT.search(until(page, 9))

@@ -1,4 +1,4 @@
-"""Run All with AgentNB.rerun = "keep": an answer stays while its question and all that it used are the same."""
+"""Run All: an answer stays while its question and all that it used are the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 RUN = "application/vnd.agentnb.run.v1+json"
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
+TASK = "What does `clean` do, and what does the cell above show? Explain cell 2 too."
 NOTEBOOK = [
-    ("load", '%load_ext agentnb\n%config AgentNB.rerun = "keep"'),
+    ("load", "%load_ext agentnb"),
     ("data", "prices = [3, 5, 8]\nsum(prices)"),
     ("clean", "def clean(rows):\n    return [row for row in rows if row]"),
-    ("ask", "%%agent\nWhat does `clean` do, and what does the cell above show? Explain cell 2 too."),
+    ("ask", "%%agent\n" + TASK),
 ]
 
 
@@ -45,6 +46,11 @@ def test_run_all_keeps_the_answer_also_after_a_restart(start: Callable[..., Any]
     "changes",
     [
         {"ask": "%%agent\nWhat else does `clean` do?"},
+        {"ask": "%%agent --style tutor\n" + TASK},
+        {"ask": "%%agent -m sim:gpt-4.1\n" + TASK},
+        {"ask": "%%agent --tools none\n" + TASK},
+        {"ask": "%%agent --context marks\n" + TASK},
+        {"ask": "%%agent --allow run_code\n" + TASK},
         {"data": "prices = [3, 5, 9]\nsum(prices)"},
         {"clean": "def clean(rows):\n    return [row for row in rows if row is not None]"},
         {"load": '%load_ext agentnb\n%config AgentNB.rerun = "ask"'},
@@ -69,6 +75,61 @@ def test_a_cell_that_has_not_run_here_is_not_taken_for_the_same(start: Callable[
     fresh.ok(NOTEBOOK[2][1], "clean")
     shown = fresh.run(NOTEBOOK[3][1], "ask")
     assert shown.status == "error" or not is_kept(shown.run)
+
+
+def sent_last(kernel: Any) -> str:
+    """The last request, as %agent_context prompt shows it."""
+    return str(kernel.ok("%agent_context prompt").text)
+
+
+def test_after_a_restart_the_conversation_goes_on_where_the_kept_answer_stands(start: Callable[..., Any]) -> None:
+    kernel = start()
+    first = run_all(kernel)
+    kernel.stop()
+    fresh = start(new=True)
+    assert is_kept(run_all(fresh))
+    later = fresh.ok("%%agent\nAnd the other one?", "later").run
+    assert later["thread"] == first["thread"]
+    assert TASK in sent_last(fresh)
+
+
+def test_a_follow_up_is_asked_again_where_the_question_before_it_was(start: Callable[..., Any]) -> None:
+    kernel = start()
+    run_all(kernel)
+    second = kernel.ok("%%agent\nAnd `prices`?", "second").run
+    assert is_kept(kernel.ok("%%agent\nAnd `prices`?", "second").run)
+    kernel.ok("%%agent\nWhat is `clean` for?", "ask")
+    again = kernel.ok("%%agent\nAnd `prices`?", "second").run
+    assert not is_kept(again)
+    assert again["run_id"] != second["run_id"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for _ in range(2):\n    get_ipython().run_line_magic('agent', 'Roll a die.')",
+        "%agent What is `prices`?\n%agent What is `clean`?",
+        "%%agent -t lasting\nWhat is `prices`?",
+        "%%agent --allow run_code\nRun `made = sum(prices)` and tell me the value.",
+    ],
+)
+def test_what_is_asked_more_than_once_elsewhere_or_has_acted_is_asked_again(
+    start: Callable[..., Any], source: str
+) -> None:
+    kernel = start()
+    run_all(kernel)
+    before = kernel.ok(source, "more")
+    again = kernel.ok(source, "more")
+    assert again.run["run_id"] != before.run["run_id"]
+    assert not is_kept(again.run)
+
+
+def test_an_answer_that_was_stopped_by_its_budget_is_asked_for_again(start: Callable[..., Any]) -> None:
+    kernel = start()
+    run_all(kernel)
+    assert kernel.run("%%agent --budget 0.000001\nWhat is `prices`?", "poor").error
+    assert not is_kept(kernel.ok("%%agent --budget 1\nWhat is `prices`?", "poor").run)
+    assert is_kept(kernel.ok("%%agent --budget 2\nWhat is `prices`?", "poor").run), "a limit is no other question"
 
 
 TYPED = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentnb.errors import KeyMissing
-from agentnb.notebook.magics import check_key
+from agentnb.notebook.flags import check_key
 from agentnb.settings import Settings
 
 CLAUDE, GEMINI = "anthropic:claude-sonnet-4-6", "google:gemini-2.5-flash"
@@ -41,7 +41,6 @@ def test_it_is_told(given: dict[str, Any], settings: dict[str, Any]) -> None:
         ({"model": "sim:claude-sonnet-4-6"}, {"model": CLAUDE}),
         ({"model": CLAUDE, "replay": "replay"}, {}),
         ({"model": CLAUDE}, {"replay": "auto"}),
-        ({"model": CLAUDE}, {"rerun": "keep"}),
         ({"model": CLAUDE, "dry-run": True}, {}),
         ({"machine": "planner"}, {"model": CLAUDE}),
     ],

@@ -17,13 +17,14 @@ from agentnb.agent.request import Request, title_of
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
+from agentnb.agent.states.kept_answers import kept_answer
 from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
 from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.basis import values_in, values_told
 from agentnb.context.selection import Chosen, Selection
-from agentnb.durable.journal.records import FAILED
+from agentnb.durable.journal.records import FAILED, RunSummary
 from agentnb.errors import InputError
 from agentnb.models import catalog, prices
 from agentnb.models.layers import Block, Layer
@@ -83,6 +84,11 @@ class Hydrating:
         again = _asked_again(turns, request, state.turn)
         told = ("" if state.simulated else retired, effort, prices.unchecked(model))
         return state.noted(again, begun.why, taken, *told), _tags(state, request)
+
+    def kept(self, request: Request) -> RunSummary | None:
+        """Return the run whose answer to this request still holds; None where it has to be asked."""
+        asked = replace(self._asked(request, Segment(root="")), kind=self._kind(request))
+        return kept_answer(self._services, request, asked)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""

@@ -187,7 +187,7 @@ def _reap_at_end(process: subprocess.Popen[str]) -> None:
 
 
 def room_for_prompts(weights: Path) -> int:
-    """Return the MiB in which the server may keep what it has read: a prompt that found no room is read again."""
+    """Return the MiB in which the server may keep what it has read. A prompt that found no room is read again."""
     free = (available_memory() or 0) - _needed(weights)
     least, most = ROOM
     return min(max(free // 4 // 2**20, least), most)
@@ -221,7 +221,7 @@ def available_memory() -> int | None:
 
 
 CONTAINER = Path("/sys/fs/cgroup")
-"""Where Linux tells the limits of the container that this process runs in."""
+"""The folder in which Linux tells the limits of this process's container."""
 
 
 def _ended(status: int, log: Path, weights: Path) -> LocalModelFailed | PackageMissing:

@@ -39,7 +39,8 @@ def start(
     """Return the server, loaded and listening on loopback; keep it, it ends with its last reference.
 
     It answers who has the `key`, and no web page. `window` is in tokens; port 0 takes a free one. Below `slots` it may
-    save what it has read. It keeps earlier prompts in `room` MiB. Raises PackageMissing, and InputError on a file that it cannot load or a port that is taken.
+    save what it has read. It keeps earlier prompts in `room` MiB. Raises PackageMissing, and InputError on a file that
+    it cannot load or a port that is taken.
     """
     _check_port(port)
     # Threads that spin while they wait starve a machine of two cores: 0.3 tokens a second instead of 40.
