@@ -27,7 +27,7 @@ from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
-from agentnb.view.number_format import day_and_time
+from agentnb.view.number_format import time_and_day
 from agentnb.view.render import bundle
 from agentnb.view.style import WIDTH
 from agentnb.view.words.run_words import with_cell_numbers
@@ -127,9 +127,9 @@ class AgentCall:
 
     def _show_kept(self, run: AgentRun, request: Request) -> None:
         """Show an answer that was kept, with a button that asks again."""
-        run = self._result(with_note(run, KEPT.format(when=_asked_at(run))))
+        run = self._result(with_note(run, KEPT.format(when=_asked_at(run, self._session.clock.now()))))
         view = View(self._notebook, self._session.machine().get(run.run_id), since=self._notebook.asked_at)
-        view.replace(with_texts(run.receipt, self._notebook.cell_text))
+        view.replace(with_texts(run.receipt, self._notebook.cell_text) | {"kept": True})
         Asked(self._notebook, run.run_id, view=view, finish=self._result, again=_again(request), kept=True).ask(run)
 
     def _warn(self, request: Request) -> None:
@@ -212,8 +212,8 @@ def _again(request: Request) -> Callable[[BuiltInAgent, str], object]:
     return lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new)
 
 
-def _asked_at(run: AgentRun) -> str:
-    return day_and_time(run.receipt["steps"][0]["at"]) if run.receipt["steps"] else "an earlier time"
+def _asked_at(run: AgentRun, now: float) -> str:
+    return time_and_day(run.receipt["steps"][0]["at"], now) if run.receipt["steps"] else "an earlier time"
 
 
 def show_run(

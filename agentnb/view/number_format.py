@@ -118,7 +118,7 @@ def day_and_time(epoch: object) -> str:
         return UNKNOWN
 
 
-def until(epoch: object, now: object) -> str:
-    """Return when something ends: `20:33`, or `2026-11-30 20:33` where that is another day than `now`."""
+def time_and_day(epoch: object, now: object) -> str:
+    """Return when something is: `20:33`, or `2026-11-30 20:33` where that is another day than `now`."""
     day = day_and_time(epoch)
     return day[11:] if day[:10] == day_and_time(now)[:10] and day != UNKNOWN else day

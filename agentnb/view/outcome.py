@@ -18,6 +18,8 @@ def outcome_items(doc: Doc) -> list[str]:
     work = [item for item in (_context(doc), run_words.plan_words(doc), run_words.child_words(doc)) if item]
     if stopped := run_words.stopped_line(doc):
         return [f"{mark} {stopped}", *work]
+    if doc.get("kept"):  # what it took and cost then is in the details: now it took and cost nothing
+        return [f"{mark} kept, nothing was paid", *work]
     rest = [*filter(None, (_time(doc), _cost(doc))), *work]
     if doc.get("state") != "COMPLETED" or not rest:
         return [f"{mark} {word}", *rest]

@@ -116,13 +116,13 @@ def _warm_notes(shorter: int) -> list[str]:
 
 
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
-    until = number_format.until(entry.until, now)
+    until = number_format.time_and_day(entry.until, now)
     return (Stacked(name_of(entry), ("longest prefix",)), Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
 def _held_row(session: Session, held: HeldObject, now: float) -> tuple[object, ...]:
     what = f"cache object of {session.objects.used_by(held)}"
-    until = number_format.until(held.until, now)
+    until = number_format.time_and_day(held.until, now)
     return (Stacked(name_of(held), (what,)), Figure(f"{held.tokens:,}"), span(held.until - now), until)
 
 
@@ -184,7 +184,7 @@ def _warm_until(session: Session, call: Call, end: int, now: float) -> str | Non
     until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
     until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
     last = max(until, default=now)
-    return number_format.until(last, now) if last > now else None
+    return number_format.time_and_day(last, now) if last > now else None
 
 
 def _show_policy(

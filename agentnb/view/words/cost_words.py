@@ -140,7 +140,7 @@ def _at(doc: Doc) -> object:
 def _first_call(cache: Doc, at: object) -> str:
     until = number(cache.get("warm_until"))
     then = (
-        f" Until {number_format.until(until, at)} the next question reads them at a fraction of the price."
+        f" Until {number_format.time_and_day(until, at)} the next question reads them at a fraction of the price."
         if until
         else ""
     )
@@ -174,7 +174,7 @@ def _cache_figures(cache: Doc, at: object, *, told: bool) -> str:
         if word and number(cache.get(name)) is not None:
             pieces.append(f"{word} {count(cache[name])}")
     if number(cache.get("warm_until")) is not None:
-        pieces.append(f"warm until {number_format.until(cache['warm_until'], at)}")
+        pieces.append(f"warm until {number_format.time_and_day(cache['warm_until'], at)}")
     line = ", ".join(pieces)
     return f"{line[:1].upper()}{line[1:]}." if line else ""
 
