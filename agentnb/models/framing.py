@@ -21,7 +21,7 @@ _TAG = re.compile(rf"<[\s/]*(?:{'|'.join(TAGS)})(?![\w-])", re.IGNORECASE)
 _SIGNS = "\u2039\u276e\u02c2\u1438\u16b2\U0001d236\u3008\u27e8"
 """Signs that look like `<`: those of Unicode's confusables, and two brackets."""
 _OPENER = re.compile(f"[<\uff1c\ufe64\u226e\u2329\ufe3f{_SIGNS}]")
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0\ufffc"
 """Letters and signs that show nothing."""
 _SHAPES = str.maketrans(
     "\u0430\u0441\u0501\u0435\u04bb\u0456\u04cf\u043a\u043c\u043e\u043f\u0440\u0433\u0455\u0442\u0475\u0461"

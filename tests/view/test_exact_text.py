@@ -48,6 +48,11 @@ def test_each_argument_is_shown_as_it_runs(path: str, text: str, more: Any) -> N
         assert len(found) == 3
 
 
+@pytest.mark.parametrize("sign", ["\u3164", "\u2800", "\ufe0f", "\ufffc", "\U000e0041"])
+def test_a_sign_without_a_shape_is_written_out(sign: str) -> None:
+    assert exact(f"a{sign}b") == f"a⟨U+{ord(sign):04X}⟩b"
+
+
 def test_a_number_does_not_look_like_a_text_of_digits() -> None:
     assert bundle(waits("f", {"n": 1}))["text/plain"] != bundle(waits("f", {"n": "1"}))["text/plain"]
 
