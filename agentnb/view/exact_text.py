@@ -34,8 +34,8 @@ _LIKE_A_FOLD = re.compile(rf"^\[(?=[0-9,]+ blank lines?(?: of {_SPACES}(?:, {_SP
 _GAP = re.compile(r"[ \t]{8,}")
 _BLANK = re.compile(r"[ \t]*")
 _NOTHING_SEEN = re.compile(
-    # Letters and signs without a shape: fillers, vowels that are only inherent, the blank braille pattern, selectors,
-    # and what stands for an object. Chromium draws every other sign but the space (tried 2026-12-01).
+    # Letters and signs without a shape: fillers, vowels that are only inherent, the blank braille pattern, selectors.
+    # U+FFFC stands for an object. Chromium draws every other sign but the space (tried 2026-12-01).
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc"
     "\U00013441\U00013442\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
 )
