@@ -41,6 +41,17 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
         notebook.shell.set_next_input(as_one_cell(proposals), replace=False)
 
 
+def offer_again(notebook: Notebook, run: AgentRun, *, cell: str | None) -> None:
+    """Offer what a kept answer proposes, as far as the notebook does not have it. Only a page can tell."""
+    told = notebook.front_end.notebook(of=cell) if cell is not None and notebook.front_end.is_there else None
+    if cell is None or told is None:
+        return
+    here = {each.source.rstrip("\n") for each in told.cells if each.source is not None}
+    for proposal in map(Proposal.from_json, run.receipt["proposals"]):
+        if proposal.source.rstrip("\n") not in here:
+            _show_on_page(notebook, proposal, cell, CellMark(run=run.run_id, model=run.model))
+
+
 def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: CellMark) -> None:
     """Show it as a change to the cell that still has the text which ran; else as a new cell."""
     told = notebook.front_end.notebook(of=asking)

@@ -26,7 +26,7 @@ from agentnb.notebook.live.value_view import show_value
 from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
-from agentnb.notebook.proposing import offer, with_texts
+from agentnb.notebook.proposing import offer, offer_again, with_texts
 from agentnb.view.number_format import time_and_day
 from agentnb.view.render import bundle
 from agentnb.view.style import WIDTH
@@ -130,7 +130,9 @@ class AgentCall:
         run = self._result(with_note(run, KEPT.format(when=_asked_at(run, self._session.clock.now()))))
         view = View(self._notebook, self._session.machine().get(run.run_id), since=self._notebook.asked_at)
         view.replace(with_texts(run.receipt, self._notebook.cell_text) | {"kept": True})
-        Asked(self._notebook, run.run_id, view=view, finish=self._result, again=_again(request), kept=True).ask(run)
+        asked = Asked(self._notebook, run.run_id, view=view, finish=self._result, again=_again(request), kept=True)
+        asked.ask(run)
+        offer_again(self._notebook, run, cell=self._notebook.whole_cell_id)
 
     def _warn(self, request: Request) -> None:
         """Warn before anything is paid that the task points at what is not there. Asked again, it is asked all the

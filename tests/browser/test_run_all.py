@@ -50,3 +50,24 @@ def test_an_answer_is_kept_until_its_question_or_what_it_used_changes(front: Any
     page.output(2).get_by_text(KEPT).wait_for(state="detached")
     page.output(2).get_by_role("button", name="Ask again").wait_for(state="hidden")
     assert not KEPT.search(until(page, 9))
+
+
+def test_what_a_kept_answer_proposes_is_offered_until_the_notebook_has_it(front: Any) -> None:
+    ask = "%%agent\nWrite a function `low` that gives the lowest of a list, and try it on `prices`."
+    page, _ = front("kept-proposal", [*CELLS[:2], ask], upto=3)
+    rows = page.cell(2).locator(".agentnb-proposal")
+    rows.wait_for()
+    page.run(2)
+    page.output(2).get_by_text(KEPT).wait_for()
+    page.wait_idle()
+    assert rows.count() == 1, "what still stands there is not offered twice"
+    choose(page, "Kernel", "Restart Kernel and Run All Cells")
+    page.page.locator(".jp-Dialog .jp-mod-accept").click()
+    rows.wait_for(state="detached")
+    until(page, 3)
+    rows.get_by_role("button", name="Insert").click()
+    page.cell(3).locator(".cm-content", has_text="def low").wait_for()
+    page.run(2)
+    page.output(2).get_by_text(KEPT).wait_for()
+    page.wait_idle()
+    assert rows.count() == 0, "the notebook has it"
