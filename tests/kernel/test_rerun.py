@@ -124,6 +124,19 @@ def test_what_is_asked_more_than_once_elsewhere_or_has_acted_is_asked_again(
     assert not is_kept(again.run)
 
 
+def test_what_the_model_looked_up_is_looked_up_again(start: Callable[..., Any]) -> None:
+    kernel = start()
+    run_all(kernel)
+    kernel.ok("globals()['made'] = [1]", "make")
+    ask = "%%agent --context none\nInspect `made`."
+    first = kernel.ok(ask, "look").run
+    assert [tool["name"] for step in first["steps"] for tool in step.get("tools", ())] == ["inspect"]
+    assert is_kept(kernel.ok(ask, "look").run)
+    kernel.ok("made.append(13)", "other")
+    assert not is_kept(kernel.ok(ask, "look").run)
+    assert is_kept(kernel.ok(ask, "look").run)
+
+
 def test_an_answer_that_was_stopped_by_its_budget_is_asked_for_again(start: Callable[..., Any]) -> None:
     kernel = start()
     run_all(kernel)

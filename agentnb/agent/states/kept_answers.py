@@ -14,13 +14,17 @@ from agentnb.agent.deps import Services
 from agentnb.agent.request import Request
 from agentnb.agent.stale_answers import still_holds
 from agentnb.agent.state import AgentState, is_agents
+from agentnb.agent.states.acting import said_once
+from agentnb.agent.tools.tool import carry_out
 from agentnb.durable.journal.records import COMPLETED, RunSummary
-from agentnb.models.messages import ToolCall
+from agentnb.models.messages import ToolCall, ToolResult
 from agentnb.prompt.thread import path_to
 from agentnb.settings import RunOptions
 
-LOOKS_ONLY = frozenset({"answer", "ask_user", "inspect", "plan", "propose_cell", "read_cell", "recall", "variables"})
-"""Tools that change nothing, and read nothing but the notebook."""
+LOOKS = frozenset({"inspect", "read_cell", "variables"})
+"""Tools that read the notebook: what they gave is looked at again."""
+HARMLESS = frozenset({"answer", "ask_user", "plan", "propose_cell", "recall"})
+"""Tools that change nothing, and read nothing that could change."""
 
 
 def kept_answer(services: Services, request: Request, asked: AgentState) -> RunSummary | None:
@@ -38,8 +42,7 @@ def kept_answer(services: Services, request: Request, asked: AgentState) -> RunS
         return None
     state = AgentState.from_json(context)
     same = (state.task, _way(state.options)) == (asked.task, _way(asked.options))
-    looked = all(block.content.name in LOOKS_ONLY for block in state.blocks if isinstance(block.content, ToolCall))
-    return run if same and looked and still_holds(services.hydrator, state) else None
+    return run if same and still_holds(services.hydrator, state) and _looks_alike(services, state) else None
 
 
 def _asked_last(services: Services, request: Request) -> RunSummary | None:
@@ -63,6 +66,22 @@ def _goes_on(threads: Threads, thread: str, run: RunSummary) -> bool:
     turns = threads.turns(its)
     newest = next((turn for turn in reversed(turns) if turn.complete), None)
     return any(turn.run_id == run.run_id for turn in path_to(turns, newest))
+
+
+def _looks_alike(services: Services, state: AgentState) -> bool:
+    """Tell whether the run's tools changed nothing, and would give the same again."""
+    contents = [block.content for block in state.blocks]
+    results = {content.call_id: content.text for content in contents if isinstance(content, ToolResult)}
+    calls = [content for content in contents if isinstance(content, ToolCall) and content.name not in HARMLESS]
+    return all(call.name in LOOKS and results.get(call.call_id) in _looked(services, state, call) for call in calls)
+
+
+def _looked(services: Services, state: AgentState, call: ToolCall) -> set[str]:
+    """Return what the look gives now, as a model is told it at first and later."""
+    outcome = carry_out(services.tools[call.name], call)
+    scrub = services.scrub if outcome.holds else services.scrub.of_output
+    outcome = replace(outcome, text=scrub(outcome.text))
+    return {outcome.text, said_once(outcome, state.definitions).text}
 
 
 def _way(options: RunOptions) -> RunOptions:
