@@ -13,7 +13,10 @@ from agentnb.simulator.http_messages import WireMapping
 _SPAN = re.compile(r"`([^`\n]+)`|\"([^\"\n]+)\"")
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 _DEEPEST, _MOST = 20, 5
-_MOMENTS = {"date-time": "2000-01-01T12:00:00Z", "date": "2000-01-01", "time": "12:00:00Z"}
+_FORMATS = {
+    "date-time": "2000-01-01T12:00:00Z", "date": "2000-01-01", "time": "12:00:00Z", "duration": "PT90S",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}  # fmt: skip
 
 
 def value_text(schema: WireMapping, question: str) -> str:
@@ -65,8 +68,8 @@ class _Writer:
                 return True
             case "null":
                 return None
-        if part.get("format") in _MOMENTS:
-            return _MOMENTS[part["format"]]
+        if part.get("format") in _FORMATS:
+            return _FORMATS[part["format"]]
         return self._next("words", self.words)
 
     def _next(self, what: str, among: list[str]) -> str:

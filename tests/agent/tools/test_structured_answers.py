@@ -7,6 +7,7 @@ import datetime
 import enum
 import json
 import typing
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,12 @@ def test_what_fits_the_schema_fits_the_type(kind: str) -> None:
     assert typed.came
     text = json.dumps(typed.schema)
     assert not any(word in text for word in ("minLength", "default", "title", "minimum"))
+
+
+@pytest.mark.parametrize("kind", [uuid.UUID, datetime.timedelta, datetime.date, datetime.time])
+def test_the_simulated_model_keeps_to_a_format(kind: type) -> None:
+    adapter = pydantic.TypeAdapter(kind)
+    assert isinstance(adapter.validate_json(value_text(adapter.json_schema(), ASKED)), kind)
 
 
 @given(st.text())
