@@ -59,7 +59,6 @@ class Asked:
         finish: Take,
         earlier: Waiting | None = None,
         again: Callable[[BuiltInAgent, str], object] | None = None,
-        kept: bool = False,
     ) -> None:
         self._notebook = notebook
         self._run_id = run_id
@@ -71,7 +70,6 @@ class Asked:
         self._again = again
         self._cell = notebook.whole_cell_id
         self._asks = self._unsure = False
-        self._kept = kept  # an answer of before stands in its cell again
 
     def place(self) -> None:
         """Make room for the buttons of questions to come: an output can be made only while the cell runs."""
@@ -91,9 +89,8 @@ class Asked:
         if self._earlier is not None:
             self._earlier.settle(run.receipt)
         waits = run.state == WAITING and run.receipt["approvals"]["waiting"]
-        resumes = [] if self._kept else [RESUME]
-        offered = list(UNSURE) if self._unsure else [*resumes, *([ASK_AGAIN] if self._again else [])]
-        stands = self._unsure or self._kept or run.receipt["stopped"] is not None
+        offered = list(UNSURE) if self._unsure else [RESUME, *([ASK_AGAIN] if self._again else [])]
+        stands = self._unsure or run.receipt["stopped"] is not None
         if self._view.has_widgets and (waits or stands):
             self._asks = True
             self._notebook.asked[self._run_id] = self  # which takes the buttons away once another answers, or it ends
@@ -149,7 +146,6 @@ class Asked:
             self._again(agent, self._run_id)
         else:
             agent.resume(self._run_id, Limits(), {"unsure": UNSURE.get(said)})
-        self._kept = False
         self._buttons.close("")
         self._view.reopen(agent.machine.get(self._run_id))
         self._view.paint()

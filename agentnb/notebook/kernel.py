@@ -128,6 +128,8 @@ class Notebook:
         self.front_end.on_page = self._tell_page
         self.front_end.on_code = self._take_code
         self.front_end.on_steps = lambda pressed: tell_steps(self.front_end, pressed, self.session)
+        self.front_end.on_again = lambda pressed: self.to_ask_again.add(pressed.cell)
+        self.to_ask_again: set[str] = set()
 
     def _tell_page(self, page: Hello) -> None:
         """Tell the page what became of the runs that it shows as going on. The journal is opened for that."""
@@ -344,6 +346,15 @@ class Notebook:
     def opened(self) -> Session | None:
         """Return the session as it stands; None before anything needed it."""
         return self._session
+
+    @property
+    def name(self) -> str:
+        """Return what tells this notebook from its copies: a digest of its path; empty where nobody tells that."""
+        from agentnb.canonical import digest
+        from agentnb.context.notebook.notebook_text import saved_path
+
+        path = saved_path(os.environ, self.shell.user_ns)
+        return digest(str(path))[:16] if path is not None else ""
 
     @property
     def may_have_asked(self) -> bool:

@@ -78,7 +78,7 @@ class AgentCall:
             if kept is None:
                 flags.check_key(self._given, self._session.settings)
         if kept is not None:
-            self._show_kept(kept, request)
+            self._show_kept(kept)
         else:
             self._ask(request, run_id)
         if self._typed is not None and self._result.is_over and not self._given.get("bg"):
@@ -94,7 +94,7 @@ class AgentCall:
                 prepare=lambda agent: agent.begin(request, run_id),
                 run_id=run_id,
                 finish=self._result,
-                again=_again(request),
+                again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
             )
         finally:
             self._result.is_later = True
@@ -115,24 +115,27 @@ class AgentCall:
 
     def _kept(self, request: Request) -> AgentRun | None:
         """Return the cell's answer of before, where it asks the same in the same way of what has not changed."""
-        session = self._session
-        found = (
-            session.agent().kept(request) if session.settings.rerun == "keep" and "thread" not in self._given else None
-        )
+        session, notebook = self._session, self._notebook
+        is_pressed = notebook.whole_cell_id in notebook.to_ask_again
+        notebook.to_ask_again.discard(str(notebook.whole_cell_id))
+        if is_pressed or session.settings.rerun == "ask" or "thread" in self._given:
+            return None
+        found = session.agent().kept(request)
         if found is None or (self._typed is not None and not self._typed.came_before(_said_in(session, found.run_id))):
             return None
         if found.tags["thread"] != session.thread:  # after a restart the conversation goes on where the answer stands
             session.begin_thread(found.tags["thread"])
         return session.find_run(found.run_id)
 
-    def _show_kept(self, run: AgentRun, request: Request) -> None:
-        """Show an answer that was kept, with a button that asks again."""
+    def _show_kept(self, run: AgentRun) -> None:
+        """Show an answer that was kept. On a page that has our extension, a button below it asks again."""
+        notebook, cell = self._notebook, self._notebook.whole_cell_id
         run = self._result(with_note(run, KEPT.format(when=_asked_at(run, self._session.clock.now()))))
-        view = View(self._notebook, self._session.machine().get(run.run_id), since=self._notebook.asked_at)
-        view.replace(with_texts(run.receipt, self._notebook.cell_text) | {"kept": True})
-        asked = Asked(self._notebook, run.run_id, view=view, finish=self._result, again=_again(request), kept=True)
-        asked.ask(run)
-        offer_again(self._notebook, run, cell=self._notebook.whole_cell_id)
+        shown = with_cell_numbers(with_texts(run.receipt, notebook.cell_text), self._session.cells.numbers)
+        display(bundle(dict(shown) | {"kept": True}, full=notebook.full_view, width=terminal_width(WIDTH)), raw=True)
+        offer_again(notebook, run, cell=cell)
+        if cell is not None:
+            notebook.front_end.offer_run([cell], below=cell)
 
     def _warn(self, request: Request) -> None:
         """Warn before anything is paid that the task points at what is not there. Asked again, it is asked all the
@@ -179,6 +182,7 @@ class AgentCall:
             schema=schema,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
+            tags={"notebook": self._notebook.name} if self._notebook.name else {},
         )
 
     def _schema(self, model: str | None) -> JsonObject | None:
@@ -207,11 +211,6 @@ def _said_in(session: Session, run_id: str) -> list[Content]:
     """Return what the model said and called in a run."""
     blocks = AgentState.from_json(session.machine().get(run_id).context).blocks
     return [block.content for block in blocks if block.role is Role.ASSISTANT]
-
-
-def _again(request: Request) -> Callable[[BuiltInAgent, str], object]:
-    """Return what asks the same once more, as a run of this name."""
-    return lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new)
 
 
 def _asked_at(run: AgentRun, now: float) -> str:

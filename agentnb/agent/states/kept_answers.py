@@ -49,6 +49,9 @@ def _asked_last(services: Services, request: Request) -> RunSummary | None:
     """Return the only run of the cell's last execution; None where the present one has asked already."""
     asks = not request.cell or request.origin is not None or request.replay != "live"
     runs = [] if asks else services.machine.journal.find(cell=str(request.cell))
+    runs = [
+        run for run in runs if run.tags.get("notebook") == request.tags.get("notebook")
+    ]  # a copy has the same cells
     if not runs or runs[-1].tags.get("execution") == request.execution:
         return None
     last = [run for run in runs if run.tags.get("execution") == runs[-1].tags.get("execution")]

@@ -16,6 +16,7 @@ from typing import Protocol
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.lab.protocol import (
     TARGET,
+    AgainPress,
     Cells,
     CodePress,
     Done,
@@ -79,7 +80,7 @@ class FrontEnd:
     """Holds the pages of one kernel. What is for a cell goes to the page of it, the rest to the one that spoke last.
 
     `on_page` is called when a page has come, `on_code` when a person presses a button of an answer's code.
-    `on_steps` is called when a person asks for more steps of a run.
+    `on_steps` is called when a person asks for more steps of a run. `on_again` is called when a cell is to ask again.
     """
 
     def __init__(self, shell: object) -> None:
@@ -91,6 +92,7 @@ class FrontEnd:
         self.on_page: Callable[[Hello], None] = _nothing
         self.on_code: Callable[[CodePress], None] = _nothing
         self.on_steps: Callable[[StepsPress], None] = _nothing
+        self.on_again: Callable[[AgainPress], None] = _nothing
 
     def start(self) -> None:
         """Register the target, and list one comm of it by which pages know that it is there. Sends nothing."""
@@ -255,6 +257,8 @@ class FrontEnd:
             self.on_code(told)
         elif isinstance(told, StepsPress):
             self.on_steps(told)
+        elif isinstance(told, AgainPress):
+            self.on_again(told)
 
     def _told(self, channel: Channel, told: Cells) -> None:
         with self._lock:

@@ -19,6 +19,7 @@ notebook on the kernel has another. Then come messages with a `type`:
   `cell`, `replace` proposes it for the cell that defines the same names. `block` counts as `markup.code_blocks` does.
 - `steps {run, before}`: a person asked for steps of a run that its output does not keep. They end before the place
   `before`; where that is null, they are the last ones.
+- `again {cell}`: a person pressed "Ask again" below a cell. It runs next, and asks although it keeps an answer.
 
 To the page. Requests have an `id`. One that is not `done` is sent again to the next page of its notebook.
 
@@ -33,7 +34,8 @@ To the page. Requests have an `id`. One that is not `done` is sent again to the 
   look.
 - `steps {run, first, html, text}`: such steps, from the place `first` on; `text` says why there are none, if so. The
   page shows them and saves none of them.
-- `offer {cell, run}`: shows a button below `cell` that runs the cells `run`, when a person presses it.
+- `offer {cell, run}`: shows a button below `cell` that runs the cells `run`, when a person presses it. Where that is
+  the cell itself, the button asks again.
 
 `mark` is `{run, model}`; the page adds `accepted` and keeps it in the cell's metadata under `agentnb`. Digests are
 SHA-256 of UTF-8, in hex. No message of the kernel runs a cell, and the page acts on none but these.
@@ -140,7 +142,14 @@ class StepsPress:
     before: int | None
 
 
-FromPage: TypeAlias = Cells | Done | CodePress | StepsPress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgainPress:
+    """Holds a person's press that a cell is to ask again."""
+
+    cell: str
+
+
+FromPage: TypeAlias = Cells | Done | CodePress | StepsPress | AgainPress
 
 
 class NoMessage(ValueError):
@@ -230,6 +239,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, object]], FromPage]] = {
     "done": _done,
     "code": _code,
     "steps": _steps,
+    "again": lambda fields: AgainPress(cell=_text(fields.get("cell"))),
 }
 
 

@@ -1,4 +1,4 @@
-/** "Run the 3 cells above" below a cell that points at what has not run. A person's press runs exactly those. */
+/** A button below a cell that runs cells: those that it points at and that have not run, or itself, to ask again. */
 
 import type { Cell } from '@jupyterlab/cells';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
@@ -11,7 +11,11 @@ import type { Offer } from './protocol';
 export class Offers {
   private _shown = new Map<Cell, Widget>();
 
-  constructor(private _panel: NotebookPanel) {}
+  /** `again` tells the kernel, before the cell runs, that it is to ask although it keeps an answer. */
+  constructor(
+    private _panel: NotebookPanel,
+    private _again: (cell: string) => void
+  ) {}
 
   show({ cell, run }: Offer): void {
     const { widgets } = this._panel.content;
@@ -24,7 +28,8 @@ export class Offers {
     const row = new Widget();
     row.addClass('agentnb-row');
     apart(row.node);
-    const words = wanted.length === 1 ? 'Run the cell above' : `Run the ${wanted.length} cells above`;
+    const above = wanted.length === 1 ? 'Run the cell above' : `Run the ${wanted.length} cells above`;
+    const words = wanted.includes(below) ? 'Ask again' : above;
     row.node.append(button(words, () => this._run(below, wanted)));
     this._shown.set(below, row);
     belowOutputs(below, row);
@@ -40,6 +45,9 @@ export class Offers {
     this.drop(below);
     const { content: notebook, sessionContext } = this._panel;
     const there = cells.filter(each => !each.isDisposed);
+    if (there.includes(below)) {
+      this._again(below.model.id);
+    }
     void NotebookActions.runCells(notebook, there, sessionContext);
   }
 }

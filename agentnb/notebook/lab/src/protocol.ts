@@ -31,7 +31,7 @@ export type Propose = {
 export type Repaint = { type: 'repaint'; run: string; cell: string | null; data: Bundle | null };
 /** A press on a block of an answer's code is dealt with. */
 export type Said = { type: 'said'; run: string; block: number; text: string; cell: string | null };
-/** Cells that have not run, for a person to run: the button stands below the cell that points at them. */
+/** Cells for a person to run: those that have not run, below the cell that points at them; or that cell itself. */
 export type Offer = { type: 'offer'; cell: string; run: string[] };
 /** Steps that a person asked for, from the place `first` on; or why there are none. */
 export type Steps = { type: 'steps'; run: string; first: number; html: string; text: string };
@@ -43,7 +43,8 @@ export type ToKernel =
   | { type: 'cells'; asking: string | null; order: CellLine[]; texts: Texts }
   | { type: 'done'; id: string; outcome: Outcome; cell: string | null }
   | { type: 'code'; run: string; block: number; use: 'insert' | 'replace'; cell: string }
-  | { type: 'steps'; run: string; before: number | null };
+  | { type: 'steps'; run: string; before: number | null }
+  | { type: 'again'; cell: string };
 export type Outcome = 'inserted' | 'accepted' | 'rejected' | 'changed' | 'gone';
 
 /** A run whose view is on the page, the cell that it stands under, and whether it is shown as ended. */

@@ -56,7 +56,7 @@ export class Side {
       message => this._take(message)
     );
     this._link.changed.connect(() => (this._link.isOpen ? void this._outputs.redraw() : this._dropProposals()));
-    this._offers = new Offers(_panel);
+    this._offers = new Offers(_panel, cell => this._link.send({ type: 'again', cell }));
     watchApproval(content);
     this._code = new CodeTools(content, this._link, press => {
       this._link.send(this._cells.message(null)); // what would be replaced is the text that stands there now
