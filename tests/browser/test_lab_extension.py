@@ -366,7 +366,7 @@ def test_after_a_reload_a_widget_is_drawn_however_late_its_model_comes(front: An
     page.save(path)
     page.reload()
     page.run(2)
-    page.output(2).get_by_text("rror displaying widget: model not found").wait_for()
+    page.output(2).get_by_text(re.compile("rror displaying widget: model not found|Loading widget")).wait_for()
     page.run(3)
     page.output(2).get_by_text("It came").wait_for()
 
