@@ -7,6 +7,7 @@ Run with the environment of `make env-lab`: `.venv-lab/bin/python -m pytest -m b
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -402,10 +403,15 @@ def open_page(
 
 @pytest.fixture
 def quickstart(lab: Lab) -> Path:
-    """A fresh copy of the quickstart, with what lies beside it."""
+    """A fresh copy of the quickstart, with what lies beside it. Its name is its own: no answer of another is kept."""
     unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
     shutil.copytree(ROOT / "notebooks", lab.files, ignore=unwanted, dirs_exist_ok=True)
-    return lab.files / "01-quickstart.ipynb"
+    copy = lab.files / f"quickstart-{next(_COPIES)}.ipynb"
+    shutil.copy(lab.files / "01-quickstart.ipynb", copy)
+    return copy
+
+
+_COPIES = itertools.count(1)
 
 
 @pytest.fixture
