@@ -81,7 +81,8 @@ class AgentCall:
             self._show_kept(kept)
         else:
             self._ask(request, run_id)
-        if self._typed is not None and self._result.is_over and not self._given.get("bg"):
+        is_later = kept is None and bool(self._given.get("bg"))
+        if self._typed is not None and self._result.is_over and not is_later:
             show_value(self._out, self._typed.value())
 
     def _ask(self, request: Request, run_id: str) -> None:
@@ -130,6 +131,7 @@ class AgentCall:
     def _show_kept(self, run: AgentRun) -> None:
         """Show an answer that was kept. On a page that has our extension, a button below it asks again."""
         notebook, cell = self._notebook, self._notebook.whole_cell_id
+        self._result.is_later = False
         run = self._result(with_note(run, KEPT.format(when=_asked_at(run, self._session.clock.now()))))
         shown = with_cell_numbers(with_texts(run.receipt, notebook.cell_text), self._session.cells.numbers)
         display(bundle(dict(shown) | {"kept": True}, full=notebook.full_view, width=terminal_width(WIDTH)), raw=True)

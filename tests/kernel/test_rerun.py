@@ -50,6 +50,7 @@ def test_run_all_keeps_the_answer_also_after_a_restart(start: Callable[..., Any]
         {"ask": "%%agent -m sim:gpt-4.1\n" + TASK},
         {"ask": "%%agent --tools none\n" + TASK},
         {"ask": "%%agent --context marks\n" + TASK},
+        {"ask": "%%agent --effort low\n" + TASK},
         {"ask": "%%agent --allow run_code\n" + TASK},
         {"data": "prices = [3, 5, 9]\nsum(prices)"},
         {"clean": "def clean(rows):\n    return [row for row in rows if row is not None]"},
@@ -110,6 +111,7 @@ def test_a_follow_up_is_asked_again_where_the_question_before_it_was(start: Call
         "for _ in range(2):\n    get_ipython().run_line_magic('agent', 'Roll a die.')",
         "%agent What is `prices`?\n%agent What is `clean`?",
         "%%agent -t lasting\nWhat is `prices`?",
+        "%%agent --replay record\nWhat is `prices`?",
         "%%agent --allow run_code\nRun `made = sum(prices)` and tell me the value.",
     ],
 )
@@ -135,6 +137,24 @@ def test_what_the_model_looked_up_is_looked_up_again(start: Callable[..., Any]) 
     kernel.ok("made.append(13)", "other")
     assert not is_kept(kernel.ok(ask, "look").run)
     assert is_kept(kernel.ok(ask, "look").run)
+
+
+def test_a_copy_of_the_notebook_asks_for_itself(start: Callable[..., Any]) -> None:
+    """VS Code tells the notebook's path in a variable."""
+    kernel = start()
+    run_all(kernel)
+    kernel.ok("__vsc_ipynb_file__ = '/nowhere/copy.ipynb'")
+    assert not is_kept(run_all(kernel))
+    assert is_kept(run_all(kernel))
+
+
+def test_a_kept_answer_is_there_at_once_also_where_the_cell_asks_in_the_background(start: Callable[..., Any]) -> None:
+    kernel = start()
+    run_all(kernel)
+    kernel.ok("%%agent --out counted --as int\nThere are `3` prices.", "count")
+    shown = kernel.ok("%%agent --bg --out counted --as int\nThere are `3` prices.", "count")
+    assert is_kept(next(each[RUN] for each in shown.displays if RUN in each))
+    assert kernel.value("counted") == 3
 
 
 def test_an_answer_that_was_stopped_by_its_budget_is_asked_for_again(start: Callable[..., Any]) -> None:
