@@ -117,25 +117,28 @@ def test_code_that_waits_is_taken_as_a_cell(asked: Any) -> None:
     assert "[]" in page.ran(3), "it did not run"
 
 
-def test_a_stopped_question_is_asked_again(front: Any) -> None:
+@pytest.mark.parametrize("press", ["Ask again", "Resume"])
+def test_a_stopped_question_is_asked_again_or_resumed(front: Any, press: str) -> None:
     stall = "get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall', after_events=12)"
-    page, path = front("stopped", [LOAD, stall, "%agent Explain yourself at length, please."], upto=2)
+    name = press.lower().replace(" ", "-")
+    page, path = front(f"stopped-{name}", [LOAD, stall, "%agent Explain yourself at length, please."], upto=2)
     page.run(2)
     page.output(2).get_by_text("writes").first.wait_for()
     page.page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.page.get_by_role("menuitem", name="Interrupt Kernel").click()
-    again = page.output(2).get_by_role("button", name="Ask again")
-    again.wait_for()
+    page.output(2).get_by_role("button", name="Ask again").wait_for()
     said = page.output(2).inner_text()
     assert "Stopped by you after" in said
     assert "Traceback" not in said
-    assert page.output(2).get_by_role("button", name="Resume").count() == 1
+    stopped = page.save(path)["cells"][2]["outputs"][0]["data"][MIME]
+    assert stopped["usage"]["output"] > 1, "what had streamed counts"
     page.picture(f"stopped-{path.stem}", of=page.output(2))
-    again.click()
+    page.output(2).get_by_role("button", name=press).click()
     page.output(2).get_by_text("✓", exact=True).wait_for()
     assert page.output(2).locator("button").count() == 0
     first, *_ = page.save(path)["cells"][2]["outputs"]
     assert first["data"][MIME]["state"] == "COMPLETED"
+    assert (first["data"][MIME]["run_id"] == stopped["run_id"]) is (press == "Resume")
 
 
 def test_a_question_stopped_while_a_delegated_part_writes_is_resumed(front: Any) -> None:
