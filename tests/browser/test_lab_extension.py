@@ -110,6 +110,28 @@ def test_a_cell_that_is_locked_against_editing_is_not_replaced(front: Any) -> No
     assert "rejected" in page.ran(4)
 
 
+def test_a_proposal_moves_with_its_cell(front: Any) -> None:
+    page, path = front("moved", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
+    page.cell(3).locator(".agentnb-proposal").wait_for()
+    page.cell(3).locator(".jp-InputPrompt").click()
+    page.page.keyboard.press("Control+Shift+ArrowUp")
+    moved = page.cell(2).locator(".agentnb-proposal")
+    moved.get_by_role("button", name="Replace").click()
+    moved.wait_for(state="detached")
+    assert source(page, path, 2) == AFTER
+    assert "accepted" in page.ran(4)
+
+
+def test_a_proposal_goes_with_its_cell(front: Any) -> None:
+    page, _ = front("deleted", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
+    page.cell(3).locator(".agentnb-proposal").wait_for()
+    page.cell(3).locator(".jp-InputPrompt").click()
+    page.page.keyboard.press("d")
+    page.page.keyboard.press("d")
+    page.page.locator(".agentnb-proposal").wait_for(state="detached")
+    assert "gone" in page.ran(3)
+
+
 def test_what_was_not_answered_is_asked_again_after_a_reload(front: Any) -> None:
     page, path = front("again", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
     page.cell(3).locator(".agentnb-proposal").wait_for()

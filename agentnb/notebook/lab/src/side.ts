@@ -183,8 +183,20 @@ export class Side {
       this._proposals.set(message.id, proposal);
       (message.digest === null ? belowOutputs : belowInput)(cell, proposal);
       this._point(cell, proposal);
-      cell.disposed.connect(() => this._proposals.has(message.id) && this._end(proposal, 'gone'));
+      cell.disposed.connect(() => this._proposals.get(message.id) === proposal && this._left(proposal));
     }
+  }
+
+  /** A cell that is moved is drawn anew: what is proposed for it goes along. With a deleted one it is gone. */
+  private _left(proposal: Proposal): void {
+    const { message } = proposal;
+    this._proposals.delete(message.id);
+    proposal.dispose();
+    setTimeout(() => {
+      if (!this._panel.isDisposed) {
+        this._propose(message);
+      }
+    });
   }
 
   /** A change to a cell that may be far above is pointed at where it was asked for. */
