@@ -168,7 +168,20 @@ def _argument_html(shown: ArgumentText) -> str:
     label = f'<div style="{SMALL};{FAINT}">{esc(shown.label)}</div>'
     # A browser drops the first newline of <pre>: it must not be the code's.
     code = code_html(clean(shown.text), shown.language)
-    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{code}</pre>'
+    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{code}</pre>{_more_below(shown.text)}'
+
+
+def _more_below(text: str) -> str:
+    """Return a line below a text that is higher than its block: some systems draw no bar at its side."""
+    lines = text.split("\n")
+    if sum(1 + len(line) // LINE_SEEN for line in lines) <= LINES_SEEN:
+        return ""
+    what = f"all {count(len(lines))} lines" if len(lines) > 1 else "the whole line"
+    return f'<div style="{SMALL}">↓ The block scrolls: read {what} before you run it.</div>'
+
+
+LINES_SEEN, LINE_SEEN = 16, 80
+"""Lines that a block of what is to be approved shows at once, and characters of a line, at least."""
 
 
 def run_markdown(doc: Doc, *, full: bool = False) -> str:

@@ -48,6 +48,20 @@ def test_each_argument_is_shown_as_it_runs(path: str, text: str, more: Any) -> N
         assert len(found) == 3
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("\n".join(f"x{n} = {n}" for n in range(500)), "read all 500 lines before you run it"),
+        (f"x = {'1 + ' * 1000}1", "read the whole line before you run it"),
+        ("\n".join("x = 1" for _ in range(16)), ""),
+    ],
+)
+def test_a_block_that_hides_its_end_says_so(code: str, told: str) -> None:
+    html = bundle(waits("run_code", {"code": code}))["text/html"]
+    assert ("The block scrolls" in html) is bool(told)
+    assert told in html
+
+
 @pytest.mark.parametrize("sign", ["\u3164", "\u2800", "\ufe0f", "\ufffc", "\U000e0041"])
 def test_a_sign_without_a_shape_is_written_out(sign: str) -> None:
     assert exact(f"a{sign}b") == f"a⟨U+{ord(sign):04X}⟩b"
